@@ -1,0 +1,284 @@
+//! The loop itself: one epoll set, one eventfd to wake it, four timer lists, a queue of deferred work.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+use crate::clock::{Clock, Clocks};
+use crate::timer::{Timer, TimerList};
+use crate::watch::{FdWatch, Interest, Ready, Watch};
+
+/// The epoll datum of the loop's own eventfd.
+const WAKE_ID: u64 = 0;
+/// While a timer on the host's date is armed the loop looks at least this often, since the date can jump.
+const HOST_CLOCK_GLANCE_NS: u64 = 500_000_000;
+const BATCH: usize = 64;
+
+type Deferred = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Shared {
+    pub(crate) epoll: OwnedFd,
+    waker: Arc<OwnedFd>,
+    clocks: Clocks,
+    timers: [Mutex<TimerList>; 4],
+    watches: Mutex<HashMap<u64, Arc<Watch>>>,
+    next_watch: AtomicU64,
+    /// How many watches have turned out to be always ready, those that have gone since included.
+    always_ready: AtomicUsize,
+    deferred: Mutex<Vec<Deferred>>,
+    has_deferred: AtomicBool,
+}
+
+/// Adds 1 to an eventfd. A full counter means that the loop is woken already.
+pub(crate) fn signal(waker: &OwnedFd) {
+    let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn wake(&self) {
+        signal(&self.waker);
+    }
+
+    pub(crate) fn note_always_ready(&self) {
+        self.always_ready.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_watch(&self, id: u64) {
+        // The watch, and with it the callback, is dropped after the guard.
+        let watch = locked(&self.watches).remove(&id);
+        drop(watch);
+    }
+}
+
+/// A handle to the main loop; clones are handles to the same loop, usable from any thread.
+#[derive(Clone)]
+pub struct EventLoop(Arc<Shared>);
+
+impl EventLoop {
+    /// A new loop: a handle to share, and the runner which the main thread keeps.
+    pub fn new() -> io::Result<(EventLoop, Runner)> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        epoll::add(&epoll, &waker, epoll::EventData::new_u64(WAKE_ID), epoll::EventFlags::IN)?;
+        let clocks = Clocks::new();
+        clocks.set_waker(Arc::clone(&waker));
+        let shared = Arc::new(Shared {
+            epoll,
+            waker,
+            clocks,
+            timers: Default::default(),
+            watches: Mutex::default(),
+            next_watch: AtomicU64::new(WAKE_ID + 1),
+            always_ready: AtomicUsize::new(0),
+            deferred: Mutex::default(),
+            has_deferred: AtomicBool::new(false),
+        });
+        let runner = Runner { events: EventLoop(shared), slack_set: false };
+        Ok((runner.events.clone(), runner))
+    }
+
+    /// The clocks of this loop.
+    pub fn clocks(&self) -> &Clocks {
+        &self.0.clocks
+    }
+
+    /// Calls `callback` on the main-loop thread whenever `fd` is ready for what `interest` says
+    /// (level-triggered), or has hung up.
+    ///
+    /// One file descriptor number can be watched once at a time; duplicate it to watch it twice. A regular
+    /// file counts as always ready.
+    ///
+    /// # Errors
+    /// What `epoll_ctl` reports: the descriptor is watched already, or the kernel is out of memory.
+    pub fn add_fd(
+        &self,
+        fd: impl AsFd + Send + Sync + 'static,
+        interest: Interest,
+        callback: impl FnMut(Ready) + Send + 'static,
+    ) -> io::Result<FdWatch> {
+        let id = self.0.next_watch.fetch_add(1, Ordering::Relaxed);
+        let watch = Arc::new(Watch::new(id, fd, Box::new(callback)));
+        locked(&self.0.watches).insert(id, Arc::clone(&watch));
+        let handle = FdWatch { shared: Arc::clone(&self.0), watch };
+        handle.watch.set_interest(&self.0, interest)?;
+        Ok(handle)
+    }
+
+    /// A timer on `clock`, not armed yet, that runs `callback` on the main-loop thread.
+    ///
+    /// Timers on [`Clock::Virtual`] and [`Clock::VirtualRt`] do not fire while the virtual clock is stopped.
+    pub fn timer(&self, clock: Clock, callback: impl FnMut() + Send + 'static) -> Timer {
+        Timer::new(self.clone(), clock, Box::new(callback))
+    }
+
+    /// Runs `work` soon on the main-loop thread, in the order of the calls.
+    pub fn defer(&self, work: impl FnOnce() + Send + 'static) {
+        locked(&self.0.deferred).push(Box::new(work));
+        if !self.0.has_deferred.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Makes a waiting [`Runner`] take another turn.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+
+    pub(crate) fn timers(&self, clock: Clock) -> MutexGuard<'_, TimerList> {
+        locked(&self.0.timers[clock as usize])
+    }
+}
+
+/// The main thread's end of the loop.
+pub struct Runner {
+    events: EventLoop,
+    slack_set: bool,
+}
+
+impl Runner {
+    /// A handle to the loop.
+    pub fn events(&self) -> &EventLoop {
+        &self.events
+    }
+
+    /// Takes turns until `until` says true; it is asked before every turn.
+    ///
+    /// # Errors
+    /// As for [`Runner::run_once`].
+    pub fn run(&mut self, mut until: impl FnMut() -> bool) -> io::Result<()> {
+        while !until() {
+            self.run_once(None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one turn: waits for at most `timeout` (for ever if `None`) until something is due, then runs the
+    /// callbacks of ready descriptors, of expired timers and the deferred work. Work deferred and timers armed
+    /// in this turn wait for the next.
+    ///
+    /// # Errors
+    /// Only when the kernel cannot wait on the epoll set at all.
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.slack_set {
+            self.slack_set = true;
+            // The kernel otherwise rounds the wake-ups of this thread by 50 microseconds.
+            let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        }
+        let mut events = [const { Self::EMPTY }; BATCH];
+        let count = self.wait(&mut events, timeout)?;
+        let ready: Vec<(u64, Ready)> =
+            events[..count].iter().map(|event| (event.data.u64(), Ready::from_flags(event.flags))).collect();
+        self.dispatch_fds(&ready);
+        self.dispatch_timers();
+        self.run_deferred();
+        Ok(())
+    }
+
+    const EMPTY: epoll::Event =
+        epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(WAKE_ID) };
+
+    fn wait(&self, events: &mut [epoll::Event; BATCH], timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = self.sleep_ns(timeout).map(|ns| Timespec {
+            tv_sec: (ns / 1_000_000_000).min(1 << 30) as i64,
+            tv_nsec: (ns % 1_000_000_000) as i64,
+        });
+        let result = epoll::wait(&self.events.0.epoll, &mut events[..], timeout.as_ref());
+        for clock in Clock::ALL {
+            self.events.timers(clock).after_sleep();
+        }
+        match result {
+            Ok(count) => Ok(count),
+            // A signal arrived: the caller's condition may have changed.
+            Err(Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How long this turn may sleep, in nanoseconds.
+    fn sleep_ns(&self, timeout: Option<Duration>) -> Option<u64> {
+        let shared = &self.events.0;
+        let mut sleep = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        for clock in Clock::ALL {
+            let Some(deadline) = self.events.timers(clock).before_sleep() else { continue };
+            if !self.ticks(clock) {
+                continue;
+            }
+            let mut left = deadline.saturating_sub(shared.clocks.now_ns(clock));
+            if clock == Clock::Host {
+                left = left.min(HOST_CLOCK_GLANCE_NS);
+            }
+            sleep = Some(sleep.map_or(left, |sleep| sleep.min(left)));
+        }
+        if shared.has_deferred.load(Ordering::Acquire) || !self.always_ready().is_empty() {
+            sleep = Some(0);
+        }
+        sleep
+    }
+
+    fn ticks(&self, clock: Clock) -> bool {
+        match clock {
+            Clock::Realtime | Clock::Host => true,
+            Clock::Virtual | Clock::VirtualRt => self.events.0.clocks.virtual_running(),
+        }
+    }
+
+    fn always_ready(&self) -> Vec<(Arc<Watch>, Ready)> {
+        let shared = &self.events.0;
+        if shared.always_ready.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let watches = locked(&shared.watches);
+        watches.values().filter_map(|watch| Some((Arc::clone(watch), watch.always_ready()?))).collect()
+    }
+
+    fn dispatch_fds(&self, ready: &[(u64, Ready)]) {
+        let shared = &self.events.0;
+        for &(id, ready) in ready {
+            if id == WAKE_ID {
+                let _ = rustix::io::read(&shared.waker, &mut [0u8; 8]);
+                continue;
+            }
+            let watch = locked(&shared.watches).get(&id).cloned();
+            if let Some(watch) = watch {
+                watch.dispatch(ready);
+            }
+        }
+        for (watch, ready) in self.always_ready() {
+            watch.dispatch(ready);
+        }
+    }
+
+    fn dispatch_timers(&self) {
+        for clock in Clock::ALL {
+            // A timer that its callback arms for a time already past would otherwise keep the loop here.
+            let horizon = self.events.timers(clock).horizon();
+            while self.ticks(clock) {
+                let now = self.events.0.clocks.now_ns(clock);
+                let Some(timer) = self.events.timers(clock).take_expired(now, horizon) else { break };
+                timer.fire();
+            }
+        }
+    }
+
+    fn run_deferred(&self) {
+        let shared = &self.events.0;
+        if shared.has_deferred.swap(false, Ordering::AcqRel) {
+            let work = std::mem::take(&mut *locked(&shared.deferred));
+            work.into_iter().for_each(|work| work());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "event_loop_test.rs"]
+mod test;

@@ -1,0 +1,27 @@
+//! The main loop and what it waits for: four clocks, timers, file descriptors, deferred work.
+//!
+//! One thread, the main loop's, owns a [`Runner`] and calls every callback; all other threads hold cheap
+//! clones of an [`EventLoop`] through which they add watches, arm timers and defer work. No callback is
+//! ever run with a lock of this crate held, so a callback may arm, cancel, add and drop whatever it likes,
+//! its own timer or watch included.
+//!
+//! ```
+//! use events::{Clock, EventLoop};
+//! let (events, mut runner) = EventLoop::new()?;
+//! let (sender, fired) = std::sync::mpsc::channel();
+//! let timer = events.timer(Clock::Realtime, move || sender.send(()).unwrap());
+//! timer.arm(events.clocks().now_ns(Clock::Realtime) + 1_000_000);
+//! runner.run(|| fired.try_recv().is_ok())?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod clock;
+mod event_loop;
+mod timer;
+mod watch;
+
+pub use clock::{Clock, Clocks};
+pub use event_loop::{EventLoop, Runner};
+pub use timer::Timer;
+pub use watch::{FdWatch, Interest, Ready};
