@@ -1,0 +1,50 @@
+//! Breakpoints of the debugger: looked at only while there are any.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::{Mutex, PoisonError};
+
+/// A set of guest virtual addresses at which execution stops before the instruction there.
+#[derive(Default)]
+pub struct Breakpoints {
+    any: AtomicBool,
+    at: Mutex<BTreeSet<u64>>,
+}
+
+impl Breakpoints {
+    /// Whether there is any.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        self.any.load(Relaxed)
+    }
+    /// Whether one is at `pc`.
+    pub fn at(&self, pc: u64) -> bool {
+        self.any() && self.set().contains(&pc)
+    }
+    /// Whether one lies in the 4 KiB page that contains `pc`.
+    pub fn in_page(&self, pc: u64) -> bool {
+        let page = pc & !4095;
+        self.any() && self.set().range(page..=page | 4095).next().is_some()
+    }
+    /// Adds one; false if it was there.
+    pub fn insert(&self, pc: u64) -> bool {
+        let new = self.set().insert(pc);
+        self.any.store(true, Release);
+        new
+    }
+    /// Removes one; false if there was none.
+    pub fn remove(&self, pc: u64) -> bool {
+        let mut set = self.set();
+        let was = set.remove(&pc);
+        self.any.store(!set.is_empty(), Release);
+        was
+    }
+    /// Removes all.
+    pub fn clear(&self) {
+        self.set().clear();
+        self.any.store(false, Release);
+    }
+    fn set(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

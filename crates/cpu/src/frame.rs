@@ -1,0 +1,73 @@
+//! The frame: the part of a vCPU that translated code reaches at constant offsets from one host register.
+
+use ir::SLOTS;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Interrupt word bit: an input line or an enable bit changed; the guest looks whether it takes an interrupt.
+pub const INTERRUPT_GUEST: u32 = 1;
+/// Interrupt word bit: somebody wants the vCPU to come out of the accelerator.
+pub const INTERRUPT_EXIT: u32 = 2;
+
+/// Everything that translated code reads and writes outside guest memory. The fields are atomic so that the frame
+/// can be shared between its vCPU's thread, translated code and those who raise interrupts; all but `interrupt` are
+/// written by the vCPU's own thread only, with relaxed order, which costs nothing.
+#[repr(C, align(64))]
+pub struct Frame {
+    /// Not zero: translated code leaves at the next block entry. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`].
+    pub interrupt: AtomicU32,
+    /// Spare, keeps the following words aligned.
+    pub spare: AtomicU32,
+    /// Host address of the soft TLB in use.
+    pub tlb: AtomicU64,
+    /// Host address of the jump cache in use.
+    pub jump_cache: AtomicU64,
+    /// Guest virtual address of the page that the running code lies in.
+    pub page: AtomicU64,
+    /// Guest program counter. Valid outside translated code and in calls that may trap.
+    pub pc: AtomicU64,
+    /// What distinguishes this translation mode in the jump cache: the guest's mode number shifted left by 57.
+    pub mode_tag: AtomicU64,
+    /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
+    pub scratch: [AtomicU64; 26],
+    /// The guest's slots. Which register lives where is the guest's matter.
+    pub slots: [AtomicU64; SLOTS],
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Frame {
+            interrupt: AtomicU32::new(0),
+            spare: AtomicU32::new(0),
+            tlb: AtomicU64::new(0),
+            jump_cache: AtomicU64::new(0),
+            page: AtomicU64::new(0),
+            pc: AtomicU64::new(0),
+            mode_tag: AtomicU64::new(0),
+            scratch: [const { AtomicU64::new(0) }; 26],
+            slots: [const { AtomicU64::new(0) }; SLOTS],
+        }
+    }
+}
+
+impl Frame {
+    /// Slot `n`.
+    #[inline(always)]
+    pub fn get(&self, n: u16) -> u64 {
+        self.slots[n as usize % SLOTS].load(Relaxed)
+    }
+    /// Writes slot `n`.
+    #[inline(always)]
+    pub fn set(&self, n: u16, v: u64) {
+        self.slots[n as usize % SLOTS].store(v, Relaxed)
+    }
+    /// The program counter.
+    #[inline(always)]
+    pub fn pc(&self) -> u64 {
+        self.pc.load(Relaxed)
+    }
+    /// Sets the program counter.
+    #[inline(always)]
+    pub fn set_pc(&self, pc: u64) {
+        self.pc.store(pc, Relaxed)
+    }
+}

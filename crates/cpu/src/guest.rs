@@ -1,0 +1,249 @@
+//! What a guest ISA gives to whoever runs it, and what it gets from them.
+
+use crate::{CpuHandle, Frame};
+use ir::{Builder, HelperInfo, MemOp};
+use std::sync::Arc;
+
+/// Kind of a memory access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Load.
+    Read,
+    /// Store or atomic.
+    Write,
+    /// Instruction fetch.
+    Execute,
+}
+
+/// A synchronous exception, in the guest's own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// Cause or vector number.
+    pub cause: u64,
+    /// Trap value (faulting address, instruction bits) or error code.
+    pub value: u64,
+}
+
+/// Why an instruction did not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It raised an exception; the pc is still its own.
+    Trap(Trap),
+    /// It asks to leave the accelerator. The guest has already set the pc to where it goes on.
+    Exit(Exit),
+}
+
+impl From<Trap> for Stop {
+    fn from(t: Trap) -> Stop {
+        Stop::Trap(t)
+    }
+}
+
+/// Why an accelerator came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Somebody asked ([`crate::INTERRUPT_EXIT`]).
+    Kicked,
+    /// The vCPU waits for an interrupt.
+    Halted,
+    /// A breakpoint or a finished single step.
+    Debug,
+    /// The vCPU has been stopped for good until somebody starts it (SBI HSM stop).
+    Parked,
+}
+
+/// Where a page of guest virtual memory lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Physical address that the asked virtual address has.
+    pub physical: u64,
+    /// log2 of the bytes around it that are mapped alike (12 for a 4 KiB page; less only where protection is finer).
+    pub size_log2: u8,
+    /// Loads are allowed.
+    pub read: bool,
+    /// Stores are allowed, and need no bookkeeping (dirty bit already set).
+    pub write: bool,
+    /// Fetches are allowed.
+    pub execute: bool,
+    /// The mapping holds in every address space (PTE.G).
+    pub global: bool,
+}
+
+/// What a guest asks to be forgotten of its translations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Everything, e.g. after a change of physical memory protection.
+    All,
+    /// All non-global mappings of the address space with this id, or of all (`None`).
+    Space(Option<u64>),
+    /// The page at this virtual address, in the address space with this id, or in all (`None`).
+    Page(u64, Option<u64>),
+}
+
+/// The guest's memory as the running vCPU sees it; accelerators implement it. Virtual accesses may be misaligned and
+/// may cross pages; values are little-endian in the low bytes.
+pub trait Mmu<G: ?Sized> {
+    /// Loads from a virtual address; the result is extended as `op` says.
+    fn load(&mut self, g: &mut G, va: u64, op: MemOp) -> Result<u64, Stop>;
+    /// Stores to a virtual address.
+    fn store(&mut self, g: &mut G, va: u64, value: u64, op: MemOp) -> Result<(), Stop>;
+    /// Atomic read-modify-write as [`ir::Op::Amo`] numbers them; returns the old value, extended. Traps if misaligned.
+    fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop>;
+    /// Compare and swap; returns the old value, extended. Traps if misaligned.
+    fn cas(&mut self, g: &mut G, va: u64, old: u64, new: u64, op: MemOp) -> Result<u64, Stop>;
+    /// Compare and swap of 16 aligned bytes; returns the old value.
+    fn cas128(&mut self, g: &mut G, va: u64, old: u128, new: u128) -> Result<u128, Stop>;
+    /// Fetches the instruction bytes at `va`: two bytes, or four if `wide(first two)`.
+    fn fetch(&mut self, g: &mut G, va: u64, wide: fn(u16) -> bool) -> Result<u32, Stop>;
+    /// Checks that an access would succeed without doing it (cache-block operations).
+    fn probe(&mut self, g: &mut G, va: u64, access: Access) -> Result<u64, Stop>;
+    /// Reads a page-table entry of 4 or 8 bytes; `None` where there is no memory.
+    fn physical_read(&mut self, pa: u64, bytes: u32) -> Option<u64>;
+    /// Replaces a page-table entry atomically if it still equals `old`; `None` where there is no writable memory.
+    fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool>;
+    /// Forgets translations of virtual addresses.
+    fn flush(&mut self, what: Flush);
+    /// Makes this vCPU see what has been stored into its code (fence.i).
+    fn synchronize_code(&mut self);
+}
+
+/// A function that translated code calls. `run` gets its arguments in order.
+pub struct Helper<G: ?Sized> {
+    /// Name, number of arguments, effects.
+    pub info: HelperInfo,
+    /// The function. With [`ir::HelperEffects::Any`] the frame's pc is that of the instruction when it is called.
+    pub run: fn(&mut G, &mut dyn Mmu<G>, [u64; 4]) -> Result<u64, Stop>,
+}
+
+/// Instruction bytes offered to the builder.
+pub struct Fetch<'a> {
+    /// Offset in the page of the first instruction.
+    pub offset: u16,
+    /// The whole page, 4096 bytes.
+    pub page: &'a [u8],
+    /// Most guest instructions wanted.
+    pub limit: u32,
+}
+
+/// What the builder made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Guest instructions in the block. 0: the first instruction crosses the end of the page; it is to be interpreted.
+    pub insns: u32,
+    /// Bytes of the page, from the offset on, that were looked at.
+    pub bytes: u32,
+}
+
+/// Outcome of interpreting one instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Done (a trap that was taken counts as done); the pc has moved.
+    Done,
+    /// Done, and the accelerator is to be left.
+    Exit(Exit),
+}
+
+/// A guest ISA, as an accelerator runs it.
+pub trait Guest: Cpu + Sized + 'static {
+    /// Functions that its blocks call, by number.
+    const HELPERS: &'static [Helper<Self>];
+    /// Slots that deserve a host register of their own, best first.
+    const HOT_SLOTS: &'static [u16];
+
+    /// The frame.
+    fn frame(&self) -> &Arc<Frame>;
+    /// The handle under which others know this vCPU.
+    fn handle(&self) -> &Arc<CpuHandle>;
+    /// Number below 128 of the mode for which blocks are translated: everything that [`Guest::build`] looks at besides the
+    /// bytes (privilege, which units are on, rounding mode).
+    fn mode(&self) -> u32;
+    /// Number of the address space with its access rules: two calls that return the same number translate every virtual address alike
+    /// (root of the page table, address-space id, privilege, SUM, MXR).
+    fn space(&self) -> u64;
+    /// The address-space id (ASID) inside a number that [`Guest::space`] returned, as [`Flush`] names it.
+    fn space_id(space: u64) -> u64;
+    /// Whether data accesses use other rules than fetches now; if so, the number of their space (MPRV).
+    fn data_space(&self) -> u64 {
+        self.space()
+    }
+    /// Walks the page table and the protection for one access; sets accessed and dirty bits if the guest has that.
+    fn translate(&mut self, mmu: &mut dyn Mmu<Self>, va: u64, access: Access) -> Result<Mapping, Trap>;
+    /// Trap for an access that reaches nothing on the bus.
+    fn bus_fault(&self, va: u64, access: Access) -> Trap;
+    /// Trap for a misaligned atomic.
+    fn misaligned(&self, va: u64, access: Access) -> Trap;
+    /// Builds the block that begins at `fetch.offset` for mode `mode`, ending in a terminal, not beyond the page.
+    fn build(mode: u32, config: &Self::Config, fetch: &Fetch<'_>, b: &Builder) -> Built;
+    /// What of the CPU model decides how bytes are decoded; fixed once the CPU exists, equal for all CPUs that share translations.
+    type Config: Send + Sync + Clone;
+    /// The configuration.
+    fn config(&self) -> &Self::Config;
+    /// Interprets one instruction at the pc. Interrupts are not looked at; exceptions are taken.
+    fn interpret(&mut self, mmu: &mut dyn Mmu<Self>) -> Step;
+    /// Takes `trap` at the frame's pc: sets the pc to the handler.
+    fn take_trap(&mut self, trap: Trap);
+    /// Takes the interrupt of highest rank that is pending and enabled, if any. Clears [`crate::INTERRUPT_GUEST`] first.
+    fn take_interrupt(&mut self) -> bool;
+    /// Whether something is pending that ends a wait for interrupts, enabled globally or not.
+    fn wakes(&self) -> bool;
+    /// Adds IEEE flags that host code has gathered: bit 0 inexact, 1 underflow, 2 overflow, 3 divide by zero, 4 invalid.
+    fn accrue_fp_flags(&mut self, flags: u8);
+    /// One line of assembly for the instruction at the start of `bytes` (with its address), and its length in bytes.
+    fn disassemble(config: &Self::Config, pc: u64, bytes: &[u8]) -> (String, usize);
+}
+
+/// A register as a debugger and the monitor see it.
+#[derive(Clone, Debug)]
+pub struct Register {
+    /// Name.
+    pub name: &'static str,
+    /// Width in bits.
+    pub bits: u32,
+    /// gdb's type, e.g. `int`, `data_ptr`, `ieee_double`, or empty.
+    pub kind: &'static str,
+}
+
+/// A group of registers with the name of the gdb feature that describes them.
+#[derive(Clone, Debug)]
+pub struct RegisterSet {
+    /// gdb feature, e.g. `org.gnu.gdb.riscv.cpu`.
+    pub feature: &'static str,
+    /// File name in `qXfer:features:read`.
+    pub file: &'static str,
+    /// Number of the first register.
+    pub first: usize,
+    /// The registers.
+    pub registers: Vec<Register>,
+}
+
+/// A vCPU as monitors and debuggers see it.
+pub trait Cpu: Send {
+    /// QOM type name, e.g. `rv64-riscv-cpu`.
+    fn type_name(&self) -> String;
+    /// Index among the machine's vCPUs.
+    fn index(&self) -> u32;
+    /// Program counter.
+    fn pc(&self) -> u64;
+    /// Sets the program counter.
+    fn set_pc(&mut self, pc: u64);
+    /// Returns to the state after power-on.
+    fn reset(&mut self);
+    /// Text of `info registers` in QEMU's layout; with float registers if `fpu`.
+    fn dump(&self, fpu: bool) -> String;
+    /// The registers that gdb knows, in its numbering.
+    fn register_sets(&self) -> Vec<RegisterSet>;
+    /// Value of register `n`; `None` if there is none such or it cannot be read now.
+    fn read_register(&mut self, n: usize) -> Option<u64>;
+    /// Writes register `n`; false if there is none such.
+    fn write_register(&mut self, n: usize, value: u64) -> bool;
+    /// Physical address of a virtual one, without side effects. `read` reads page tables.
+    fn debug_translate(&self, va: u64, read: &mut dyn FnMut(u64, u32) -> Option<u64>) -> Option<u64>;
+    /// Assembly of the instruction at the start of `bytes`, and its length.
+    fn disassemble_at(&self, pc: u64, bytes: &[u8]) -> (String, usize);
+    /// Whether it waits for an interrupt or has been stopped by firmware.
+    fn halted(&self) -> bool;
+    /// Makes it wait, or ends the wait.
+    fn set_halted(&mut self, halted: bool);
+    /// As itself, for those who know what it is.
+    fn as_any(&mut self) -> &mut dyn std::any::Any;
+}

@@ -1,0 +1,216 @@
+//! A vCPU as other threads see it: input lines, a kick, work for its thread.
+
+use crate::{Breakpoints, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+type Work = Box<dyn FnOnce(&mut dyn Cpu) + Send>;
+
+/// What a vCPU's thread is asked to do; behind the handle's lock.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) stop: bool,
+    pub(crate) quit: bool,
+    pub(crate) step: bool,
+    pub(crate) parked: bool,
+    pub(crate) woken: bool,
+    pub(crate) work: VecDeque<Work>,
+}
+
+/// Shared handle of one vCPU.
+pub struct CpuHandle {
+    index: u32,
+    frame: Arc<Frame>,
+    lines: AtomicU64,
+    pub(crate) asked: Mutex<Asked>,
+    pub(crate) changed: Condvar,
+    pub(crate) halted: AtomicBool,
+    pub(crate) thread_id: AtomicU64,
+}
+
+impl CpuHandle {
+    /// A handle for vCPU `index` whose code runs on `frame`. It is created stopped.
+    pub fn new(index: u32, frame: Arc<Frame>) -> Arc<CpuHandle> {
+        Arc::new(CpuHandle {
+            index,
+            frame,
+            lines: AtomicU64::new(0),
+            asked: Mutex::new(Asked { stop: true, ..Asked::default() }),
+            changed: Condvar::new(),
+            halted: AtomicBool::new(false),
+            thread_id: AtomicU64::new(0),
+        })
+    }
+    /// Index among the machine's vCPUs.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+    /// The frame.
+    pub fn frame(&self) -> &Arc<Frame> {
+        &self.frame
+    }
+    /// Host thread id (Linux tid), 0 before the thread runs.
+    pub fn thread_id(&self) -> u64 {
+        self.thread_id.load(Relaxed)
+    }
+    /// Whether the vCPU waits for an interrupt.
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Relaxed)
+    }
+    /// Levels of the 64 input lines.
+    pub fn lines(&self) -> u64 {
+        self.lines.load(Acquire)
+    }
+    /// Sets input line `n` (0 to 63) and lets the vCPU look.
+    pub fn set_line(&self, n: u32, level: bool) {
+        let bit = 1u64 << (n & 63);
+        let before =
+            if level { self.lines.fetch_or(bit, AcqRel) } else { self.lines.fetch_and(!bit, AcqRel) };
+        if (before & bit != 0) != level {
+            self.interrupt();
+        }
+    }
+    /// Makes the vCPU look at its interrupts, waking it if it waits.
+    pub fn interrupt(&self) {
+        self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);
+        if self.halted.load(SeqCst) {
+            let mut asked = self.lock();
+            asked.woken = true;
+            drop(asked);
+            self.changed.notify_all();
+        }
+    }
+    /// Makes the vCPU come out of its accelerator soon.
+    pub fn kick(&self) {
+        self.frame.interrupt.fetch_or(INTERRUPT_EXIT, SeqCst);
+        self.changed.notify_all();
+    }
+    /// Runs `f` on the vCPU's thread, soon; does not wait.
+    pub fn async_run_on(&self, f: impl FnOnce(&mut dyn Cpu) + Send + 'static) {
+        self.lock().work.push_back(Box::new(f));
+        self.kick();
+    }
+    /// Runs `f` on the vCPU's thread and waits for its result; `None` if the thread has ended.
+    pub fn run_on<R: Send + 'static>(&self, f: impl FnOnce(&mut dyn Cpu) -> R + Send + 'static) -> Option<R> {
+        let (send, receive) = mpsc::channel();
+        self.async_run_on(move |c| {
+            let _ = send.send(f(c));
+        });
+        receive.recv().ok()
+    }
+    /// Asks the vCPU to stop; [`Cpus::wait_parked`] tells when it has.
+    pub fn ask_stop(&self) {
+        self.lock().stop = true;
+        self.kick();
+    }
+    /// Lets the vCPU run; with `step`, for one instruction.
+    pub fn ask_run(&self, step: bool) {
+        let mut asked = self.lock();
+        asked.stop = false;
+        asked.step = step;
+        asked.parked = false;
+        drop(asked);
+        self.changed.notify_all();
+    }
+    /// Ends the vCPU's thread.
+    pub fn ask_quit(&self) {
+        self.lock().quit = true;
+        self.kick();
+    }
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All vCPUs of a machine, and what they share.
+#[derive(Default)]
+pub struct Cpus {
+    handles: Mutex<Vec<Arc<CpuHandle>>>,
+    /// The debugger's breakpoints.
+    pub breakpoints: Breakpoints,
+    exclusive: Mutex<Running>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct Running {
+    count: usize,
+    wanted: usize,
+}
+
+impl Cpus {
+    /// An empty machine.
+    pub fn new() -> Arc<Cpus> {
+        Arc::default()
+    }
+    /// Adds a vCPU.
+    pub fn add(&self, h: Arc<CpuHandle>) {
+        self.all_mut().push(h);
+    }
+    /// All vCPUs by index.
+    pub fn all(&self) -> Vec<Arc<CpuHandle>> {
+        self.all_mut().clone()
+    }
+    fn all_mut(&self) -> MutexGuard<'_, Vec<Arc<CpuHandle>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Stops all vCPUs and waits until they stand still. Not to be called on a vCPU's thread.
+    pub fn stop(&self) {
+        let all = self.all();
+        all.iter().for_each(|h| h.ask_stop());
+        for h in all {
+            let mut asked = h.lock();
+            while !asked.parked && !asked.quit {
+                asked = h.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+    /// Lets all vCPUs run.
+    pub fn start(&self) {
+        self.all().iter().for_each(|h| h.ask_run(false));
+    }
+    /// Ends all threads.
+    pub fn quit(&self) {
+        self.all().iter().for_each(|h| h.ask_quit());
+    }
+
+    /// A vCPU's thread enters its accelerator. Waits while somebody is alone.
+    pub fn enter(&self) {
+        let mut r = self.running();
+        while r.wanted > 0 {
+            r = self.left.wait(r).unwrap_or_else(PoisonError::into_inner);
+        }
+        r.count += 1;
+    }
+    /// A vCPU's thread has left its accelerator.
+    pub fn leave(&self) {
+        let mut r = self.running();
+        r.count -= 1;
+        drop(r);
+        self.left.notify_all();
+    }
+    /// Runs `f` while no vCPU is inside its accelerator. May be called by a vCPU's thread that is itself outside.
+    pub fn alone<R>(&self, f: impl FnOnce() -> R) -> R {
+        let mut r = self.running();
+        r.wanted += 1;
+        while r.count > 0 {
+            drop(r);
+            self.all().iter().for_each(|h| h.kick());
+            r = self.running();
+            if r.count > 0 {
+                let pause = std::time::Duration::from_millis(1);
+                r = self.left.wait_timeout(r, pause).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        // The lock is held throughout: two who want to be alone take turns.
+        let result = f();
+        r.wanted -= 1;
+        drop(r);
+        self.left.notify_all();
+        result
+    }
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

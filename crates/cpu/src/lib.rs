@@ -1,0 +1,26 @@
+//! What a vCPU is, and who may run it.
+//!
+//! Three views of the same thing. An *accelerator* sees a [`Guest`]: a frame of slots that translated code works
+//! on, instructions to build or to interpret, an MMU. A *monitor* or debugger sees a [`Cpu`]: registers by name,
+//! addresses to translate. A *device* or another thread sees a [`CpuHandle`]: input lines, a kick, work to be done
+//! on the vCPU's own thread.
+//!
+//! Nothing of a guest is touched outside its thread: whoever wants to look sends a closure ([`CpuHandle::run_on`]).
+#![forbid(unsafe_code)]
+
+mod breakpoint;
+mod frame;
+mod guest;
+mod handle;
+mod run_state;
+mod vcpu;
+
+pub use breakpoint::Breakpoints;
+pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST};
+pub use guest::{
+    Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, Mapping, Mmu, Register, RegisterSet, Step, Stop,
+    Trap,
+};
+pub use handle::{CpuHandle, Cpus};
+pub use run_state::{RunState, VmStop};
+pub use vcpu::{Accelerator, spawn};

@@ -1,0 +1,112 @@
+//! The life of a vCPU's thread: work, wait, run.
+
+use crate::{Cpus, Exit, Guest, INTERRUPT_EXIT};
+use std::sync::atomic::Ordering::*;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+
+/// Runs one vCPU; each vCPU has its own.
+pub trait Accelerator<G: Guest>: Send + 'static {
+    /// Runs until somebody asks for an exit, the vCPU halts, or a breakpoint is met.
+    fn run(&mut self, cpu: &mut G) -> Exit;
+    /// Runs one instruction.
+    fn step(&mut self, cpu: &mut G) -> Exit;
+    /// The vCPU's state was changed from outside (reset, debugger, restored snapshot).
+    fn sync(&mut self, cpu: &mut G);
+}
+
+/// Starts the thread of a vCPU. `make` builds the CPU and its accelerator on that thread; `report` is told of every
+/// exit that is not the thread's own business ([`Exit::Debug`]).
+pub fn spawn<G: Guest, A: Accelerator<G>>(
+    cpus: Arc<Cpus>,
+    mut cpu: G,
+    mut accelerator: A,
+    report: impl Fn(u32, Exit) + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let index = cpu.index();
+    std::thread::Builder::new().name(format!("CPU {index}/TCG")).spawn(move || {
+        let handle = cpu.handle().clone();
+        handle.thread_id.store(thread_id(), Relaxed);
+        loop {
+            // Work first: it may stop, reset or end us.
+            let mut asked = handle.lock();
+            let mut worked = false;
+            while let Some(work) = asked.work.pop_front() {
+                drop(asked);
+                work(&mut cpu);
+                worked = true;
+                asked = handle.lock();
+            }
+            if worked {
+                drop(asked);
+                accelerator.sync(&mut cpu);
+                continue;
+            }
+            if asked.quit {
+                asked.parked = true;
+                drop(asked);
+                handle.changed.notify_all();
+                return;
+            }
+            if asked.stop {
+                if !asked.parked {
+                    asked.parked = true;
+                    handle.changed.notify_all();
+                }
+                drop(handle.changed.wait(asked).unwrap_or_else(PoisonError::into_inner));
+                continue;
+            }
+            let step = std::mem::take(&mut asked.step);
+            if cpu.halted() && !step {
+                handle.halted.store(true, SeqCst);
+                // An interrupt raised before the flag was set is seen here; one raised after it sets `woken`.
+                if !cpu.wakes() && !asked.woken {
+                    handle.frame().interrupt.fetch_and(!INTERRUPT_EXIT, SeqCst);
+                    asked = handle.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+                }
+                asked.woken = false;
+                handle.halted.store(false, SeqCst);
+                drop(asked);
+                if cpu.wakes() {
+                    cpu.set_halted(false);
+                }
+                continue;
+            }
+            drop(asked);
+            handle.frame().interrupt.fetch_and(!INTERRUPT_EXIT, SeqCst);
+            // A request made between the look above and the clearing is not lost: its data is behind the lock.
+            let again = {
+                let a = handle.lock();
+                a.stop || a.quit || !a.work.is_empty()
+            };
+            if again {
+                continue;
+            }
+            cpus.enter();
+            let exit = if step { accelerator.step(&mut cpu) } else { accelerator.run(&mut cpu) };
+            cpus.leave();
+            match exit {
+                Exit::Kicked => {}
+                Exit::Halted | Exit::Parked => cpu.set_halted(true),
+                Exit::Debug => {
+                    handle.lock().stop = true;
+                    report(index, exit);
+                }
+            }
+            if step {
+                handle.lock().stop = true;
+                if exit != Exit::Debug {
+                    report(index, Exit::Debug);
+                }
+            }
+        }
+    })
+}
+
+/// Linux thread id of the caller.
+fn thread_id() -> u64 {
+    std::fs::read_link("/proc/thread-self")
+        .ok()
+        .and_then(|p| p.file_name()?.to_str()?.parse().ok())
+        .unwrap_or(0)
+}
