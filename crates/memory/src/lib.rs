@@ -1,0 +1,2 @@
+//! Guest memory.
+#![forbid(unsafe_code)]

@@ -1,0 +1,204 @@
+//! The bus's lock round a device.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use state::{Loader, Saver, State, StateError};
+
+use crate::guard::Inside;
+use crate::{
+    Anatomy, Device, Effect, Line, LineSink, PropertyError, PropertyInfo, PropertyValue, RegionInfo, TypeInfo,
+};
+
+/// A device and its lock. Handed about as `Arc<DeviceCell<D>>` or `Arc<dyn AnyDevice>`.
+pub struct DeviceCell<D> {
+    device: Mutex<D>,
+    realized: AtomicBool,
+}
+
+impl<D: Device> DeviceCell<D> {
+    /// Puts a lock round a device.
+    #[allow(clippy::new_ret_no_self)]
+    pub fn new(device: D) -> Arc<Self> {
+        Arc::new(Self { device: Mutex::new(device), realized: AtomicBool::new(false) })
+    }
+
+    /// Does something with the device. What this starts in other devices (lines, [`crate::defer`]) happens
+    /// after `f` has returned and the lock is gone. Not to be nested within one device.
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
+        // Dropped in reverse order: first the lock, then the queued work is done.
+        let _inside = Inside::enter();
+        let mut device = self.lock();
+        f(&mut device)
+    }
+
+    /// A device whose method has panicked is in a state that its author did not foresee, but so is the
+    /// whole machine; going on is what lets the monitor still answer.
+    fn lock(&self) -> MutexGuard<'_, D> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line to input `n` of this device.
+    pub fn input_line(self: &Arc<Self>, n: u32) -> Line {
+        Line::to(self.clone() as Arc<dyn LineSink>, n)
+    }
+}
+
+impl<D: Device> LineSink for DeviceCell<D> {
+    fn set(&self, n: u32, level: bool) {
+        self.with(|d| d.input(n as usize, level));
+    }
+}
+
+impl<D> fmt::Debug for DeviceCell<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceCell").finish_non_exhaustive()
+    }
+}
+
+/// A device of whatever type, behind its lock: what lists of devices hold.
+pub trait AnyDevice: Send + Sync + Any {
+    /// Its type.
+    fn type_info(&self) -> &'static TypeInfo;
+    /// Its register windows.
+    fn regions(&self) -> Vec<RegionInfo>;
+    /// The guest reads a register. See [`Device::read`].
+    fn read(&self, region: usize, offset: u64, size: u32) -> u64;
+    /// The guest writes a register. The effect is to be performed by the caller, who holds no lock.
+    fn write(&self, region: usize, offset: u64, size: u32, value: u64) -> Effect;
+    /// A timer has expired.
+    fn timer(&self, which: usize);
+    /// How many input lines it has.
+    fn inputs(&self) -> u32;
+    /// An input line has a new level.
+    fn input(&self, line: usize, level: bool);
+    /// The outputs: name and how many lines.
+    fn wires(&self) -> Vec<(&'static str, usize)>;
+    /// Connects an output; false when there is none of that name and number.
+    fn connect(&self, wire: &str, n: usize, line: Line) -> bool;
+    /// Its properties.
+    fn properties(&self) -> Vec<PropertyInfo>;
+    /// The value of a property.
+    fn property(&self, name: &str) -> Option<PropertyValue>;
+    /// Sets a property, as long as the device is not realized.
+    fn set_property(&self, name: &str, value: &PropertyValue) -> Result<(), PropertyError>;
+    /// Checks the configuration; from here on properties cannot be set.
+    fn realize(&self) -> base::Result<()>;
+    /// Whether [`AnyDevice::realize`] has succeeded.
+    fn is_realized(&self) -> bool;
+    /// Resets the volatile state.
+    fn reset(&self);
+    /// Name of the section that [`AnyDevice::save`] writes.
+    fn section(&self) -> &'static str;
+    /// Writes the volatile state as one section.
+    fn save(&self, instance: u32, out: &mut Saver);
+    /// Reads the volatile state. The state is reset before.
+    fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError>;
+}
+
+impl<D: Device> AnyDevice for DeviceCell<D> {
+    fn type_info(&self) -> &'static TypeInfo {
+        D::TYPE
+    }
+    fn regions(&self) -> Vec<RegionInfo> {
+        self.with(|d| Anatomy::regions(d))
+    }
+    #[inline]
+    fn read(&self, region: usize, offset: u64, size: u32) -> u64 {
+        self.with(|d| d.read(region, offset, size))
+    }
+    #[inline]
+    fn write(&self, region: usize, offset: u64, size: u32, value: u64) -> Effect {
+        self.with(|d| d.write(region, offset, size, value))
+    }
+    fn timer(&self, which: usize) {
+        self.with(|d| d.timer(which));
+    }
+    fn inputs(&self) -> u32 {
+        self.with(|d| Anatomy::inputs(d))
+    }
+    fn input(&self, line: usize, level: bool) {
+        self.with(|d| d.input(line, level));
+    }
+    fn wires(&self) -> Vec<(&'static str, usize)> {
+        self.with(|d| Anatomy::wires(d))
+    }
+    fn connect(&self, wire: &str, n: usize, line: Line) -> bool {
+        self.with(|d| d.wire(wire, n).map(|end| *end = line).is_some())
+    }
+    fn properties(&self) -> Vec<PropertyInfo> {
+        <D as Anatomy>::properties()
+    }
+    fn property(&self, name: &str) -> Option<PropertyValue> {
+        self.with(|d| Anatomy::property(d, name))
+    }
+    fn set_property(&self, name: &str, value: &PropertyValue) -> Result<(), PropertyError> {
+        if self.is_realized() {
+            return Err(PropertyError::Realized);
+        }
+        self.with(|d| Anatomy::set_property(d, name, value))
+    }
+    fn realize(&self) -> base::Result<()> {
+        self.with(Device::realize)?;
+        self.realized.store(true, Relaxed);
+        Ok(())
+    }
+    fn is_realized(&self) -> bool {
+        self.realized.load(Relaxed)
+    }
+    fn reset(&self) {
+        self.with(Device::reset);
+    }
+    fn section(&self) -> &'static str {
+        <D::State as State>::NAME
+    }
+    fn save(&self, instance: u32, out: &mut Saver) {
+        self.with(|d| out.section(instance, d.state()));
+    }
+    fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError> {
+        self.with(|d| {
+            d.reset_state();
+            from.section(instance, d.state_mut())?;
+            d.loaded().map_err(|reason| StateError {
+                section: <D::State as State>::NAME.to_owned(),
+                field: String::new(),
+                reason,
+            })
+        })
+    }
+}
+
+/// The input lines of a device of whatever type, as a [`LineSink`].
+#[derive(Clone)]
+pub struct InputSink(pub Arc<dyn AnyDevice>);
+
+impl LineSink for InputSink {
+    fn set(&self, n: u32, level: bool) {
+        self.0.input(n as usize, level);
+    }
+}
+
+impl fmt::Debug for InputSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InputSink({})", self.0.type_info().name)
+    }
+}
+
+impl dyn AnyDevice {
+    /// A line to input `n` of this device.
+    pub fn input_line(self: &Arc<Self>, n: u32) -> Line {
+        Line::to(Arc::new(InputSink(self.clone())), n)
+    }
+    /// The device as its own type, if it is a `D`.
+    pub fn downcast<D: Device>(self: Arc<Self>) -> Option<Arc<DeviceCell<D>>> {
+        let any: Arc<dyn Any + Send + Sync> = self;
+        any.downcast().ok()
+    }
+}
+
+#[cfg(test)]
+#[path = "cell_test.rs"]
+mod test;

@@ -1,0 +1,40 @@
+//! Objects: types by name, properties, the composition tree, and what a device is.
+//!
+//! Glossary. A *type* ([`TypeInfo`]) has a name and a parent type. A [`Node`] is a place in the composition
+//! tree, which begins at the machine; its children have names, and so it has a path such as
+//! `/machine/unattached/device[3]`. A [`Device`] is what an author writes; a [`DeviceCell`] is the lock that
+//! the bus puts round it. A [`Line`] carries an interrupt level from a device to whoever listens. An
+//! [`Effect`] is what a register access asks of the rest of the machine, done after the lock is gone.
+//!
+//! **Locks.** At most one device lock is held by a thread. Whatever a device starts in others (a line, an
+//! effect, a transfer to another device's registers) is queued while the thread is inside a device, and done
+//! when it has come out ([`defer`]). So no order among device locks is needed, and none can deadlock.
+
+#![forbid(unsafe_code)]
+
+// The derives name this crate absolutely, also inside of it.
+extern crate self as object;
+
+mod access;
+mod cell;
+mod device;
+mod effect;
+mod guard;
+mod line;
+mod node;
+mod print;
+mod property;
+mod types;
+
+pub use access::{Access, RegionInfo};
+pub use base::Endian;
+pub use cell::{AnyDevice, DeviceCell, InputSink};
+pub use device::{Anatomy, Device};
+pub use effect::{Effect, ResetCause, ShutdownCause};
+pub use guard::{defer, inside_device};
+pub use line::{Line, LineSink, Wire};
+pub use macros::Device;
+pub use node::{Ambiguous, Node, NodeProperty, ObjectRef, escape, unattached};
+pub use print::print_tree;
+pub use property::{PropertyError, PropertyInfo, PropertyType, PropertyValue, Size, parse_size};
+pub use types::{Category, TypeInfo, Types};

@@ -1,0 +1,280 @@
+//! The composition tree.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use base::Error;
+
+use crate::{AnyDevice, PropertyError, PropertyInfo, PropertyValue};
+
+/// An object of the tree.
+pub type ObjectRef = Arc<Node>;
+
+/// A place in the composition tree: a type's name, children by name, properties, and perhaps a device.
+pub struct Node {
+    type_name: String,
+    place: Mutex<Option<(Weak<Node>, String)>>,
+    children: Mutex<Vec<(String, ObjectRef)>>,
+    properties: Mutex<Vec<NodeProperty>>,
+    device: OnceLock<Arc<dyn AnyDevice>>,
+}
+
+type Getter = Box<dyn Fn() -> PropertyValue + Send + Sync>;
+type Setter = Box<dyn Fn(&PropertyValue) -> Result<(), PropertyError> + Send + Sync>;
+
+/// A property given to one node, beside those of its device.
+pub struct NodeProperty {
+    /// Name, type, description, default.
+    pub info: PropertyInfo,
+    /// Reads it.
+    pub get: Getter,
+    /// Sets it; `None` if it cannot be set.
+    pub set: Option<Setter>,
+}
+
+impl NodeProperty {
+    /// A property that is only read.
+    pub fn read_only(
+        name: &'static str,
+        kind: &'static str,
+        get: impl Fn() -> PropertyValue + Send + Sync + 'static,
+    ) -> Self {
+        Self { info: PropertyInfo { name, kind, desc: "", default: None }, get: Box::new(get), set: None }
+    }
+    /// A property that has always the same value.
+    pub fn fixed(name: &'static str, kind: &'static str, value: PropertyValue) -> Self {
+        Self::read_only(name, kind, move || value.clone())
+    }
+    /// The property with a way to set it.
+    #[must_use]
+    pub fn writable(
+        mut self,
+        set: impl Fn(&PropertyValue) -> Result<(), PropertyError> + Send + Sync + 'static,
+    ) -> Self {
+        self.set = Some(Box::new(set));
+        self
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A name as it stands in a path: `/`, `\`, `[` and `]` become `\x2f` and so on. For names that come from
+/// outside (a memory region's, a file's); [`Node::add_child`] takes names as they are.
+pub fn escape(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '/' | '\\' | '[' | ']' => out.push_str(&format!("\\x{:02x}", c as u32)),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The container for objects that nobody owns: child `unattached` of the machine, made when first needed.
+pub fn unattached(machine: &ObjectRef) -> ObjectRef {
+    machine.child("unattached").unwrap_or_else(|| {
+        let container = Node::new("container");
+        machine.add_child("unattached", &container);
+        container
+    })
+}
+
+impl Node {
+    /// A node of a type, not yet in the tree.
+    pub fn new(type_name: impl Into<String>) -> ObjectRef {
+        Arc::new(Self {
+            type_name: type_name.into(),
+            place: Mutex::new(None),
+            children: Mutex::default(),
+            properties: Mutex::default(),
+            device: OnceLock::new(),
+        })
+    }
+
+    /// A node for a device: its type, its properties, and a child of type `irq` for each input line.
+    pub fn for_device(device: Arc<dyn AnyDevice>) -> ObjectRef {
+        let node = Self::new(device.type_info().name);
+        for _ in 0..device.inputs() {
+            node.add_child("unnamed-gpio-in[*]", &Self::new("irq"));
+        }
+        let _ = node.device.set(device);
+        node
+    }
+
+    /// Name of its type.
+    pub fn type_name(&self) -> &str {
+        &self.type_name
+    }
+    /// The device that lives here.
+    pub fn device(&self) -> Option<&Arc<dyn AnyDevice>> {
+        self.device.get()
+    }
+
+    /// Adds a child and returns the name it got: a name that ends in `[*]` gets the lowest free number.
+    /// A name that is taken, or a child that has a parent already, is a mistake of the program's.
+    pub fn add_child(self: &Arc<Self>, name: &str, child: &ObjectRef) -> String {
+        let mut children = lock(&self.children);
+        let taken = |children: &[(String, ObjectRef)], name: &str| children.iter().any(|c| c.0 == name);
+        let name = match name.strip_suffix("[*]") {
+            Some(stem) => {
+                (0..).map(|n| format!("{stem}[{n}]")).find(|name| !taken(&children, name)).unwrap_or_default()
+            }
+            None => {
+                assert!(!taken(&children, name), "there is a child '{name}' already");
+                name.to_owned()
+            }
+        };
+        let mut place = lock(&child.place);
+        assert!(place.is_none(), "'{name}' has a parent already");
+        *place = Some((Arc::downgrade(self), name.clone()));
+        drop(place);
+        children.push((name.clone(), child.clone()));
+        name
+    }
+
+    /// Takes the node out of its parent. Its own children stay with it.
+    pub fn unparent(self: &Arc<Self>) {
+        let place = lock(&self.place).take();
+        if let Some(parent) = place.and_then(|p| p.0.upgrade()) {
+            lock(&parent.children).retain(|c| !Arc::ptr_eq(&c.1, self));
+        }
+    }
+
+    /// The parent.
+    pub fn parent(&self) -> Option<ObjectRef> {
+        lock(&self.place).as_ref()?.0.upgrade()
+    }
+    /// Its name within the parent.
+    pub fn name(&self) -> Option<String> {
+        lock(&self.place).as_ref().map(|p| p.1.clone())
+    }
+    /// Children with their names, in the order in which they were added.
+    pub fn children(&self) -> Vec<(String, ObjectRef)> {
+        lock(&self.children).clone()
+    }
+    /// The child of that name.
+    pub fn child(&self, name: &str) -> Option<ObjectRef> {
+        lock(&self.children).iter().find(|c| c.0 == name).map(|c| c.1.clone())
+    }
+    /// The topmost node above this one.
+    pub fn root(self: &Arc<Self>) -> ObjectRef {
+        let mut node = self.clone();
+        while let Some(parent) = node.parent() {
+            node = parent;
+        }
+        node
+    }
+
+    /// The path from the root: `/machine/unattached/device[0]`; `/` for the root itself.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        let mut place = lock(&self.place).clone();
+        while let Some((parent, name)) = place {
+            path.insert_str(0, &name);
+            path.insert(0, '/');
+            place = parent.upgrade().and_then(|p| lock(&p.place).clone());
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
+    /// Finds a node from here: a path with a leading `/` from this node (which then is the root), one
+    /// without at any depth below it. `Err` when a partial path fits several nodes.
+    pub fn resolve(self: &Arc<Self>, path: &str) -> Result<Option<ObjectRef>, Ambiguous> {
+        let parts: Vec<_> = path.split('/').filter(|p| !p.is_empty()).collect();
+        if path.starts_with('/') {
+            return Ok(self.descend(&parts));
+        }
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        self.find_partial(&parts, &mut found);
+        if found.len() > 1 { Err(Ambiguous) } else { Ok(found.pop()) }
+    }
+
+    fn descend(self: &Arc<Self>, parts: &[&str]) -> Option<ObjectRef> {
+        parts.iter().try_fold(self.clone(), |node, part| node.child(part))
+    }
+
+    fn find_partial(self: &Arc<Self>, parts: &[&str], found: &mut Vec<ObjectRef>) {
+        if let Some(node) = self.descend(parts) {
+            found.push(node);
+        }
+        for (_, child) in self.children() {
+            child.find_partial(parts, found);
+        }
+    }
+
+    /// This node and all below, parents first, children in order of addition.
+    pub fn walk(self: &Arc<Self>, visit: &mut dyn FnMut(&ObjectRef)) {
+        visit(self);
+        for (_, child) in self.children() {
+            child.walk(visit);
+        }
+    }
+
+    /// Gives the node a property of its own.
+    pub fn add_property(&self, property: NodeProperty) {
+        lock(&self.properties).push(property);
+    }
+
+    /// All properties: the device's, then the node's own.
+    pub fn properties(&self) -> Vec<PropertyInfo> {
+        let mut list = self.device().map(|d| d.properties()).unwrap_or_default();
+        list.extend(lock(&self.properties).iter().map(|p| p.info.clone()));
+        list
+    }
+    /// The value of a property.
+    pub fn property(&self, name: &str) -> Result<PropertyValue, Error> {
+        if let Some(property) = lock(&self.properties).iter().find(|p| p.info.name == name) {
+            return Ok((property.get)());
+        }
+        self.device()
+            .and_then(|d| d.property(name))
+            .ok_or_else(|| PropertyError::NotFound.error(&self.type_name, "", name, ""))
+    }
+    /// Sets a property.
+    pub fn set_property(&self, name: &str, value: &PropertyValue) -> Result<(), Error> {
+        let own = lock(&self.properties)
+            .iter()
+            .find(|p| p.info.name == name)
+            .map(|p| p.set.as_ref().map_or(Err(PropertyError::ReadOnly), |set| set(value)));
+        let done = match (own, self.device()) {
+            (Some(done), _) => done,
+            (None, Some(device)) => device.set_property(name, value),
+            (None, None) => Err(PropertyError::NotFound),
+        };
+        let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        done.map_err(|e| e.error(&self.type_name, &self.id(), name, &text))
+    }
+
+    /// The name that a user gave the device: that of a child of `/machine/peripheral`.
+    pub fn id(&self) -> String {
+        match &*lock(&self.place) {
+            Some((parent, name))
+                if parent.upgrade().and_then(|p| p.name()).as_deref() == Some("peripheral") =>
+            {
+                name.clone()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// A partial path that fits several objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path fits several objects")]
+pub struct Ambiguous;
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path(), self.type_name)
+    }
+}
+
+#[cfg(test)]
+#[path = "node_test.rs"]
+mod test;

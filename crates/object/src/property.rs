@@ -1,0 +1,309 @@
+//! Typed properties: what a user may set on an object by name.
+
+use std::fmt;
+
+use base::Error;
+
+/// The value of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PropertyValue {
+    /// `bool`
+    Bool(bool),
+    /// Signed numbers.
+    Int(i64),
+    /// Unsigned numbers and sizes.
+    Uint(u64),
+    /// `str`, and enums by the name of their value.
+    Str(String),
+    /// Path of another object; empty when there is none.
+    Link(String),
+    /// Several values.
+    List(Vec<PropertyValue>),
+    /// Named values, as `qom-get` shows structures such as a date.
+    Struct(Vec<(String, PropertyValue)>),
+}
+
+impl PropertyValue {
+    /// As `true`/`false`.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(b) => Some(*b),
+            Self::Str(s) => parse_bool(s),
+            _ => None,
+        }
+    }
+    /// As an unsigned number.
+    pub fn as_uint(&self) -> Option<u64> {
+        match self {
+            Self::Uint(n) => Some(*n),
+            Self::Int(n) => u64::try_from(*n).ok(),
+            Self::Str(s) => parse_number(s).and_then(|n| u64::try_from(n).ok()),
+            _ => None,
+        }
+    }
+    /// As a signed number.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(n) => Some(*n),
+            Self::Uint(n) => i64::try_from(*n).ok(),
+            Self::Str(s) => parse_number(s).and_then(|n| i64::try_from(n).ok()),
+            _ => None,
+        }
+    }
+    /// As text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(s) | Self::Link(s) => Some(s),
+            _ => None,
+        }
+    }
+}
+
+/// As `info qtree` and `-device x,help` show values: numbers decimal, texts in quotes, bools `on`/`off` in
+/// help and `true`/`false` elsewhere (which is the plain form here).
+impl fmt::Display for PropertyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(b) => write!(f, "{b}"),
+            Self::Int(n) => write!(f, "{n}"),
+            Self::Uint(n) => write!(f, "{n}"),
+            Self::Str(s) | Self::Link(s) => write!(f, "\"{s}\""),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (i, value) in values.iter().enumerate() {
+                    write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Self::Struct(fields) => {
+                f.write_str("{")?;
+                for (i, (name, value)) in fields.iter().enumerate() {
+                    write!(f, "{}{name}: {value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+/// What is known of a property beside its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type in the user's words: `bool`, `uint32`, `size`, `str`.
+    pub kind: &'static str,
+    /// What it means; may be empty.
+    pub desc: &'static str,
+    /// The value it has unless set.
+    pub default: Option<PropertyValue>,
+}
+
+/// Why a property could not be read or set. [`PropertyError::error`] gives the user's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyError {
+    /// There is none of that name.
+    #[error("no such property")]
+    NotFound,
+    /// It cannot be set (any more).
+    #[error("property is read-only")]
+    ReadOnly,
+    /// The device is in use.
+    #[error("the device is realized")]
+    Realized,
+    /// The value has another type; the type wanted.
+    #[error("expected a value of type {0}")]
+    Type(&'static str),
+    /// The value cannot be used; the reason, complete.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl PropertyError {
+    /// The message for the user: property `name` of an object of type `kind` (and with id `id`) was to be
+    /// set to `value`.
+    pub fn error(self, kind: &str, id: &str, name: &str, value: &str) -> Error {
+        match self {
+            Self::NotFound => base::error!("Property '{kind}.{name}' not found"),
+            Self::ReadOnly => base::error!("Insufficient permission to perform this operation"),
+            Self::Realized if id.is_empty() => base::error!(
+                "Attempt to set property '{name}' on anonymous device (type '{kind}') after it was realized"
+            ),
+            Self::Realized => base::error!(
+                "Attempt to set property '{name}' on device '{id}' (type '{kind}') after it was realized"
+            ),
+            Self::Type("bool") => base::error!("Parameter '{name}' expects 'on' or 'off'"),
+            Self::Type("str") => base::error!("Invalid parameter type for '{name}', expected: string"),
+            Self::Type("size") => base::error!("Parameter '{name}' expects a non-negative number below 2^64")
+                .hint("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."),
+            Self::Type(of) if of.starts_with("int") || of.starts_with("uint") => {
+                if parse_number(value).is_some() {
+                    base::error!("Parameter '{name}' expects {of}")
+                } else {
+                    base::error!("Parameter '{name}' expects a number")
+                }
+            }
+            Self::Type(of) => base::error!("Parameter '{name}' expects {of}"),
+            Self::Value(reason) => Error::new(reason),
+        }
+    }
+}
+
+/// A type of the host's language that can be a property.
+pub trait PropertyType {
+    /// The type in the user's words.
+    const KIND: &'static str;
+    /// The value.
+    fn get(&self) -> PropertyValue;
+    /// Sets it from a value of the right type, or from the text of an option.
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError>;
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "on" | "yes" | "true" | "y" => Some(true),
+        "off" | "no" | "false" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// A number as options take it: decimal, `0x` hexadecimal or `0` octal, with a sign.
+fn parse_number(text: &str) -> Option<i128> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
+        None => (digits, 10),
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let n = i128::from(u64::from_str_radix(digits, radix).ok()?);
+    Some(if negative { -n } else { n })
+}
+
+/// A size as options take it: a number with one of the suffixes `B K M G T P E` (powers of 1024); decimal
+/// fractions such as `1.5G` are allowed with a suffix.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (digits, shift) = match text.chars().last()?.to_ascii_uppercase() {
+        'B' if !text.starts_with("0x") => (&text[..text.len() - 1], 0),
+        'K' => (&text[..text.len() - 1], 10),
+        'M' => (&text[..text.len() - 1], 20),
+        'G' => (&text[..text.len() - 1], 30),
+        'T' => (&text[..text.len() - 1], 40),
+        'P' => (&text[..text.len() - 1], 50),
+        'E' if !text.starts_with("0x") => (&text[..text.len() - 1], 60),
+        _ => (text, 0),
+    };
+    if let Some(hex) = digits.strip_prefix("0x") {
+        // No suffix after hexadecimal digits except by shifting them: 0x10M is not a size.
+        return if shift == 0 { u64::from_str_radix(hex, 16).ok() } else { None };
+    }
+    if let Some((whole, fraction)) = digits.split_once('.') {
+        if shift == 0 || fraction.is_empty() || fraction.len() > 18 {
+            return None;
+        }
+        let whole = whole.parse::<u64>().ok()?;
+        let part = u128::from(fraction.parse::<u64>().ok()?) << shift;
+        let part = part / 10u128.pow(fraction.len() as u32);
+        return whole.checked_mul(1 << shift)?.checked_add(u64::try_from(part).ok()?);
+    }
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A property that is a size in bytes and takes the suffixes of [`parse_size`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl From<u64> for Size {
+    fn from(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PropertyType for Size {
+    const KIND: &'static str = "size";
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Uint(self.0)
+    }
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        let n = match value {
+            PropertyValue::Str(text) => parse_size(text),
+            other => other.as_uint(),
+        };
+        self.0 = n.ok_or(PropertyError::Type("size"))?;
+        Ok(())
+    }
+}
+
+impl PropertyType for bool {
+    const KIND: &'static str = "bool";
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Bool(*self)
+    }
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        *self = value.as_bool().ok_or(PropertyError::Type(Self::KIND))?;
+        Ok(())
+    }
+}
+
+macro_rules! numbers {
+    ($($ty:ty, $kind:literal, $variant:ident, $as:ident;)*) => {$(
+        impl PropertyType for $ty {
+            const KIND: &'static str = $kind;
+            fn get(&self) -> PropertyValue {
+                PropertyValue::$variant((*self).into())
+            }
+            fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+                let n = value.$as().ok_or(PropertyError::Type($kind))?;
+                *self = <$ty>::try_from(n).map_err(|_| PropertyError::Type($kind))?;
+                Ok(())
+            }
+        }
+    )*};
+}
+numbers! {
+    u8, "uint8", Uint, as_uint;
+    u16, "uint16", Uint, as_uint;
+    u32, "uint32", Uint, as_uint;
+    u64, "uint64", Uint, as_uint;
+    i8, "int8", Int, as_int;
+    i16, "int16", Int, as_int;
+    i32, "int32", Int, as_int;
+    i64, "int64", Int, as_int;
+}
+
+impl PropertyType for String {
+    const KIND: &'static str = "str";
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(self.clone())
+    }
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        value.as_str().ok_or(PropertyError::Type(Self::KIND))?.clone_into(self);
+        Ok(())
+    }
+}
+
+/// A text that may be unset, which reads as the empty text.
+impl PropertyType for Option<String> {
+    const KIND: &'static str = "str";
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(self.clone().unwrap_or_default())
+    }
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        *self = Some(value.as_str().ok_or(PropertyError::Type(Self::KIND))?.to_owned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "property_test.rs"]
+mod test;
