@@ -1,2 +1,76 @@
-//! Chores of the project.
-fn main() {}
+//! Chores of the project: structure checks, test guests, oracles, benchmarks.
+//!
+//! `cargo xtask` without arguments lists the tasks. Everything that is fetched or built for the
+//! guests goes to `guests/` in the checkout, which git ignores.
+#![forbid(unsafe_code)]
+
+mod boot;
+mod check;
+mod console;
+mod everything;
+mod guest;
+mod paths;
+mod riscv_tests;
+
+use std::process::ExitCode;
+
+/// What every task returns: the error is one or more lines for the user.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK [OPTIONS]
+
+  guest [--refresh] [--mirror URL]   fetch the Debian riscv64 kernel, firmware and busybox, build the initramfs
+  boot [--smp N] [ARGS...]           build tinamou and boot that guest to a shell on this terminal
+  debian [--boot] [--size 3G]        make a Debian riscv64 root file system, boot it to its login
+  check                              directions between the crates, file lengths, the register of unsafe code
+  test [--quick]                     formatting, clippy, check, cargo test, boot tests; one final line
+  riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
+
+environment:
+  TINAMOU_BIN      the emulator to drive, instead of target/release/tinamou-system-riscv64
+  TINAMOU_QEMU     the QEMU to compare with (qemu-system-riscv64)
+  TINAMOU_KERNEL, TINAMOU_INITRD, TINAMOU_BIOS, TINAMOU_DISK
+                   own images, instead of those of `cargo xtask guest` and `cargo xtask debian`
+  TINAMOU_MIRROR   the Debian mirror to fetch from, instead of the one apt is configured for
+";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if args.is_empty() {
+        print!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    let task = args.remove(0);
+    let outcome = match task.as_str() {
+        "guest" => guest::run(&args),
+        "boot" => boot::run(&args),
+        "debian" => guest::debian::run(&args),
+        "check" => check::run(),
+        "test" => everything::run(&args),
+        "riscv-tests" => riscv_tests::run(&args),
+        "-h" | "--help" | "help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("no task named '{other}'\n\n{USAGE}").into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {task}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The value that follows the option `name`, when it is given.
+pub fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    let at = args.iter().position(|a| a == name)?;
+    args.get(at + 1).map(String::as_str)
+}
+
+/// Whether the switch `name` is given.
+pub fn switch(args: &[String], name: &str) -> bool {
+    args.iter().any(|a| a == name)
+}
