@@ -116,7 +116,7 @@ impl Clocks {
 
     /// Stops the virtual clock at its present value. Does nothing when it is stopped already.
     pub fn stop_virtual(&self) {
-        self.change(|running, now| running.then(|| STOPPED | now));
+        self.change(|running, now| running.then_some(STOPPED | now));
     }
 
     /// Lets the virtual clock run on from where it stopped. Does nothing when it runs already.

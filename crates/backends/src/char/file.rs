@@ -1,0 +1,78 @@
+//! `file`: output goes to a file. `pipe`: a pair of named pipes, or one for both directions.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+
+use events::EventLoop;
+use rustix::fs::OFlags;
+
+use super::stream::{Sink, Stream};
+use super::{CharPort, CharReceiver};
+use crate::Error;
+
+/// A port that is a file or a pipe.
+pub(crate) struct FilePort {
+    stream: Arc<Stream>,
+    kind: &'static str,
+}
+
+fn cannot_open(path: &str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::io(format_args!("Could not open '{path}'"), error)
+}
+
+pub(crate) fn open_file(events: &EventLoop, path: &str, append: bool) -> Result<FilePort, Error> {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    if append {
+        options.append(true)
+    } else {
+        options.write(true).truncate(true)
+    };
+    let file = options.open(path).map_err(cannot_open(path))?;
+    let stream = Stream::new(events);
+    stream.attach(None, Some(Sink::Own(Arc::new(file)))).map_err(cannot_open(path))?;
+    Ok(FilePort { stream, kind: "file" })
+}
+
+/// Opens `path.in` and `path.out`, or else `path` for both directions. They are opened for reading and
+/// writing, so that neither waits for the other side nor ends when it goes.
+pub(crate) fn open_pipe(events: &EventLoop, path: &str) -> Result<FilePort, Error> {
+    let open = |path: &str| {
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+    };
+    let pair = open(&format!("{path}.in")).and_then(|input| Ok((input, open(&format!("{path}.out"))?)));
+    let (source, sink): (File, File) = match pair {
+        Ok(pair) => pair,
+        Err(_) => {
+            let both = open(path).map_err(cannot_open(path))?;
+            (both.try_clone().map_err(cannot_open(path))?, both)
+        }
+    };
+    let stream = Stream::new(events);
+    stream.attach(Some(source), Some(Sink::Own(Arc::new(sink)))).map_err(cannot_open(path))?;
+    Ok(FilePort { stream, kind: "pipe" })
+}
+
+impl CharPort for FilePort {
+    fn write(&self, bytes: &[u8]) -> usize {
+        self.stream.write(bytes)
+    }
+
+    fn set_receiver(&self, receiver: Option<Arc<dyn CharReceiver>>) {
+        self.stream.set_receiver(receiver);
+    }
+
+    fn receive_ready(&self) {
+        self.stream.receive_ready();
+    }
+
+    fn describe(&self) -> String {
+        self.kind.to_owned()
+    }
+
+    fn flush(&self) {
+        self.stream.flush();
+    }
+}

@@ -1,0 +1,108 @@
+//! Character back ends: the host's side of serial ports, consoles and monitors.
+//!
+//! A device is handed an `Arc<dyn CharPort>` and gives it a [`CharReceiver`]. Writing never blocks: a port
+//! takes the bytes into a queue that the main loop empties, and refuses them when the queue is full. Input is
+//! delivered on the main-loop thread, never more than the receiver has room for, and never with a lock of
+//! this module held, so that a receiver may take its device's lock and a device may call its port with it.
+
+mod chardev;
+mod file;
+mod log;
+mod mux;
+mod pty;
+mod ringbuf;
+mod socket;
+mod stdio;
+mod stream;
+mod terminal;
+#[allow(unsafe_code)]
+mod terminal_signals;
+#[cfg(test)]
+mod test_support;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use chardev::{BACKEND_HELP, CharBackend, CharContext, Chardev, Chardevs, SerialOption, not_connected};
+pub use mux::{Mux, MuxActions};
+pub use ringbuf::RingBuf;
+pub use socket::{SocketAddress, SocketOptions};
+pub use stream::flush_all;
+pub use terminal::restore as restore_terminal;
+pub use terminal_signals::{Termination, on_terminate};
+
+/// What a back end tells a front end besides the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CharEvent {
+    /// Somebody has connected.
+    Opened,
+    /// The other side has gone.
+    Closed,
+    /// A break condition on the line.
+    Break,
+    /// The keyboard now goes to this front end of a multiplexer.
+    FocusIn,
+    /// The keyboard now goes elsewhere.
+    FocusOut,
+}
+
+/// A character back end as its front end (a device, a monitor) sees it.
+pub trait CharPort: Send + Sync {
+    /// Takes bytes for the other side and returns how many were taken. Never blocks; what was not taken can
+    /// be offered again after [`CharReceiver::writable`]. A port nobody is connected to takes and forgets all.
+    fn write(&self, bytes: &[u8]) -> usize;
+    /// Sets who gets the input. If the port is connected the receiver hears [`CharEvent::Opened`] soon.
+    fn set_receiver(&self, receiver: Option<Arc<dyn CharReceiver>>);
+    /// The receiver has room again. Cheap when input is not being held back; callable from any thread.
+    fn receive_ready(&self);
+    /// What `info chardev` prints behind `filename=`.
+    fn describe(&self) -> String;
+    /// Writes out what is queued, waiting a little if need be. For the end of the program.
+    fn flush(&self) {}
+}
+
+/// The front end's ear. Called on the main-loop thread.
+pub trait CharReceiver: Send + Sync {
+    /// How many bytes could be taken now.
+    fn room(&self) -> usize;
+    /// Takes input, at most as much as [`CharReceiver::room`] said.
+    fn receive(&self, bytes: &[u8]);
+    /// Hears of an event.
+    fn event(&self, event: CharEvent);
+    /// The port, having refused bytes, would take some again.
+    fn writable(&self) {}
+}
+
+/// The place where a port keeps its receiver.
+#[derive(Default)]
+pub(crate) struct ReceiverSlot(Mutex<Option<Arc<dyn CharReceiver>>>);
+
+impl ReceiverSlot {
+    pub(crate) fn set(&self, receiver: Option<Arc<dyn CharReceiver>>) {
+        let old = {
+            let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *slot, receiver)
+        };
+        drop(old);
+    }
+
+    pub(crate) fn get(&self) -> Option<Arc<dyn CharReceiver>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// `null`: takes everything, gives nothing.
+pub struct Null;
+
+impl CharPort for Null {
+    fn write(&self, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+
+    fn set_receiver(&self, _: Option<Arc<dyn CharReceiver>>) {}
+
+    fn receive_ready(&self) {}
+
+    fn describe(&self) -> String {
+        "null".to_owned()
+    }
+}
