@@ -15,8 +15,8 @@ pub const INTERRUPT_EXIT: u32 = 2;
 pub struct Frame {
     /// Not zero: translated code leaves at the next block entry. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`].
     pub interrupt: AtomicU32,
-    /// Spare, keeps the following words aligned.
-    pub spare: AtomicU32,
+    /// What translated code wants the host's floating-point control word to be.
+    pub mxcsr: AtomicU32,
     /// Host address of the soft TLB in use.
     pub tlb: AtomicU64,
     /// Host address of the jump cache in use.
@@ -25,6 +25,8 @@ pub struct Frame {
     pub page: AtomicU64,
     /// Guest program counter. Valid outside translated code and in calls that may trap.
     pub pc: AtomicU64,
+    /// The accelerator's own: what its functions are called with.
+    pub context: AtomicU64,
     /// What distinguishes this translation mode in the jump cache: the guest's mode number shifted left by 57.
     pub mode_tag: AtomicU64,
     /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
@@ -37,11 +39,12 @@ impl Default for Frame {
     fn default() -> Self {
         Frame {
             interrupt: AtomicU32::new(0),
-            spare: AtomicU32::new(0),
+            mxcsr: AtomicU32::new(0x1f80),
             tlb: AtomicU64::new(0),
             jump_cache: AtomicU64::new(0),
             page: AtomicU64::new(0),
             pc: AtomicU64::new(0),
+            context: AtomicU64::new(0),
             mode_tag: AtomicU64::new(0),
             scratch: [const { AtomicU64::new(0) }; 26],
             slots: [const { AtomicU64::new(0) }; SLOTS],
