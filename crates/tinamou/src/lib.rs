@@ -1,0 +1,4 @@
+//! The command lines, and the wiring of it all.
+#![forbid(unsafe_code)]
+
+pub mod options;

@@ -1,0 +1,456 @@
+//! What the user wants: the options, gathered and checked as far as that is possible without a machine.
+
+use super::{Drive, Given, Opts, number, size};
+use base::{Result, error};
+
+/// A serial port of the board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SerialPort {
+    /// The character device, as `-serial` names it.
+    pub device: String,
+    /// For messages; empty for a default.
+    pub shown: String,
+}
+
+/// A monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mon {
+    /// Character device: the name of one (`-mon chardev=`), or a description (`-monitor stdio`).
+    pub device: String,
+    /// Whether `device` is a name.
+    pub named: bool,
+    /// For messages.
+    pub shown: String,
+}
+
+/// Everything that the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `-machine`, `type` and properties.
+    pub machine: Opts,
+    /// `-cpu`.
+    pub cpu: Option<String>,
+    /// `-accel`, in order.
+    pub accelerators: Vec<Opts>,
+    /// `-smp`.
+    pub smp: Option<Opts>,
+    /// `-m`, in bytes; `None` for the machine's default.
+    pub memory: Option<u64>,
+    /// `-mem-path`.
+    pub memory_path: Option<String>,
+    /// `-global`: driver, property, value.
+    pub globals: Vec<(String, String, String)>,
+    /// `-device`.
+    pub devices: Vec<Opts>,
+    /// `-drive` and its short forms.
+    pub drives: Vec<Drive>,
+    /// `-netdev`.
+    pub netdevs: Vec<Opts>,
+    /// `-nic` and `-net`, as far as they are not `none`.
+    pub nics: Vec<Opts>,
+    /// `-nic none` or `-net none`.
+    pub no_nic: bool,
+    /// `-chardev`.
+    pub chardevs: Vec<Opts>,
+    /// `-object`.
+    pub objects: Vec<Opts>,
+    /// `-serial`; empty for the default.
+    pub serials: Vec<SerialPort>,
+    /// `-mon` and `-monitor`.
+    pub monitors: Vec<Mon>,
+    /// Whether a monitor was asked for or forbidden.
+    pub monitor_given: bool,
+    /// `-bios`.
+    pub bios: Option<String>,
+    /// `-kernel`.
+    pub kernel: Option<String>,
+    /// `-initrd`.
+    pub initrd: Option<String>,
+    /// `-append`.
+    pub append: Option<String>,
+    /// `-dtb`.
+    pub dtb: Option<String>,
+    /// `-L`.
+    pub firmware_directories: Vec<String>,
+    /// `-fw_cfg`.
+    pub fw_cfg: Vec<Opts>,
+    /// `-nographic`.
+    pub nographic: bool,
+    /// `-display none` or `-nographic`.
+    pub no_display: bool,
+    /// `-S`.
+    pub stopped: bool,
+    /// `-gdb`, `-s`: character devices, with the option for messages.
+    pub gdb: Vec<(String, String)>,
+    /// `-no-reboot`.
+    pub no_reboot: bool,
+    /// `-no-shutdown`.
+    pub no_shutdown: bool,
+    /// `-nodefaults`.
+    pub no_defaults: bool,
+    /// `-daemonize`.
+    pub daemonize: bool,
+    /// `-pidfile`.
+    pub pidfile: Option<String>,
+    /// `-name`.
+    pub name: Option<String>,
+    /// `-uuid`.
+    pub uuid: Option<String>,
+    /// `-rtc`.
+    pub rtc: Option<Opts>,
+    /// `-d`.
+    pub log_items: Option<String>,
+    /// `-D`.
+    pub log_file: Option<String>,
+    /// `-dfilter`.
+    pub log_filter: Option<Given>,
+    /// `-seed`.
+    pub seed: Option<u64>,
+    /// `-echr`: code of the mux's escape key.
+    pub escape: Option<u8>,
+    /// `-msg timestamp=on`.
+    pub timestamps: bool,
+    /// `-version` or `-h`: print and leave.
+    pub print: Option<&'static str>,
+    /// Things to tell the user.
+    pub warnings: Vec<String>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Given { name: "", value: String::new(), shown: String::new() }
+    }
+}
+
+impl Config {
+    /// Gathers options.
+    pub fn gather(given: Vec<Given>) -> Result<Config> {
+        let mut config = Config::default();
+        let snapshot = given.iter().any(|g| g.name == "snapshot");
+        for one in given {
+            if matches!(one.name, "h" | "version") {
+                config.print = Some(one.name);
+                return Ok(config);
+            }
+            config.take(&one, snapshot)?;
+        }
+        for (what, text) in [("initrd", &config.initrd), ("append", &config.append)] {
+            // The default machine's `-machine kernel=` counts like `-kernel`.
+            if text.is_some() && config.kernel.is_none() && config.machine.get("kernel").is_none() {
+                return Err(error!("-{what} only allowed with -kernel option"));
+            }
+        }
+        if config.daemonize && config.nographic {
+            return Err(error!("-nographic cannot be used with -daemonize"));
+        }
+        Ok(config)
+    }
+
+    fn parse(&mut self, one: &Given, implied: Option<&str>) -> Result<Opts> {
+        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
+        let mut opts = Opts::parse(one.name, &one.value, implied).map_err(blame)?;
+        opts.shown.clone_from(&one.shown);
+        let warnings = opts.take_warnings();
+        self.warnings.extend(warnings.into_iter().map(|w| format!("{}: warning: {w}", one.shown)));
+        Ok(opts)
+    }
+
+    fn take(&mut self, one: &Given, snapshot: bool) -> Result<()> {
+        let text = || Some(one.value.clone());
+        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
+        match one.name {
+            "machine" => {
+                let opts = self.parse(one, Some("type"))?;
+                self.machine.merge(opts);
+            }
+            "cpu" => self.cpu = text(),
+            "accel" => {
+                let opts = self.parse(one, Some("accel"))?;
+                self.accelerators.push(opts);
+            }
+            "smp" => {
+                let opts = self.parse(one, Some("cpus"))?;
+                match &mut self.smp {
+                    Some(smp) => smp.merge(opts),
+                    None => self.smp = Some(opts),
+                }
+            }
+            "m" => self.take_memory(one)?,
+            "mem-path" => self.memory_path = text(),
+            "global" => self.take_global(one)?,
+            "device" => {
+                let opts = self.parse(one, Some("driver"))?;
+                self.devices.push(opts);
+            }
+            "drive" => {
+                let opts = self.parse(one, None)?;
+                self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
+            }
+            "disk_image" | "hda" => self.take_disk(one, 0, snapshot)?,
+            "hdb" => self.take_disk(one, 1, snapshot)?,
+            "hdc" => self.take_disk(one, 2, snapshot)?,
+            "hdd" => self.take_disk(one, 3, snapshot)?,
+            "pflash" => {
+                let mut opts = Opts::empty(&one.shown);
+                opts.push("if", "pflash");
+                opts.push("file", one.value.clone());
+                self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
+            }
+            "netdev" => {
+                let opts = self.parse(one, Some("type"))?;
+                if opts.get("id").is_none() && !opts.wants_help() {
+                    return Err(opts.blame(error!("Parameter 'id' is missing")));
+                }
+                if opts.get("id").is_some_and(|id| self.netdevs.iter().any(|o| o.get("id") == Some(id))) {
+                    let id = opts.get("id").unwrap_or_default();
+                    return Err(opts.blame(error!("Duplicate ID '{id}' for netdev")));
+                }
+                self.netdevs.push(opts);
+            }
+            "nic" | "net" => {
+                let opts = self.parse(one, Some(if one.name == "nic" { "type" } else { "kind" }))?;
+                match one.value.as_str() {
+                    "none" => self.no_nic = true,
+                    _ => self.nics.push(opts),
+                }
+            }
+            "chardev" => {
+                let opts = self.parse(one, Some("backend"))?;
+                if let Some(id) = opts.get("id")
+                    && self.chardevs.iter().any(|o| o.get("id") == Some(id))
+                {
+                    return Err(opts.blame(error!("Duplicate ID '{id}' for chardev")));
+                }
+                self.chardevs.push(opts);
+            }
+            "object" => {
+                let opts = self.parse(one, Some("qom-type"))?;
+                self.objects.push(opts);
+            }
+            "serial" => {
+                self.serials.push(SerialPort { device: one.value.clone(), shown: one.shown.clone() });
+            }
+            "monitor" => {
+                self.monitor_given = true;
+                if one.value != "none" {
+                    self.monitors.push(Mon { device: one.value.clone(), named: false, shown: one.shown.clone() });
+                }
+            }
+            "mon" => self.take_mon(one)?,
+            "parallel" if matches!(one.value.as_str(), "none" | "null") => {}
+            "parallel" => return Err(blame(error!("there are no parallel ports in Tinamou's machines"))),
+            "vga" if one.value == "none" => {}
+            "vga" => return Err(blame(error!("only 'none' is supported by Tinamou yet"))),
+            "display" => match one.value.as_str() {
+                "none" => self.no_display = true,
+                "help" | "?" => self.print = Some("display"),
+                other => return Err(blame(error!("Parameter 'type' does not accept value '{other}'"))),
+            },
+            "bios" => self.bios = text(),
+            "kernel" => self.kernel = text(),
+            "initrd" => self.initrd = text(),
+            "append" => self.append = text(),
+            "dtb" => self.dtb = text(),
+            "L" => self.firmware_directories.push(one.value.clone()),
+            "fw_cfg" => {
+                let opts = self.parse(one, Some("name"))?;
+                self.fw_cfg.push(opts);
+            }
+            "nographic" => (self.nographic, self.no_display) = (true, true),
+            "S" => self.stopped = true,
+            "gdb" => self.gdb.push((one.value.clone(), one.shown.clone())),
+            "s" => self.gdb.push(("tcp::1234".into(), "-s".into())),
+            "no-reboot" => self.no_reboot = true,
+            "no-shutdown" => self.no_shutdown = true,
+            "action" => self.take_action(one)?,
+            "nodefaults" => self.no_defaults = true,
+            "daemonize" => self.daemonize = true,
+            "pidfile" => self.pidfile = text(),
+            "name" => {
+                let mut opts = self.parse(one, Some("guest"))?;
+                self.name = opts.take("guest").or(self.name.take());
+            }
+            "uuid" => {
+                self.uuid = Some(parse_uuid(&one.value).map_err(blame)?);
+            }
+            "rtc" => {
+                let opts = self.parse(one, None)?;
+                self.rtc = Some(opts);
+            }
+            "d" => self.log_items = text(),
+            "D" => self.log_file = text(),
+            "dfilter" => self.log_filter = Some(one.clone()),
+            "seed" => {
+                self.seed = Some(
+                    number(&one.value).ok_or_else(|| error!("Invalid seed number: {}", one.value)).map_err(blame)?,
+                );
+            }
+            "echr" => {
+                let code = number(&one.value).and_then(|n| u8::try_from(n).ok());
+                self.escape = Some(code.ok_or_else(|| error!("-echr: bad character code '{}'", one.value))?);
+            }
+            "msg" => {
+                let mut opts = self.parse(one, None)?;
+                self.timestamps = opts.take_switch("timestamp").map_err(blame)?.unwrap_or(false);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_memory(&mut self, one: &Given) -> Result<()> {
+        let mut opts = self.parse(one, Some("size"))?;
+        let shown = one.shown.clone();
+        let blame = move |e: base::Error| e.prefix(format_args!("{shown}: "));
+        if let Some(text) = opts.take("size") {
+            let bytes = size("size", &text, 1 << 20).map_err(blame)?;
+            // The reference takes 0 for its default and rounds up to 8 KiB.
+            self.memory = Some(bytes).filter(|b| *b != 0).map(|b| b.checked_next_multiple_of(8192).unwrap_or(b));
+        }
+        let (slots, max) = (opts.take("slots"), opts.take("maxmem"));
+        if slots.is_some() && max.is_none() {
+            return Err(error!("slots specified but no max-size"));
+        }
+        if let Some(max) = max {
+            let max = size("maxmem", &max, 1)?;
+            if max < self.memory.unwrap_or(0) {
+                return Err(error!("max-size < size"));
+            }
+            if max > self.memory.unwrap_or(0) {
+                return Err(error!("memory hotplug (maxmem) is not supported by Tinamou yet"));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_global(&mut self, one: &Given) -> Result<()> {
+        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
+        if let Some((left, value)) = one.value.split_once('=')
+            && let Some((driver, property)) = left.split_once('.')
+        {
+            self.globals.push((driver.to_owned(), property.to_owned(), value.to_owned()));
+            return Ok(());
+        }
+        let mut opts = self.parse(one, None)?;
+        let parts = (opts.take("driver"), opts.take("property"), opts.take("value"));
+        opts.finish().map_err(blame)?;
+        let (Some(driver), Some(property), Some(value)) = parts else {
+            return Err(blame(error!("options 'driver', 'property', and 'value' are required")));
+        };
+        self.globals.push((driver, property, value));
+        Ok(())
+    }
+
+    fn take_disk(&mut self, one: &Given, index: u32, snapshot: bool) -> Result<()> {
+        let mut opts = Opts::empty(&one.shown);
+        opts.push("index", index.to_string());
+        opts.push("file", one.value.clone());
+        self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
+        Ok(())
+    }
+
+    fn take_mon(&mut self, one: &Given) -> Result<()> {
+        let mut opts = self.parse(one, Some("chardev"))?;
+        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
+        self.monitor_given = true;
+        match opts.take("mode").as_deref() {
+            None | Some("readline") => {}
+            Some("control") => return Err(blame(error!("mode=control is not supported by Tinamou yet"))),
+            Some(other) => return Err(blame(error!("unknown monitor mode \"{other}\""))),
+        }
+        opts.take("pretty");
+        let device = opts.take("chardev").ok_or_else(|| blame(error!("chardev is required")))?;
+        opts.take("id");
+        opts.finish().map_err(blame)?;
+        self.monitors.push(Mon { device, named: true, shown: one.shown.clone() });
+        Ok(())
+    }
+
+    fn take_action(&mut self, one: &Given) -> Result<()> {
+        let mut opts = self.parse(one, None)?;
+        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
+        let bad = |key: &str, value: &str| blame(error!("Parameter '{key}' does not accept value '{value}'"));
+        match opts.take("reboot").as_deref() {
+            None => {}
+            Some("reset") => self.no_reboot = false,
+            Some("shutdown") => self.no_reboot = true,
+            Some(other) => return Err(bad("reboot", other)),
+        }
+        match opts.take("shutdown").as_deref() {
+            None => {}
+            Some("poweroff") => self.no_shutdown = false,
+            Some("pause") => self.no_shutdown = true,
+            Some(other) => return Err(bad("shutdown", other)),
+        }
+        // Nothing here panics in a way that is reported, and there is no watchdog.
+        opts.take("panic");
+        opts.take("watchdog");
+        opts.finish().map_err(blame)
+    }
+}
+
+/// The number of CPUs that `-smp` asks for, on a machine called `machine` with at most `max`.
+pub fn parse_smp(opts: Option<&Opts>, machine: &str, max: u64) -> Result<u32> {
+    let Some(mut opts) = opts.cloned() else { return Ok(1) };
+    // Wide numbers: the products below cannot overflow.
+    let mut take = |key: &str| -> Result<Option<i128>> {
+        opts.take(key)
+            .map(|text| text.parse::<i32>().map(i128::from).map_err(|_| error!("Parameter 'smp.{key}' expects integer")))
+            .transpose()
+    };
+    let (cpus, maxcpus) = (take("cpus")?, take("maxcpus")?);
+    let (sockets, cores, threads) = (take("sockets")?, take("cores")?, take("threads")?);
+    for absent in ["drawers", "books", "dies", "clusters", "modules"] {
+        if take(absent)?.is_some_and(|n| n > 1) {
+            return Err(error!("Invalid CPU topology: {absent} > 1 not supported by this machine's CPU topology"));
+        }
+    }
+    if let Some((key, _)) = opts.items().first() {
+        return Err(error!("Parameter 'smp.{key}' is unexpected"));
+    }
+    if [cpus, maxcpus, sockets, cores, threads].contains(&Some(0)) {
+        return Err(error!("Invalid CPU topology: CPU topology parameters must be greater than zero"));
+    }
+    let given = maxcpus.or(cpus);
+    let hierarchy = sockets.unwrap_or(1) * cores.unwrap_or(1) * threads.unwrap_or(1);
+    let maxcpus = given.unwrap_or(hierarchy);
+    let cpus = cpus.unwrap_or(maxcpus);
+    if cpus < 0 || cpus > i128::from(max) || maxcpus > i128::from(max) {
+        let n = cpus.max(maxcpus);
+        let n = if cpus < 0 { cpus } else { n };
+        return Err(error!("Invalid SMP CPUs {n}. The max CPUs supported by machine '{machine}' is {max}"));
+    }
+    // What is not given is worked out from the rest: cores first.
+    let (sockets, threads) = (sockets, threads.unwrap_or(1));
+    let (sockets, cores) = match (sockets, cores) {
+        (Some(s), Some(c)) => (s, c),
+        (Some(s), None) => (s, maxcpus / (s * threads)),
+        (None, Some(c)) => (maxcpus / (c * threads), c),
+        (None, None) => (1, maxcpus / threads),
+    };
+    let words = format!("sockets ({sockets}) * cores ({cores}) * threads ({threads})");
+    if sockets * cores * threads != maxcpus {
+        return Err(error!(
+            "Invalid CPU topology: product of the hierarchy must match maxcpus: {words} != maxcpus ({maxcpus})"
+        ));
+    }
+    if maxcpus < cpus {
+        return Err(error!(
+            "Invalid CPU topology: maxcpus must be equal to or greater than smp: {words} == maxcpus ({maxcpus}) < smp_cpus ({cpus})"
+        ));
+    }
+    Ok(cpus as u32)
+}
+
+fn parse_uuid(text: &str) -> Result<String> {
+    let parts: Vec<_> = text.split('-').map(str::len).collect();
+    let hex = text.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    if parts != [8, 4, 4, 4, 12] || !hex {
+        return Err(error!("failed to parse UUID string: wrong format"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+#[path = "config_test.rs"]
+mod test;
