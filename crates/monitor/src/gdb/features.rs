@@ -6,7 +6,8 @@ use std::fmt::Write;
 /// The file called `name` (`target.xml`, or a set's own file); `None` if there is no such file.
 pub fn file(architecture: &str, sets: &[RegisterSet], name: &str) -> Option<String> {
     if name == "target.xml" {
-        let mut out = String::from(r#"<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>"#);
+        let mut out =
+            String::from(r#"<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>"#);
         let _ = write!(out, "<architecture>{architecture}</architecture>");
         for set in sets {
             let _ = write!(out, r#"<xi:include href="{}"/>"#, set.file);

@@ -233,7 +233,11 @@ impl Config {
             "monitor" => {
                 self.monitor_given = true;
                 if one.value != "none" {
-                    self.monitors.push(Mon { device: one.value.clone(), named: false, shown: one.shown.clone() });
+                    self.monitors.push(Mon {
+                        device: one.value.clone(),
+                        named: false,
+                        shown: one.shown.clone(),
+                    });
                 }
             }
             "mon" => self.take_mon(one)?,
@@ -282,7 +286,9 @@ impl Config {
             "dfilter" => self.log_filter = Some(one.clone()),
             "seed" => {
                 self.seed = Some(
-                    number(&one.value).ok_or_else(|| error!("Invalid seed number: {}", one.value)).map_err(blame)?,
+                    number(&one.value)
+                        .ok_or_else(|| error!("Invalid seed number: {}", one.value))
+                        .map_err(blame)?,
                 );
             }
             "echr" => {
@@ -305,7 +311,8 @@ impl Config {
         if let Some(text) = opts.take("size") {
             let bytes = size("size", &text, 1 << 20).map_err(blame)?;
             // The reference takes 0 for its default and rounds up to 8 KiB.
-            self.memory = Some(bytes).filter(|b| *b != 0).map(|b| b.checked_next_multiple_of(8192).unwrap_or(b));
+            self.memory =
+                Some(bytes).filter(|b| *b != 0).map(|b| b.checked_next_multiple_of(8192).unwrap_or(b));
         }
         let (slots, max) = (opts.take("slots"), opts.take("maxmem"));
         if slots.is_some() && max.is_none() {
@@ -395,14 +402,20 @@ pub fn parse_smp(opts: Option<&Opts>, machine: &str, max: u64) -> Result<u32> {
     // Wide numbers: the products below cannot overflow.
     let mut take = |key: &str| -> Result<Option<i128>> {
         opts.take(key)
-            .map(|text| text.parse::<i32>().map(i128::from).map_err(|_| error!("Parameter 'smp.{key}' expects integer")))
+            .map(|text| {
+                text.parse::<i32>()
+                    .map(i128::from)
+                    .map_err(|_| error!("Parameter 'smp.{key}' expects integer"))
+            })
             .transpose()
     };
     let (cpus, maxcpus) = (take("cpus")?, take("maxcpus")?);
     let (sockets, cores, threads) = (take("sockets")?, take("cores")?, take("threads")?);
     for absent in ["drawers", "books", "dies", "clusters", "modules"] {
         if take(absent)?.is_some_and(|n| n > 1) {
-            return Err(error!("Invalid CPU topology: {absent} > 1 not supported by this machine's CPU topology"));
+            return Err(error!(
+                "Invalid CPU topology: {absent} > 1 not supported by this machine's CPU topology"
+            ));
         }
     }
     if let Some((key, _)) = opts.items().first() {

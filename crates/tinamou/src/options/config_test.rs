@@ -31,10 +31,7 @@ fn messages_as_the_reference_has_them() {
         };
         parse_smp(c.smp.as_ref(), "virt", 512).unwrap_err().to_string()
     };
-    assert_eq!(
-        message("-m 16E"),
-        "-m 16E: Value '16E' is out of range for parameter 'size'"
-    );
+    assert_eq!(message("-m 16E"), "-m 16E: Value '16E' is out of range for parameter 'size'");
     assert_eq!(message("-append x"), "-append only allowed with -kernel option");
     assert_eq!(message("-netdev user"), "-netdev user: Parameter 'id' is missing");
     assert_eq!(
@@ -43,18 +40,9 @@ fn messages_as_the_reference_has_them() {
     );
     assert_eq!(message("-uuid foo"), "-uuid foo: failed to parse UUID string: wrong format");
     assert_eq!(message("-m 8G,slots=2"), "slots specified but no max-size");
-    assert_eq!(
-        message("-smp 0"),
-        "Invalid CPU topology: CPU topology parameters must be greater than zero"
-    );
-    assert_eq!(
-        message("-smp -1"),
-        "Invalid SMP CPUs -1. The max CPUs supported by machine 'virt' is 512"
-    );
-    assert_eq!(
-        message("-smp 513"),
-        "Invalid SMP CPUs 513. The max CPUs supported by machine 'virt' is 512"
-    );
+    assert_eq!(message("-smp 0"), "Invalid CPU topology: CPU topology parameters must be greater than zero");
+    assert_eq!(message("-smp -1"), "Invalid SMP CPUs -1. The max CPUs supported by machine 'virt' is 512");
+    assert_eq!(message("-smp 513"), "Invalid SMP CPUs 513. The max CPUs supported by machine 'virt' is 512");
     assert_eq!(message("-smp foo"), "Parameter 'smp.cpus' expects integer");
     assert_eq!(message("-smp 2,foo=1"), "Parameter 'smp.foo' is unexpected");
     assert_eq!(
@@ -75,7 +63,9 @@ fn globals() {
 
 #[test]
 fn no_argument_makes_it_panic() {
-    for text in ["-smp sockets=9223372036854775807,cores=3", "-m ,", "-smp sockets=-1", "-machine ,,=", "-drive ="] {
+    for text in
+        ["-smp sockets=9223372036854775807,cores=3", "-m ,", "-smp sockets=-1", "-machine ,,=", "-drive ="]
+    {
         let _ = config(text).map(|c| parse_smp(c.smp.as_ref(), "virt", 512));
     }
 }

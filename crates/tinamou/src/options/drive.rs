@@ -86,7 +86,9 @@ impl Drive {
             return Err(error!("Must specify either driver or file"));
         }
         // How the host caches and schedules is a hint; these have no effect on what the guest sees.
-        for hint in ["cache", "aio", "discard", "detect-zeroes", "werror", "rerror", "copy-on-read", "file.locking"] {
+        for hint in
+            ["cache", "aio", "discard", "detect-zeroes", "werror", "rerror", "copy-on-read", "file.locking"]
+        {
             opts.take(hint);
         }
         drive.rest = opts.clone();

@@ -18,10 +18,7 @@ pub fn version() -> String {
 /// Text of `-h` for the program called `program`.
 pub fn print_help(program: &str) -> String {
     let mut out = version();
-    let _ = write!(
-        out,
-        "usage: {program} [options] [disk_image]\n\n'disk_image' is a raw hard disk image\n"
-    );
+    let _ = write!(out, "usage: {program} [options] [disk_image]\n\n'disk_image' is a raw hard disk image\n");
     if program == "tinamou" {
         out.push_str("\nThis program emulates a riscv64 system, as it does under the names tinamou-system-riscv64\nand qemu-system-riscv64.\n");
     }

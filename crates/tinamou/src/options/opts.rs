@@ -32,9 +32,8 @@ impl Opts {
         if let Some(id) = opts.get("id")
             && !is_identifier(id)
         {
-            return Err(error!("Parameter 'id' expects an identifier").hint(
-                "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
-            ));
+            return Err(error!("Parameter 'id' expects an identifier")
+                .hint("Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."));
         }
         Ok(opts)
     }

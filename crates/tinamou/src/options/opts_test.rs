@@ -26,7 +26,8 @@ fn short_switches_warn() {
 
 #[test]
 fn json_is_flattened() {
-    let o = parse(r#"{"driver":"virtio-blk-device","drive":"d0","serial":null,"ro":true,"a":{"b":[1,2]}}"#, None);
+    let o =
+        parse(r#"{"driver":"virtio-blk-device","drive":"d0","serial":null,"ro":true,"a":{"b":[1,2]}}"#, None);
     assert_eq!(o.get("driver"), Some("virtio-blk-device"));
     assert_eq!(o.get("ro"), Some("on"));
     assert_eq!(o.get("a.b.1"), Some("2"));
