@@ -1,0 +1,4 @@
+//! Interrupt controllers.
+
+pub mod riscv_aclint;
+pub mod sifive_plic;

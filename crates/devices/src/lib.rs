@@ -1,0 +1,29 @@
+//! Guest-visible hardware, one file for each chip.
+//!
+//! A device knows the machine by its wires, its DMA handle, its timers and its back ends only; which address
+//! it sits at and what its lines lead to is the board's business. [`types`] lists all of them.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod char;
+pub mod intc;
+pub mod misc;
+pub mod timer;
+
+use object::{Anatomy, TypeInfo};
+
+/// All types of devices.
+pub fn types() -> &'static [&'static TypeInfo] {
+    &[
+        char::ns16550a::Ns16550a::TYPE,
+        intc::riscv_aclint::AclintMtimer::TYPE,
+        intc::riscv_aclint::AclintSwi::TYPE,
+        intc::sifive_plic::SifivePlic::TYPE,
+        misc::sifive_test::SifiveTest::TYPE,
+    ]
+}
+
+#[cfg(test)]
+mod common_test;

@@ -1,0 +1,3 @@
+//! What fits nowhere else.
+
+pub mod sifive_test;
