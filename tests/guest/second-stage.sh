@@ -16,7 +16,8 @@ printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >/etc/systemd/network/80-
 systemctl enable systemd-networkd systemd-resolved serial-getty@ttyS0
 systemctl mask systemd-networkd-wait-online
 : >/etc/machine-id
-rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /debootstrap /second-stage.sh
+rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /debootstrap /second-stage.sh \
+    /etc/dpkg/dpkg.cfg.d/second-stage
 sync
 echo SECOND-STAGE-END
 mount -o remount,ro /

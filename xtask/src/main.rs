@@ -4,6 +4,7 @@
 //! guests goes to `guests/` in the checkout, which git ignores.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod boot;
 mod check;
 mod console;
@@ -25,6 +26,7 @@ usage: cargo xtask TASK [OPTIONS]
   debian [--boot] [--size 3G]        make a Debian riscv64 root file system, boot it to its login
   check                              directions between the crates, file lengths, the register of unsafe code
   test [--quick]                     formatting, clippy, check, cargo test, boot tests; one final line
+  bench [--runs N] [--only WHAT]     the same guests on tinamou and on QEMU, in turn: a table of medians
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
 
 environment:
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         "debian" => guest::debian::run(&args),
         "check" => check::run(),
         "test" => everything::run(&args),
+        "bench" => bench::run(&args),
         "riscv-tests" => riscv_tests::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
