@@ -4,8 +4,10 @@
 //! [`net::NetPeer`]. The modules also read the command-line spellings of `-chardev`, `-serial`, `-drive`,
 //! `-blockdev`, `-netdev` and `-nic` into typed structures, with the error texts that scripts look for.
 
+pub mod block;
 pub mod char;
 mod error;
 pub mod options;
+pub mod rng;
 
 pub use error::Error;

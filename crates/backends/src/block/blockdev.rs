@@ -1,0 +1,164 @@
+//! `-blockdev`: reading the option, in its `key=value` and JSON forms.
+
+use std::sync::Arc;
+
+use super::{BlockDevice, NullDevice, RawFile, RawOptions};
+use crate::Error;
+use crate::options::Options;
+
+/// A parsed `-blockdev` option.
+#[derive(Clone, Debug)]
+pub struct BlockdevOption {
+    /// The node's name.
+    pub node_name: String,
+    node: Node,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    File {
+        filename: String,
+        options: RawOptions,
+    },
+    Null {
+        len: u64,
+        read_only: bool,
+    },
+    /// `raw` over a node defined in place.
+    Raw(Box<Node>),
+    /// `raw` over a node named elsewhere.
+    RawOver(String),
+}
+
+fn missing(key: &str) -> Error {
+    Error::new(format!("Parameter '{key}' is missing"))
+}
+
+impl BlockdevOption {
+    /// Reads the argument of `-blockdev`.
+    ///
+    /// # Errors
+    /// The text to print behind `-blockdev ARGUMENT: `.
+    pub fn parse(text: &str) -> Result<BlockdevOption, Error> {
+        let mut options = match text.trim_start().starts_with('{') {
+            true => flatten(text)?,
+            false => Options::parse(text, Some("driver")),
+        };
+        let node_name = options.take("node-name");
+        let node = read_node(&mut options, "")?;
+        if let Some(key) = options.first_key() {
+            return Err(Error::new(format!("Parameter '{key}' is unexpected")));
+        }
+        let node_name =
+            node_name.ok_or_else(|| Error::new("'node-name' must be specified for the root node"))?;
+        if !crate::options::is_identifier(&node_name) || node_name.len() > 31 {
+            return Err(Error::new(format!("Invalid node-name: '{node_name}'")));
+        }
+        Ok(BlockdevOption { node_name, node })
+    }
+
+    /// Opens the node; `find` looks nodes up by their names.
+    ///
+    /// # Errors
+    /// The text to print behind `-blockdev ARGUMENT: `.
+    pub fn open(
+        &self,
+        find: &dyn Fn(&str) -> Option<Arc<dyn BlockDevice>>,
+    ) -> Result<Arc<dyn BlockDevice>, Error> {
+        open(&self.node, find)
+    }
+}
+
+fn open(
+    node: &Node,
+    find: &dyn Fn(&str) -> Option<Arc<dyn BlockDevice>>,
+) -> Result<Arc<dyn BlockDevice>, Error> {
+    match node {
+        Node::File { filename, options } => Ok(Arc::new(RawFile::open(filename, *options)?)),
+        Node::Null { len, read_only } => Ok(Arc::new(NullDevice { len: *len, read_only: *read_only })),
+        Node::Raw(below) => open(below, find),
+        Node::RawOver(name) => find(name)
+            .ok_or_else(|| Error::new(format!("Cannot find device='{name}' nor node-name='{name}'"))),
+    }
+}
+
+fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
+    let key = |name: &str| format!("{prefix}{name}");
+    let driver = options.take(&key("driver")).ok_or_else(|| missing(&key("driver")))?;
+    let read_only = options.take_bool(&key("read-only"))?.unwrap_or(false);
+    let auto_read_only = options.take_bool(&key("auto-read-only"))?.unwrap_or(false);
+    let no_flush = options.take_bool(&key("cache.no-flush"))?.unwrap_or(false);
+    let _ = options.take_bool(&key("cache.direct"))?;
+    let choice = |options: &mut Options, name: &str, values: &[&str]| match options.take(&key(name)) {
+        Some(value) if !values.contains(&&*value) => {
+            Err(Error::new(format!("Parameter '{}' does not accept value '{value}'", key(name))))
+        }
+        value => Ok(value),
+    };
+    let discard = choice(options, "discard", &["ignore", "unmap"])?.as_deref() == Some("unmap");
+    choice(options, "detect-zeroes", &["off", "on", "unmap"])?;
+    match &*driver {
+        "file" | "host_device" => {
+            let filename = options.take(&key("filename")).ok_or_else(|| missing(&key("filename")))?;
+            choice(options, "aio", &["threads", "native", "io_uring"])?;
+            let lock = choice(options, "locking", &["on", "off", "auto"])?.as_deref() != Some("off");
+            let raw = RawOptions { read_only, auto_read_only, lock, discard, no_flush, writethrough: false };
+            Ok(Node::File { filename, options: raw })
+        }
+        "null-co" | "null-aio" => {
+            let len = options.take_size(&key("size"))?.unwrap_or(1 << 30);
+            let _ = (options.take_number(&key("latency-ns"))?, options.take_bool(&key("read-zeroes"))?);
+            Ok(Node::Null { len, read_only })
+        }
+        "raw" => match options.take(&key("file")) {
+            Some(name) => Ok(Node::RawOver(name)),
+            None => {
+                let below = key("file.");
+                if options.get(&format!("{below}driver")).is_none() {
+                    return Err(missing(&key("file")));
+                }
+                let mut node = read_node(options, &below)?;
+                if let Node::File { options: raw, .. } = &mut node {
+                    raw.read_only |= read_only;
+                    raw.discard |= discard;
+                }
+                Ok(Node::Raw(Box::new(node)))
+            }
+        },
+        "qcow2" | "qcow" | "vmdk" | "vdi" | "vpc" | "vhdx" | "luks" | "nbd" | "http" | "https" | "iscsi"
+        | "ssh" | "rbd" | "throttle" | "copy-on-read" | "blkdebug" | "host_cdrom" => {
+            Err(Error::new(format!("block driver '{driver}' is not available yet")))
+        }
+        _ => Err(Error::new(format!("Parameter 'driver' does not accept value '{driver}'"))),
+    }
+}
+
+/// Turns a JSON object into dotted keys.
+fn flatten(text: &str) -> Result<Options, Error> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| Error::new(format!("JSON parse error, {error}")))?;
+    let mut options = Options::default();
+    flatten_into(&mut options, "", &value);
+    Ok(options)
+}
+
+fn flatten_into(options: &mut Options, key: &str, value: &serde_json::Value) {
+    use serde_json::Value;
+    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                flatten_into(options, &below(name), value);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                flatten_into(options, &below(&index.to_string()), value);
+            }
+        }
+        Value::Bool(value) => options.push(key, if *value { "on" } else { "off" }),
+        Value::String(value) => options.push(key, value),
+        Value::Number(value) => options.push(key, &value.to_string()),
+        Value::Null => {}
+    }
+}

@@ -1,0 +1,107 @@
+//! Block back ends: the host's side of disks and flash.
+//!
+//! A device sees an `Arc<dyn BlockDevice>`, whose calls block, and puts a [`BlockQueue`] in between so that a
+//! vCPU never waits for a disk.
+
+mod blockdev;
+mod blocks;
+mod drive;
+#[allow(unsafe_code)]
+mod ofd_lock;
+mod overlay;
+mod probe;
+mod queue;
+mod raw;
+#[cfg(test)]
+mod test_support;
+
+use std::io;
+
+pub use blockdev::BlockdevOption;
+pub use blocks::{Blocks, Drive};
+pub use drive::{Cache, DriveInterface, DriveOption, ErrorAction, FORMAT_HELP};
+pub use overlay::Overlay;
+pub use queue::{BlockQueue, Request};
+pub use raw::{NullDevice, RawFile, RawOptions};
+
+use crate::Error;
+
+/// The unit that lengths of images are rounded up to.
+pub const SECTOR: u64 = 512;
+
+/// A disk as its device sees it: an array of bytes. All calls may block and may come from several threads at
+/// once; what two overlapping calls at the same time leave behind is one or the other in each sector.
+pub trait BlockDevice: Send + Sync {
+    /// The number of bytes, a multiple of [`SECTOR`].
+    fn len(&self) -> u64;
+
+    /// Whether there is no byte at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads exactly `bytes`.
+    ///
+    /// # Errors
+    /// The host's, or `InvalidInput` when the range does not lie in the device.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes exactly `bytes`, to be found by later reads; on the medium only after [`BlockDevice::flush`].
+    ///
+    /// # Errors
+    /// The host's, `InvalidInput` when the range does not lie in the device, or `PermissionDenied`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when all writes that returned before this call are on the medium.
+    ///
+    /// # Errors
+    /// The host's.
+    fn flush(&self) -> io::Result<()>;
+
+    /// The content of the range no longer matters. Does nothing unless a device knows better.
+    ///
+    /// # Errors
+    /// As for writing.
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        check_range(self.len(), offset, len)
+    }
+
+    /// Makes the range read as zeroes; `unmap` allows giving its space back to the host.
+    ///
+    /// # Errors
+    /// As for writing.
+    fn write_zeroes(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
+        let _ = unmap;
+        check_range(self.len(), offset, len)?;
+        let zeroes = vec![0; len.min(1 << 20) as usize];
+        let mut done = 0;
+        while done < len {
+            let count = (len - done).min(zeroes.len() as u64);
+            self.write_at(offset + done, &zeroes[..count as usize])?;
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Whether writes are refused.
+    fn read_only(&self) -> bool;
+
+    /// Writes temporary changes (`snapshot=on`) back to the image they were kept from.
+    ///
+    /// # Errors
+    /// What goes wrong on the way; the changes are kept then.
+    fn commit(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+pub(crate) fn check_range(len: u64, offset: u64, count: u64) -> io::Result<()> {
+    match offset.checked_add(count) {
+        Some(end) if end <= len => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the range is beyond the end of the device")),
+    }
+}
+
+pub(crate) fn round_up(len: u64) -> u64 {
+    len.checked_next_multiple_of(SECTOR).unwrap_or(u64::MAX - (SECTOR - 1))
+}

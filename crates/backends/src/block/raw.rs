@@ -1,0 +1,227 @@
+//! Raw images: files and block devices of the host. And a device that is nothing (`null-co`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::{BlockDevice, check_range, ofd_lock, round_up};
+use crate::Error;
+
+/// How a raw image is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawOptions {
+    /// Open for reading only.
+    pub read_only: bool,
+    /// When writing is not permitted, go on reading only.
+    pub auto_read_only: bool,
+    /// Lock the image against other users.
+    pub lock: bool,
+    /// Pass discards on to the host.
+    pub discard: bool,
+    /// Never flush: for disks that may be lost.
+    pub no_flush: bool,
+    /// Flush after each write.
+    pub writethrough: bool,
+}
+
+impl Default for RawOptions {
+    fn default() -> Self {
+        RawOptions {
+            read_only: false,
+            auto_read_only: false,
+            lock: true,
+            discard: false,
+            no_flush: false,
+            writethrough: false,
+        }
+    }
+}
+
+/// A file or block device of the host. What lies between the end of a file and the next sector's reads as
+/// zeroes; writing there makes the file longer.
+pub struct RawFile {
+    file: File,
+    path: String,
+    len: u64,
+    options: RawOptions,
+}
+
+impl RawFile {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// `Could not open 'PATH': reason` and the messages about locks.
+    pub fn open(path: &str, mut options: RawOptions) -> Result<RawFile, Error> {
+        let failed = |error| Error::io(format_args!("Could not open '{path}'"), error);
+        let mut file = open(path, options.read_only);
+        let denied = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+        };
+        if options.auto_read_only && !options.read_only && file.as_ref().is_err_and(denied) {
+            options.read_only = true;
+            file = open(path, true);
+        }
+        let is_directory = || std::fs::metadata(path).is_ok_and(|data| data.is_dir());
+        let mut file = match file {
+            Err(_) if is_directory() => return Err(not_regular(path)),
+            file => file.map_err(failed)?,
+        };
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if kind.is_dir() || kind.is_fifo() || kind.is_socket() {
+            return Err(not_regular(path));
+        }
+        if options.lock && kind.is_file() {
+            ofd_lock::lock(&file, !options.read_only, path)?;
+        }
+        let len = if kind.is_char_device() { 0 } else { file.seek(SeekFrom::End(0)).map_err(failed)? };
+        Ok(RawFile { file, path: path.to_owned(), len: round_up(len), options })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same image once more, writable.
+    pub(crate) fn reopen_writable(&self) -> Result<RawFile, Error> {
+        // The locks of the first opening are ours.
+        RawFile::open(&self.path, RawOptions { read_only: false, lock: false, ..self.options })
+    }
+
+    fn check_write(&self, offset: u64, len: u64) -> io::Result<()> {
+        if self.options.read_only {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        check_range(self.len, offset, len)
+    }
+
+    fn after_write(&self) -> io::Result<()> {
+        if self.options.writethrough { self.flush() } else { Ok(()) }
+    }
+}
+
+fn open(path: &str, read_only: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(!read_only).open(path)
+}
+
+fn not_regular(path: &str) -> Error {
+    Error::new(format!("'file' driver requires '{path}' to be a regular file"))
+}
+
+/// Reads what there is and makes the rest zero.
+pub(crate) fn read_padded(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.read_at(bytes, offset) {
+            Ok(0) => {
+                bytes.fill(0);
+                break;
+            }
+            Ok(count) => {
+                bytes = &mut bytes[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl BlockDevice for RawFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        check_range(self.len, offset, bytes.len() as u64)?;
+        read_padded(&self.file, offset, bytes)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check_write(offset, bytes.len() as u64)?;
+        self.file.write_all_at(bytes, offset)?;
+        self.after_write()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        if self.options.no_flush || self.options.read_only { Ok(()) } else { self.file.sync_data() }
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.check_write(offset, len)?;
+        if self.options.discard && len > 0 {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // A host file system that cannot do it loses nothing.
+            let _ = fallocate(&self.file, flags, offset, len);
+        }
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
+        self.check_write(offset, len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let flags = if unmap && self.options.discard {
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
+        } else {
+            FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE
+        };
+        if fallocate(&self.file, flags, offset, len).is_ok() {
+            return self.after_write();
+        }
+        let zeroes = vec![0; len.min(1 << 20) as usize];
+        let mut done = 0;
+        while done < len {
+            let count = (len - done).min(zeroes.len() as u64);
+            self.file.write_all_at(&zeroes[..count as usize], offset + done)?;
+            done += count;
+        }
+        self.after_write()
+    }
+
+    fn read_only(&self) -> bool {
+        self.options.read_only
+    }
+}
+
+/// `null-co` and `null-aio`: any length, nothing kept.
+pub struct NullDevice {
+    /// The number of bytes.
+    pub len: u64,
+    /// Whether writes are refused.
+    pub read_only: bool,
+}
+
+impl BlockDevice for NullDevice {
+    fn len(&self) -> u64 {
+        round_up(self.len)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        check_range(self.len(), offset, bytes.len() as u64)?;
+        bytes.fill(0);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        check_range(self.len(), offset, bytes.len() as u64)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64, _: bool) -> io::Result<()> {
+        check_range(self.len(), offset, len)
+    }
+
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+}
