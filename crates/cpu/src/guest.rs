@@ -121,6 +121,9 @@ pub struct Fetch<'a> {
     pub offset: u16,
     /// The whole page, 4096 bytes.
     pub page: &'a [u8],
+    /// First bytes of the page that follows at the next virtual address, if the first instruction may be taken from both. A block
+    /// that uses them consists of that instruction alone.
+    pub next: Option<[u8; 16]>,
     /// Most guest instructions wanted.
     pub limit: u32,
 }
@@ -128,9 +131,9 @@ pub struct Fetch<'a> {
 /// What the builder made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// Guest instructions in the block. 0: the first instruction crosses the end of the page; it is to be interpreted.
+    /// Guest instructions in the block. 0: the first instruction crosses the end of the page, and `next` was not given.
     pub insns: u32,
-    /// Bytes of the page, from the offset on, that were looked at.
+    /// Bytes, from the offset on, that were looked at.
     pub bytes: u32,
 }
 
@@ -172,7 +175,8 @@ pub trait Guest: Cpu + Sized + 'static {
     fn bus_fault(&self, va: u64, access: Access) -> Trap;
     /// Trap for a misaligned atomic.
     fn misaligned(&self, va: u64, access: Access) -> Trap;
-    /// Builds the block that begins at `fetch.offset` for mode `mode`, ending in a terminal, not beyond the page.
+    /// Builds the block that begins at `fetch.offset` for mode `mode`, ending in a terminal, not beyond the page. A jump to an
+    /// instruction that crosses the end of the page must be an [`ir::Op::Jump`] even within the page.
     fn build(mode: u32, config: &Self::Config, fetch: &Fetch<'_>, b: &Builder) -> Built;
     /// What of the CPU model decides how bytes are decoded; fixed once the CPU exists, equal for all CPUs that share translations.
     type Config: Send + Sync + Clone;
