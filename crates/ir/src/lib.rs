@@ -12,6 +12,7 @@
 
 mod block;
 pub mod builder;
+pub mod eval;
 pub mod num;
 mod op;
 mod value;

@@ -1,0 +1,241 @@
+//! What translated code and the engine have to agree on.
+
+/// Byte offsets of the frame's fields from the state register (`rbp`). The state register may point into the
+/// middle of the frame so that short displacements reach more of it; the offsets include that bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// 32-bit word; not zero asks for leaving at the next block entry.
+    pub interrupt: i32,
+    /// Host address of the soft TLB.
+    pub tlb: i32,
+    /// Host address of the jump cache.
+    pub jump_cache: i32,
+    /// Guest virtual address of the page that the running code lies in.
+    pub page: i32,
+    /// Guest program counter.
+    pub pc: i32,
+    /// Exclusive-or'ed into the tags of the jump cache.
+    pub mode_tag: i32,
+    /// [`SCRATCH_WORDS`] words for the host code's own use.
+    pub scratch: i32,
+    /// Slot `n` lies at `slots + 8 * n`.
+    pub slots: i32,
+    /// 64-bit word that every hook gets as its first argument.
+    pub context: i32,
+    /// 32-bit value that MXCSR gets on entry (0x1f80 plus rounding bits zero).
+    pub mxcsr: i32,
+}
+
+/// Words that [`Layout::scratch`] must have.
+pub const SCRATCH_WORDS: usize = 26;
+/// Slots that [`Layout::slots`] must have.
+pub const SLOTS: usize = 128;
+
+/// Shape of the soft TLB. An entry serves the page whose address is its tag; a tag of all ones serves none.
+/// Host address = guest address + addend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tlb {
+    /// Log2 of the number of entries; the index is the low bits of the page number.
+    pub entries_log2: u32,
+    /// Log2 of an entry's bytes.
+    pub entry_log2: u32,
+    /// Offset of the tag that loads compare.
+    pub read: i32,
+    /// Offset of the tag that stores compare. Where it matches, reading is allowed as well if the page is
+    /// readable at all; the engine keeps pages that are writable but not readable out of it.
+    pub write: i32,
+    /// Offset of the tag for instruction fetches (not used by translated code).
+    pub execute: i32,
+    /// Offset of the addend.
+    pub addend: i32,
+}
+
+/// Shape of the jump cache: entries of 16 bytes, the tag `pc ^ mode_tag` and the host address of the code, at the
+/// index `pc >> 1` modulo the number of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JumpCache {
+    /// Log2 of the number of entries.
+    pub entries_log2: u32,
+}
+
+/// Everything that shapes the code of one code memory.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the frame's fields are.
+    pub layout: Layout,
+    /// Shape of the soft TLB.
+    pub tlb: Tlb,
+    /// Shape of the jump cache.
+    pub jump_cache: JumpCache,
+    /// Slots that live in host registers, hottest first; at most [`PINNED`] are taken.
+    pub hot_slots: Vec<u16>,
+    /// Which optional instructions may be used.
+    pub features: Features,
+}
+
+/// How many slots can live in host registers.
+pub const PINNED: usize = 10;
+
+/// Optional instructions of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// ANDN and friends.
+    pub bmi1: bool,
+    /// SHLX, SHRX, SARX, RORX.
+    pub bmi2: bool,
+    /// LZCNT.
+    pub lzcnt: bool,
+    /// POPCNT.
+    pub popcnt: bool,
+    /// FMA3.
+    pub fma: bool,
+    /// PEXTRD, ROUNDSD.
+    pub sse41: bool,
+}
+
+impl Features {
+    /// None of them: what every x86-64 has.
+    pub const BASE: Features =
+        Features { bmi1: false, bmi2: false, lzcnt: false, popcnt: false, fma: false, sse41: false };
+    /// What this machine has.
+    pub fn detect() -> Features {
+        #[cfg(target_arch = "x86_64")]
+        return Features {
+            bmi1: std::is_x86_feature_detected!("bmi1"),
+            bmi2: std::is_x86_feature_detected!("bmi2"),
+            lzcnt: std::is_x86_feature_detected!("lzcnt"),
+            popcnt: std::is_x86_feature_detected!("popcnt"),
+            fma: std::is_x86_feature_detected!("fma"),
+            sse41: std::is_x86_feature_detected!("sse4.1"),
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        Features::BASE
+    }
+}
+
+/// Addresses of the engine's functions, all `extern "sysv64"`. `context` is the word at [`Layout::context`].
+/// Where a function returns a pair (`rax`, `rdx`), the second is a status: 0 goes on, anything else leaves
+/// translated code with that exit value. In every hook but `fma` and `quiet` all slots are in the frame; only in `helper` may
+/// the hook change them and have that seen. `ra` is the return address in the block; its offset from the block's first byte is in
+/// [`Code::points`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// `(context, va, memop, ra) -> (value, status)`: a load that missed the TLB; the value extended as memop says.
+    pub load: u64,
+    /// `(context, va, value, memop, ra) -> (_, status)`: a store that missed.
+    pub store: u64,
+    /// `(context, args, imm, ra) -> (old, status)`: [`ir::Op::Amo`]; `args` points to address and operand, `imm`
+    /// is the instruction's.
+    pub amo: u64,
+    /// `(context, args, memop, ra) -> (old, status)`: [`ir::Op::Cas`]; `args` points to address, expected, new.
+    pub cas: u64,
+    /// `(context, args, memop, ra) -> (0 stored or 1, status)`: [`ir::Op::StoreCond`] whose condition holds; `args`
+    /// points to address, expected, new.
+    pub store_cond: u64,
+    /// `(context, id, args, ra) -> (value, status)`: [`ir::Op::Call`]; `args` points to four words. The status of functions
+    /// that cannot trap is ignored.
+    pub helper: u64,
+    /// `(context) -> (host code address, status)`: finds or makes the code at the frame's pc, sets the frame's page.
+    pub lookup: u64,
+    /// `(context, double, args) -> bits`: fused multiply-add of `args[0] * args[1] + args[2]` (binary64 if `double`
+    /// is 1, else binary32) that accrues its flags; for hosts without FMA and for NaN results.
+    pub fma: u64,
+}
+
+/// Host addresses of the common code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stubs {
+    /// `extern "sysv64" fn(state: *mut u8, code: *const u8) -> u64`: enters translated code, returns the exit value.
+    pub enter: u64,
+    /// Stores pinned slots and returns `rax` from `enter`.
+    pub leave: u64,
+    /// By memop: load from scratch word 0 to scratch word 0; second half: with `xmm` registers preserved.
+    pub load: [u64; 16],
+    /// By log2 of the size: store scratch word 1 to scratch word 0; second half likewise.
+    pub store: [u64; 8],
+    /// Atomics on scratch words 0 to 2, imm in word 4: without and with `xmm` registers preserved.
+    pub amo: [u64; 2],
+    /// Likewise.
+    pub cas: [u64; 2],
+    /// Likewise.
+    pub store_cond: [u64; 2],
+    /// Function number in scratch word 4 on scratch words 0 to 3; slots written back and read anew.
+    pub call: [u64; 2],
+    /// The same for functions that cannot trap and know no slot.
+    pub call_quiet: [u64; 2],
+    /// Fused multiply-add of scratch words 0 to 2, width in word 4.
+    pub fma: u64,
+    /// `rax` = guest pc: looks in the jump cache, jumps.
+    pub probe: u64,
+    /// `rax` = guest pc that missed the jump cache.
+    pub miss: u64,
+    /// `eax` = offset of a target, `rdx` = exit value: sets pc and leaves.
+    pub link: u64,
+    /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero.
+    pub constants: u64,
+}
+
+/// A place where a direct jump can be patched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Offset in the code of the 32-bit displacement, relative to its end; a multiple of 4.
+    pub at: u32,
+    /// Offset in the code of the stub that the jump leads to until it is patched.
+    pub stub: u32,
+    /// Where it should lead: offset from the page base.
+    pub target: i64,
+}
+
+/// A place from which a hook may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Offset in the code of the return address.
+    pub return_offset: u32,
+    /// Offset of the guest instruction from the page base.
+    pub insn: i64,
+}
+
+/// The code of one block.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    /// Machine code; its first byte is the entry.
+    pub bytes: Vec<u8>,
+    /// Patchable jumps in ascending order; link `i` leaves with the exit value `exit::link(link_base + i)`.
+    pub links: Vec<Link>,
+    /// Calls of hooks, ascending by return address.
+    pub points: Vec<Point>,
+    /// Offset of the two opcode bytes `0f 85` of the entry's `jne`, in one aligned 8-byte word. Overwriting them
+    /// with `90 e9` makes every entry leave with [`exit::INTERRUPT`].
+    pub entry_jne: u32,
+}
+
+/// Exit values of `Stubs::enter`. The low byte tells the kind; the kinds from 16 upwards are the engine's to use as statuses
+/// of its hooks.
+pub mod exit {
+    /// The interrupt word was not zero at a block's entry (or the block is invalid); the frame's pc is its start.
+    pub const INTERRUPT: u64 = 1;
+    /// A link that is not patched; bits 8 and up are its number. The frame's pc is the target.
+    pub const LINK: u64 = 2;
+    /// The first kind that is free for statuses of hooks.
+    pub const FIRST_FREE: u64 = 16;
+    /// The exit value of link number `id`.
+    pub const fn link(id: u64) -> u64 {
+        id << 8 | LINK
+    }
+    /// The number of the link, if the exit value is one.
+    pub const fn link_of(value: u64) -> Option<u64> {
+        if value & 0xff == LINK { Some(value >> 8) } else { None }
+    }
+}
+
+/// The block has more values alive at once than there is room for; translate a shorter one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooComplex;
+
+impl std::fmt::Display for TooComplex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("too many live values in one block")
+    }
+}
+
+impl std::error::Error for TooComplex {}

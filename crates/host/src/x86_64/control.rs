@@ -1,0 +1,163 @@
+//! Entry, exits, links and calls.
+//!
+//! Whenever control leaves a block, pinned registers hold their slots, the other slots are in the frame, and
+//! temporaries are free.
+
+use super::WORD_IMM;
+use super::asm::reg::*;
+use super::asm::*;
+use super::lower::Emitter;
+use super::memory::Cold;
+use crate::{Link, exit};
+use ir::{HelperEffects, HelperInfo, Inst, Val};
+
+impl Emitter {
+    /// The look at the interrupt word. Returns the offset of the jump's opcode bytes.
+    pub(super) fn enter_block(&mut self) -> u32 {
+        let start = self.asm.pos();
+        let word = Mem::at(RBP, self.cfg.layout.interrupt);
+        self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
+        // Both opcode bytes in one aligned word, so that they can be overwritten by one store.
+        if (self.asm.base + self.asm.pos() as u64) % 8 == 7 {
+            self.asm.shift(start, 1);
+        }
+        let at = self.asm.pos();
+        let from = self.asm.jump(Some(cc::NE));
+        self.cold.push(Cold::Interrupt { from });
+        at
+    }
+    pub(super) fn interrupt_stub(&mut self) {
+        self.asm.mov_imm(RAX, self.entry as u64);
+        self.asm.mov_imm(RDX, exit::INTERRUPT);
+        self.asm.jump_to(None, self.stubs.link);
+    }
+    /// A patchable jump to `target` in this page. The instructions from `start` on belong to a conditional jump and stay
+    /// next to it.
+    fn link(&mut self, code: Option<u8>, start: u32, target: i64) {
+        let opcode = if code.is_some() { 2 } else { 1 };
+        let misaligned = (self.asm.base + self.asm.pos() as u64 + opcode) % 4;
+        if misaligned != 0 {
+            self.asm.shift(start, 4 - misaligned as usize);
+        }
+        let at = self.asm.jump(code);
+        let index = self.links.len() as u32;
+        self.links.push(Link { at, stub: 0, target });
+        self.cold.push(Cold::Link { index });
+    }
+    pub(super) fn link_stub(&mut self, index: u32) {
+        let here = self.asm.pos();
+        let link = &mut self.links[index as usize];
+        link.stub = here;
+        let (at, target) = (link.at, link.target);
+        self.asm.patch(at, here);
+        self.asm.mov_imm(RAX, target as u64);
+        self.asm.mov_imm(RDX, exit::link(self.link_base + index as u64));
+        self.asm.jump_to(None, self.stubs.link);
+    }
+    fn in_page(target: i64) -> bool {
+        (0..4096).contains(&target)
+    }
+    pub(super) fn exit_if(&mut self, insts: &[Inst], i: &Inst) {
+        let target = i.imm as i64;
+        // Operands are fetched first, so that only the comparison lies between `start` and the jump.
+        self.fetch_condition(insts, i.args[0]);
+        let start = self.asm.pos();
+        let code = self.condition(insts, i.args[0]);
+        if Self::in_page(target) {
+            self.link(Some(code), start, target);
+        } else {
+            let from = self.asm.jump(Some(code));
+            self.cold.push(Cold::Exit { from, target });
+        }
+    }
+    pub(super) fn goto(&mut self, target: i64) {
+        if target == self.entry {
+            // Its own entry: no link is needed, an invalid block catches itself there.
+            let at = self.asm.jump(None);
+            self.asm.patch(at, 0);
+        } else if Self::in_page(target) {
+            let start = self.asm.pos();
+            self.link(None, start, target);
+        } else {
+            self.pc_to_rax(target);
+            self.jump_rax();
+        }
+    }
+    fn pc_to_rax(&mut self, offset: i64) {
+        let page = Mem::at(RBP, self.cfg.layout.page);
+        if offset as i32 as i64 == offset {
+            self.asm.ins(MOV, true, RAX, 0, Rm::M(page), 0);
+            self.asm.ins(ADD_I, true, 0, 0, Rm::R(RAX), offset);
+        } else {
+            self.asm.mov_imm(RAX, offset as u64);
+            self.asm.ins(ADD, true, RAX, 0, Rm::M(page), 0);
+        }
+    }
+    pub(super) fn far_goto(&mut self, target: i64) {
+        self.pc_to_rax(target);
+        self.asm.jump_to(None, self.stubs.probe);
+    }
+    pub(super) fn jump(&mut self, insts: &[Inst], a: Val) {
+        let src = self.rm(insts, a);
+        self.take(a);
+        self.copy(RAX, src);
+        self.jump_rax();
+    }
+    fn jump_rax(&mut self) {
+        probe_jump_cache(&mut self.asm, &self.cfg, self.stubs.miss);
+    }
+    pub(super) fn leave(&mut self) {
+        let pc = Mem::at(RBP, self.cfg.layout.pc);
+        self.asm.ins(MOV, true, RAX, 0, Rm::M(pc), 0);
+        self.jump_rax();
+    }
+    pub(super) fn call(&mut self, insts: &[Inst], i: &Inst, v: Val, info: &HelperInfo) {
+        let n = info.args.min(4) as usize;
+        for (k, &a) in i.args[..n].iter().enumerate() {
+            if a.is_some() {
+                self.argument(insts, k as i32, a);
+            }
+        }
+        for &a in &i.args[..n] {
+            if a.is_some() {
+                self.take(a);
+            }
+        }
+        let m = Rm::M(self.word(WORD_IMM));
+        self.asm.ins(MOV_MI, true, 0, 0, m, (i.imm & 0xffff) as i64);
+        let any = info.effects == HelperEffects::Any;
+        if any {
+            self.forget_slots(insts);
+        }
+        let xmm = self.xmm_live() as usize;
+        if any {
+            self.call_stub(self.stubs.call[xmm], self.insn);
+        } else {
+            self.call_stub(self.stubs.call_quiet[xmm], self.insn);
+        }
+        if info.returns && self.vals[v.index()].uses > 0 {
+            let d = self.dest(insts, v, NO, 0);
+            let m = Rm::M(self.word(0));
+            self.asm.ins(MOV, true, d, 0, m, 0);
+            self.bind(v, d);
+        }
+    }
+}
+
+/// The jump cache, inline: `rax` holds the guest address.
+pub(super) fn probe_jump_cache(asm: &mut Asm, cfg: &crate::Config, miss: u64) {
+    let l = &cfg.layout;
+    let mask = ((1i64 << cfg.jump_cache.entries_log2) - 1) << 4;
+    // Index (pc >> 1) times 16 bytes is pc * 8 without its low bits.
+    asm.ins(MOV, false, RCX, 0, Rm::R(RAX), 0);
+    asm.ins(SHL_I, false, 0, 0, Rm::R(RCX), 3);
+    asm.ins(MOV, true, RDX, 0, Rm::R(RAX), 0);
+    asm.ins(AND_I, false, 0, 0, Rm::R(RCX), mask);
+    asm.ins(XOR, true, RDX, 0, Rm::M(Mem::at(RBP, l.mode_tag)), 0);
+    asm.ins(ADD, true, RCX, 0, Rm::M(Mem::at(RBP, l.jump_cache)), 0);
+    asm.ins(CMP, true, RDX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+    asm.jump_to(Some(cc::NE), miss);
+    asm.ins(AND_I, true, 0, 0, Rm::R(RAX), -4096);
+    asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
+    asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
+}

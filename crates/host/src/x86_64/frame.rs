@@ -1,0 +1,254 @@
+//! The common code at the start of a code memory: entering and leaving, slow paths, the jump cache's second half.
+//!
+//! Every stub that calls a hook first stores the pinned registers in their slots, so that the hook sees the guest's
+//! state; the call-clobbered ones and the temporaries are restored afterwards. `rsp` is 8 above a multiple of
+//! 16 in a stub that a block has called.
+
+use super::asm::reg::*;
+use super::asm::*;
+use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE};
+use crate::{Config, Hooks, Stubs};
+
+/// Registers that a called function preserves (System V ABI), in the order in which `enter` pushes them.
+const PRESERVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
+/// Bytes of host stack for spills: 8 above a multiple of 16, because entry and pushes leave `rsp` there.
+const STACK: i64 = (SPILLS - FRAME_SPILLS) as i64 * 8 + 8;
+const _: () = assert!(STACK % 16 == 8);
+
+struct Stub<'a> {
+    asm: Asm,
+    cfg: &'a Config,
+    hooks: &'a Hooks,
+    /// `leave` without storing the pinned registers; `rdx` is the exit value.
+    leave_status: u32,
+}
+
+/// Emits the common code that will run at `base` (a multiple of 16). Returns its bytes and the addresses in it.
+pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
+    let mut s = Stub { asm: Asm::default(), cfg, hooks, leave_status: 0 };
+    s.asm.start(base);
+    let mut stubs = Stubs { constants: base, ..Stubs::default() };
+    s.asm.data(0x7fc0_0000, 0);
+    s.asm.data(0x7ff8_0000_0000_0000, 0);
+    s.asm.data(0xffff_ffff_0000_0000, 0);
+    s.asm.data(0, 0);
+    stubs.enter = s.enter();
+    stubs.leave = s.leave();
+    for xmm in [false, true] {
+        let x = xmm as usize;
+        for memop in [0, 1, 2, 3, 4, 5, 6, 3u64] {
+            let n = if memop == 3 { 3 } else { memop as usize };
+            stubs.load[n + 8 * x] = s.load(memop, xmm);
+        }
+        stubs.load[7 + 8 * x] = stubs.load[3 + 8 * x];
+        for memop in 0..4 {
+            stubs.store[memop as usize + 4 * x] = s.store(memop, xmm);
+        }
+        stubs.amo[x] = s.with_arguments(hooks.amo, xmm);
+        stubs.cas[x] = s.with_arguments(hooks.cas, xmm);
+        stubs.store_cond[x] = s.with_arguments(hooks.store_cond, xmm);
+        stubs.call[x] = s.call(xmm, true);
+        stubs.call_quiet[x] = s.call(xmm, false);
+    }
+    stubs.fma = s.fma();
+    stubs.miss = s.miss();
+    stubs.probe = s.here();
+    super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss);
+    stubs.link = s.here();
+    s.asm.ins(ADD, true, RAX, 0, s.field(cfg.layout.page), 0);
+    s.asm.ins(MOV_MR, true, RAX, 0, s.field(cfg.layout.pc), 0);
+    s.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
+    s.asm.jump_to(None, stubs.leave);
+    (s.asm.bytes().to_vec(), stubs)
+}
+
+impl Stub<'_> {
+    /// Begins a stub at a multiple of 16.
+    fn here(&mut self) -> u64 {
+        self.asm.room();
+        let rest = self.asm.pos() as usize % 16;
+        if rest != 0 {
+            self.asm.nops(16 - rest);
+        }
+        self.asm.base + self.asm.pos() as u64
+    }
+    fn field(&self, offset: i32) -> Rm {
+        Rm::M(Mem::at(RBP, offset))
+    }
+    fn word(&self, n: i32) -> Rm {
+        self.field(self.cfg.layout.scratch + 8 * n)
+    }
+    /// Pinned registers with their slots.
+    fn pins(&self) -> Vec<(Reg, Rm)> {
+        let slots = self.cfg.layout.slots;
+        self.cfg.hot_slots.iter().zip(PINS).map(|(&n, r)| (r, self.field(slots + 8 * n as i32))).collect()
+    }
+    fn store_pins(&mut self) {
+        for (r, m) in self.pins() {
+            self.asm.ins(MOV_MR, true, r, 0, m, 0);
+        }
+    }
+    fn load_pins(&mut self, all: bool) {
+        for (r, m) in self.pins() {
+            if all || !PRESERVED.contains(&r) {
+                self.asm.ins(MOV, true, r, 0, m, 0);
+            }
+        }
+    }
+    fn temps(&self) -> impl Iterator<Item = (Reg, Rm)> + use<> {
+        let scratch = self.cfg.layout.scratch;
+        (0..16u8)
+            .filter(|&r| TEMPS >> r & 1 != 0)
+            .enumerate()
+            .map(move |(n, r)| (r, Rm::M(Mem::at(RBP, scratch + 8 * (WORD_SAVE + n as i32)))))
+    }
+    fn ret(&mut self) {
+        self.asm.raw(&[0xc3]);
+    }
+    fn add_rsp(&mut self, n: i64) {
+        if n != 0 {
+            self.asm.ins(ADD_I, true, 0, 0, Rm::R(RSP), n);
+        }
+    }
+    fn enter(&mut self) -> u64 {
+        let at = self.here();
+        for r in PRESERVED {
+            self.asm.ins(PUSH, false, 0, 0, Rm::R(r), 0);
+        }
+        self.add_rsp(-STACK);
+        self.asm.ins(MOV, true, RBP, 0, Rm::R(RDI), 0);
+        self.asm.ins(MOV, true, RAX, 0, Rm::R(RSI), 0);
+        self.asm.ins(LDMXCSR, false, 0, 0, self.field(self.cfg.layout.mxcsr), 0);
+        self.load_pins(true);
+        self.asm.ins(JMP_RM, false, 0, 0, Rm::R(RAX), 0);
+        at
+    }
+    fn leave(&mut self) -> u64 {
+        let at = self.here();
+        self.store_pins();
+        let over = self.asm.jump(None);
+        self.leave_status = self.asm.pos();
+        self.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
+        let here = self.asm.pos();
+        self.asm.patch(over, here);
+        self.add_rsp(STACK);
+        for r in PRESERVED.iter().rev() {
+            self.asm.ins(POP, false, 0, 0, Rm::R(*r), 0);
+        }
+        self.ret();
+        at
+    }
+    /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8. `ra` names the register that gets
+    /// the block's return address.
+    fn hook(
+        &mut self,
+        hook: u64,
+        xmm: bool,
+        ra: Option<Reg>,
+        status: bool,
+        reload: bool,
+        arguments: impl FnOnce(&mut Self),
+    ) {
+        self.store_pins();
+        for (r, m) in self.temps() {
+            self.asm.ins(MOV_MR, true, r, 0, m, 0);
+        }
+        let frame: i64 = if xmm { 8 + 128 } else { 8 };
+        self.add_rsp(-frame);
+        if xmm {
+            for x in 0..16 {
+                self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(Mem::at(RSP, 8 * x as i32)), 0);
+            }
+        }
+        arguments(self);
+        if let Some(r) = ra {
+            self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(RSP, frame as i32)), 0);
+        }
+        self.asm.ins(MOV, true, RDI, 0, self.field(self.cfg.layout.context), 0);
+        self.asm.mov_imm(RAX, hook);
+        self.asm.ins(CALL_RM, false, 0, 0, Rm::R(RAX), 0);
+        if status {
+            self.asm.ins(TEST, true, RDX, 0, Rm::R(RDX), 0);
+            let on = self.asm.jump(Some(cc::E));
+            // The return address goes with the frame.
+            self.add_rsp(frame + 8);
+            let at = self.asm.jump(None);
+            self.asm.patch(at, self.leave_status);
+            let here = self.asm.pos();
+            self.asm.patch(on, here);
+        }
+        self.asm.ins(MOV_MR, true, RAX, 0, self.word(0), 0);
+        if xmm {
+            for x in 0..16 {
+                self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::at(RSP, 8 * x as i32)), 0);
+            }
+        }
+        self.add_rsp(frame);
+        self.load_pins(reload);
+        for (r, m) in self.temps() {
+            self.asm.ins(MOV, true, r, 0, m, 0);
+        }
+        self.ret();
+    }
+    fn load(&mut self, memop: u64, xmm: bool) -> u64 {
+        let at = self.here();
+        let va = self.word(0);
+        self.hook(self.hooks.load, xmm, Some(RCX), true, false, |s| {
+            s.asm.ins(MOV, true, RSI, 0, va, 0);
+            s.asm.mov_imm(RDX, memop);
+        });
+        at
+    }
+    fn store(&mut self, memop: u64, xmm: bool) -> u64 {
+        let at = self.here();
+        let (va, value) = (self.word(0), self.word(1));
+        self.hook(self.hooks.store, xmm, Some(R8), true, false, |s| {
+            s.asm.ins(MOV, true, RSI, 0, va, 0);
+            s.asm.ins(MOV, true, RDX, 0, value, 0);
+            s.asm.mov_imm(RCX, memop);
+        });
+        at
+    }
+    fn with_arguments(&mut self, hook: u64, xmm: bool) -> u64 {
+        let at = self.here();
+        let (args, imm) = (self.word(0), self.word(WORD_IMM));
+        self.hook(hook, xmm, Some(RCX), true, false, |s| {
+            s.asm.ins(LEA, true, RSI, 0, args, 0);
+            s.asm.ins(MOV, true, RDX, 0, imm, 0);
+        });
+        at
+    }
+    fn call(&mut self, xmm: bool, any: bool) -> u64 {
+        let at = self.here();
+        let (args, id) = (self.word(0), self.word(WORD_IMM));
+        self.hook(self.hooks.helper, xmm, Some(RCX), any, any, |s| {
+            s.asm.ins(MOV, true, RSI, 0, id, 0);
+            s.asm.ins(LEA, true, RDX, 0, args, 0);
+        });
+        at
+    }
+    fn fma(&mut self) -> u64 {
+        let at = self.here();
+        let (args, double) = (self.word(0), self.word(WORD_IMM));
+        self.hook(self.hooks.fma, true, None, false, false, |s| {
+            s.asm.ins(MOV, true, RSI, 0, double, 0);
+            s.asm.ins(LEA, true, RDX, 0, args, 0);
+        });
+        at
+    }
+    /// `rax` = guest pc. Reached by a jump, so `rsp` is aligned.
+    fn miss(&mut self) -> u64 {
+        let at = self.here();
+        self.asm.ins(MOV_MR, true, RAX, 0, self.field(self.cfg.layout.pc), 0);
+        self.store_pins();
+        self.asm.ins(MOV, true, RDI, 0, self.field(self.cfg.layout.context), 0);
+        self.asm.mov_imm(RAX, self.hooks.lookup);
+        self.asm.ins(CALL_RM, false, 0, 0, Rm::R(RAX), 0);
+        self.asm.ins(TEST, true, RDX, 0, Rm::R(RDX), 0);
+        let at_exit = self.asm.jump(Some(cc::NE));
+        self.asm.patch(at_exit, self.leave_status);
+        self.load_pins(true);
+        self.asm.ins(JMP_RM, false, 0, 0, Rm::R(RAX), 0);
+        at
+    }
+}

@@ -1,0 +1,381 @@
+//! One block to machine code: the backward walk that counts uses, the forward walk that emits.
+//!
+//! Glossary. *Alias*: a value whose bits are another's (`trunc`, `fbits`); it shares that value's registers. *Deferred*: an
+//! integer comparison with one use is emitted where it is used, so that it can stay in the flags. *Want*:
+//! the pinned register that a value is set to soon; computing the value there saves a move. *Cold*: code out of line
+//! behind the block.
+
+use super::alloc::{NONE, Value};
+use super::asm::*;
+use super::memory::Cold;
+use super::{PINS, TEMPS};
+use crate::{Code, Config, Link, Point, Stubs, TooComplex};
+use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
+
+/// Translates blocks; keeps its tables from block to block so that nothing is allocated in the steady state.
+pub struct Emitter {
+    pub(super) cfg: Config,
+    pub(super) stubs: Stubs,
+    pub(super) asm: Asm,
+    pub(super) vals: Vec<Value>,
+    /// What each general register holds.
+    pub(super) content: [u32; 16],
+    /// What each `xmm` register holds.
+    pub(super) xcontent: [u32; 16],
+    /// The value that each slot's memory is known to hold (slots that are not pinned).
+    pub(super) slot_val: [u32; 128],
+    /// Pinned register of each slot, or `NO`.
+    pub(super) pin: [Reg; 128],
+    pub(super) locked: u16,
+    pub(super) xlocked: u16,
+    pub(super) xnext: u8,
+    pub(super) spills: u128,
+    pub(super) clock: u32,
+    pub(super) chosen: [u32; 16],
+    pub(super) dying: Vec<u32>,
+    pub(super) cold: Vec<Cold>,
+    pub(super) links: Vec<Link>,
+    pub(super) points: Vec<Point>,
+    pub(super) link_base: u64,
+    /// Offset of the current guest instruction from the page base.
+    pub(super) insn: i64,
+    pub(super) entry: i64,
+    pub(super) too_complex: bool,
+}
+
+impl Emitter {
+    /// A translator for the code memory whose common code is at `stubs`.
+    pub fn new(cfg: Config, stubs: Stubs) -> Emitter {
+        let mut pin = [NO; 128];
+        for (&slot, &r) in cfg.hot_slots.iter().zip(&PINS) {
+            pin[slot as usize % 128] = r;
+        }
+        Emitter {
+            cfg,
+            stubs,
+            asm: Asm::default(),
+            vals: Vec::new(),
+            content: [NONE; 16],
+            xcontent: [NONE; 16],
+            slot_val: [NONE; 128],
+            pin,
+            locked: 0,
+            xlocked: 0,
+            xnext: 0,
+            spills: 0,
+            clock: 0,
+            chosen: [0; 16],
+            dying: Vec::new(),
+            cold: Vec::new(),
+            links: Vec::new(),
+            points: Vec::new(),
+            link_base: 0,
+            insn: 0,
+            entry: 0,
+            too_complex: false,
+        }
+    }
+
+    /// Translates `block`, whose code will run at `code_base` (a multiple of 16) and which begins at page base +
+    /// `entry`. The number of its first link is `link_base`. `out` is overwritten.
+    pub fn emit(
+        &mut self,
+        block: &Block,
+        helpers: &dyn Fn(u16) -> HelperInfo,
+        code_base: u64,
+        entry: i64,
+        link_base: u64,
+        out: &mut Code,
+    ) -> Result<(), TooComplex> {
+        self.reset(block, code_base, entry, link_base);
+        self.count(&block.insts, helpers);
+        out.entry_jne = self.enter_block();
+        for i in 0..block.insts.len() {
+            self.inst(&block.insts, i, helpers);
+            self.end_inst();
+        }
+        self.emit_cold();
+        out.bytes.clear();
+        out.bytes.extend_from_slice(self.asm.bytes());
+        out.links.clear();
+        out.links.extend_from_slice(&self.links);
+        out.points.clear();
+        out.points.extend_from_slice(&self.points);
+        if self.too_complex { Err(TooComplex) } else { Ok(()) }
+    }
+
+    fn reset(&mut self, block: &Block, code_base: u64, entry: i64, link_base: u64) {
+        self.asm.start(code_base);
+        self.vals.clear();
+        self.vals.resize(block.insts.len(), Value::NEW);
+        self.content = [NONE; 16];
+        self.xcontent = [NONE; 16];
+        self.slot_val = [NONE; 128];
+        self.locked = 0;
+        self.xlocked = 0;
+        self.spills = 0;
+        self.dying.clear();
+        self.cold.clear();
+        self.links.clear();
+        self.points.clear();
+        self.link_base = link_base;
+        self.insn = entry;
+        self.entry = entry;
+        self.too_complex = false;
+    }
+
+    /// Whether the instruction's result is its operand's bits, given where that operand comes from.
+    fn is_alias(insts: &[Inst], i: &Inst) -> bool {
+        match i.op {
+            Op::Trunc | Op::FBits | Op::FFromBits => true,
+            // 32-bit instructions leave zeros in the upper half.
+            Op::Zext32 => !matches!(
+                insts[i.args[0].index()].op,
+                Op::Trunc | Op::Const | Op::FBits | Op::Get | Op::Call | Op::Load
+            ),
+            _ => false,
+        }
+    }
+
+    /// The backward walk: uses, aliases, wants.
+    fn count(&mut self, insts: &[Inst], helpers: &dyn Fn(u16) -> HelperInfo) {
+        // Pinned registers with a set ahead that no trap or exit separates from here; the value they get.
+        let mut ahead: u16 = 0;
+        let mut wanted = [NONE; 16];
+        for n in (0..insts.len()).rev() {
+            let i = &insts[n];
+            self.vals[n].root = n as u32;
+            let uses = self.vals[n].uses;
+            let effects = i.op.effects();
+            let mut barrier = matches!(effects, Effects::Memory | Effects::Call)
+                || matches!(i.op, Op::ExitIf | Op::Goto | Op::Jump | Op::Leave);
+            if uses == 0 {
+                let unused = match effects {
+                    Effects::Pure | Effects::Reads => true,
+                    Effects::Call => helpers(i.imm as u16).effects == HelperEffects::Pure,
+                    _ => false,
+                };
+                if unused {
+                    continue;
+                }
+            }
+            let want = self.vals[n].want;
+            if want != NO {
+                ahead &= !(1 << want);
+            }
+            match i.op {
+                Op::Set => {
+                    let p = self.pin[i.imm as usize % 128];
+                    let v = i.args[0].index();
+                    if p != NO && i.ty == Ty::I64 {
+                        if ahead >> p & 1 != 0 {
+                            self.vals[wanted[p as usize] as usize].want = NO;
+                            ahead &= !(1 << p);
+                        }
+                        if self.vals[v].want == NO {
+                            self.vals[v].want = p;
+                            wanted[p as usize] = v as u32;
+                            ahead |= 1 << p;
+                        }
+                    }
+                    barrier = false;
+                }
+                Op::Get => {
+                    let p = self.pin[i.imm as usize % 128];
+                    if p != NO && ahead >> p & 1 != 0 {
+                        self.vals[wanted[p as usize] as usize].want = NO;
+                        ahead &= !(1 << p);
+                    }
+                }
+                _ => {}
+            }
+            if barrier {
+                while ahead != 0 {
+                    let p = ahead.trailing_zeros() as usize;
+                    ahead &= ahead - 1;
+                    self.vals[wanted[p] as usize].want = NO;
+                }
+            }
+            if Self::is_alias(insts, i) {
+                let a = i.args[0].index();
+                self.vals[a].uses += uses;
+                if want != NO && self.vals[a].want == NO {
+                    self.vals[a].want = want;
+                    wanted[want as usize] = a as u32;
+                    ahead |= 1 << want;
+                }
+            } else {
+                for a in i.args {
+                    if !a.is_some() {
+                        break;
+                    }
+                    self.vals[a.index()].uses += 1;
+                }
+            }
+        }
+    }
+
+    fn inst(&mut self, insts: &[Inst], n: usize, helpers: &dyn Fn(u16) -> HelperInfo) {
+        self.asm.room();
+        let i = &insts[n];
+        let v = Val(n as u32);
+        let [a, b, ..] = i.args;
+        let used = self.vals[n].uses > 0;
+        match i.op.effects() {
+            Effects::Pure | Effects::Reads if !used => return,
+            Effects::Pure if Self::is_alias(insts, i) => {
+                self.vals[n].root = self.root(a);
+                return;
+            }
+            _ => {}
+        }
+        match i.op {
+            Op::Const | Op::PcRel => {}
+            Op::Get => self.get(i, v),
+            Op::Set => self.set(insts, i),
+            Op::Add => self.add(insts, i, v),
+            Op::Sub if self.imm(insts, b).is_some_and(|c| c != i32::MIN) => self.add(insts, i, v),
+            Op::Sub | Op::And | Op::Or | Op::Xor => self.two_operand(insts, i, v),
+            Op::Mul => self.mul(insts, i, v),
+            Op::MulHs | Op::MulHu | Op::MulHsu => self.mul_high(insts, i, v),
+            Op::DivS | Op::DivU | Op::RemS | Op::RemU => self.divide(insts, i, v),
+            Op::Shl | Op::Shr | Op::Sar | Op::Rotl | Op::Rotr => self.shift(insts, i, v),
+            Op::Clz | Op::Ctz => self.count_zeros(insts, i, v),
+            Op::Popcnt => self.popcnt(insts, i, v),
+            Op::Bswap => self.bswap(insts, i, v),
+            Op::Sext8 | Op::Sext16 | Op::Zext8 | Op::Zext16 | Op::Sext32 | Op::Zext32 => {
+                self.extend(insts, i, v)
+            }
+            Op::Eq | Op::Ne | Op::LtS | Op::LtU | Op::GeS | Op::GeU => {
+                self.vals[n].deferred = true;
+                if self.vals[n].uses > 1 {
+                    self.materialise(insts, v);
+                }
+            }
+            Op::FromBool => self.from_bool(insts, a, v),
+            Op::Select => self.select(insts, i, v),
+            Op::Load => self.load(insts, i, v),
+            Op::Store => self.store(insts, i),
+            Op::Amo => self.amo(insts, i, v),
+            Op::Cas => self.cas(insts, i, v),
+            Op::StoreCond => self.store_cond(insts, i, v),
+            Op::Fence => self.fence(),
+            Op::FAdd | Op::FSub | Op::FMul | Op::FDiv => self.float_two(insts, i, v),
+            Op::FSqrt | Op::FWiden | Op::FNarrow => self.float_one(insts, i, v),
+            Op::FMa => self.float_fma(insts, i, v),
+            Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
+            Op::FFromI64 | Op::FFromI32 => self.float_from_int(insts, i, v),
+            Op::FToI32 | Op::FToI64 => self.float_to_int(insts, i, v),
+            Op::FUnbox => self.float_unbox(insts, i, v),
+            Op::FBox => self.float_box(insts, i, v),
+            Op::Call => {
+                let info = helpers(i.imm as u16);
+                self.call(insts, i, v, &info);
+            }
+            Op::Insn => self.insn = i.imm as i64,
+            Op::ExitIf => self.exit_if(insts, i),
+            Op::Goto => self.goto(i.imm as i64),
+            Op::Jump => self.jump(insts, a),
+            Op::Leave => self.leave(),
+            Op::Trunc | Op::FBits | Op::FFromBits => {}
+        }
+    }
+
+    fn get(&mut self, i: &Inst, v: Val) {
+        let slot = i.imm as u16 % 128;
+        let p = self.pin[slot as usize];
+        let known = if p != NO { self.content[p as usize] } else { self.slot_val[slot as usize] };
+        if known != NONE {
+            let k = *self.val(known);
+            if p != NO && k.gpr == NO {
+                self.val_mut(known).gpr = p;
+            }
+            if p != NO || k.gpr != NO || k.xmm != NO || k.home != 0 {
+                let uses = self.vals[v.index()].uses;
+                self.val_mut(known).uses += uses;
+                self.vals[v.index()].root = known;
+                return;
+            }
+        }
+        if p != NO {
+            self.content[p as usize] = v.0;
+            self.vals[v.index()].gpr = p;
+        } else {
+            self.slot_val[slot as usize] = v.0;
+            self.vals[v.index()].home = slot + 1;
+        }
+    }
+
+    fn set(&mut self, insts: &[Inst], i: &Inst) {
+        let slot = i.imm as u16 % 128;
+        let v = i.args[0];
+        let r = self.root(v);
+        let p = self.pin[slot as usize];
+        if p != NO {
+            if self.content[p as usize] != r {
+                if self.val(r).deferred {
+                    self.gpr(insts, v);
+                }
+                self.vacate(insts, p);
+                self.load_into(insts, p, r);
+                self.content[p as usize] = r;
+                // From here on the pinned register is the value's place, unless another pinned one is already.
+                let g = self.val(r).gpr;
+                if g == NO || Self::is_temp(g) {
+                    if g != NO {
+                        self.content[g as usize] = NONE;
+                    }
+                    self.val_mut(r).gpr = p;
+                }
+            }
+            self.take(v);
+            return;
+        }
+        if self.slot_val[slot as usize] != r {
+            let m = Mem::at(reg::RBP, self.cfg.layout.slots + 8 * slot as i32);
+            if let Some(c) = self.imm(insts, v)
+                && self.val(r).gpr == NO
+                && insts[r as usize].ty == Ty::I64
+            {
+                self.vacate_slot(insts, slot);
+                self.asm.ins(MOV_MI, true, 0, 0, Rm::M(m), c as i64);
+            } else {
+                let x = self.val(r).xmm;
+                if x != NO && self.val(r).gpr == NO {
+                    self.xlocked |= 1 << x;
+                    self.vacate_slot(insts, slot);
+                    self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(m), 0);
+                } else {
+                    let g = self.gpr(insts, v);
+                    self.vacate_slot(insts, slot);
+                    self.asm.ins(MOV_MR, true, g, 0, Rm::M(m), 0);
+                }
+            }
+            self.slot_val[slot as usize] = r;
+            if self.val(r).home == 0 {
+                self.val_mut(r).home = slot + 1;
+            }
+        }
+        self.take(v);
+    }
+
+    /// Forgets what slots are known to hold, because a called function may have changed them; live values move to
+    /// temporaries first.
+    pub(super) fn forget_slots(&mut self, insts: &[Inst]) {
+        for p in PINS {
+            if self.content[p as usize] != NONE {
+                let r = self.content[p as usize];
+                self.vacate(insts, p);
+                if self.val(r).gpr == p {
+                    self.val_mut(r).gpr = NO;
+                }
+            }
+        }
+        for slot in 0..128 {
+            if self.slot_val[slot] != NONE {
+                self.vacate_slot(insts, slot as u16);
+            }
+        }
+        debug_assert!(self.content.iter().enumerate().all(|(r, &c)| c == NONE || TEMPS >> r & 1 != 0));
+    }
+}

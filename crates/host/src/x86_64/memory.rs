@@ -1,0 +1,317 @@
+//! Guest loads and stores: the soft TLB inline, the slow path behind the block.
+//!
+//! The probe computes the address of the TLB entry from the page number, and compares the entry's tag with the page
+//! of the *last* byte of the access: an access that crosses a page lies in the entry of its first byte, whose tag
+//! cannot equal the next page.
+
+use super::WORD_IMM;
+use super::asm::reg::*;
+use super::asm::*;
+use super::lower::Emitter;
+use crate::Point;
+use ir::{Inst, MemOp, Op, Ty, Val};
+
+/// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
+/// returns to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cold {
+    /// A load that missed.
+    Load {
+        from: u32,
+        back: u32,
+        base: Reg,
+        disp: i32,
+        temp: Reg,
+        dest: Reg,
+        memop: MemOp,
+        xmm: bool,
+        insn: i64,
+    },
+    /// A store that missed.
+    Store {
+        from: u32,
+        back: u32,
+        base: Reg,
+        disp: i32,
+        temp: Reg,
+        value: Stored,
+        memop: MemOp,
+        xmm: bool,
+        insn: i64,
+    },
+    /// An atomic whose operands are in scratch words. Two jumps may lead here.
+    Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64 },
+    /// A store-conditional whose condition is false.
+    NotStored { from: u32, back: u32, dest: Reg },
+    /// Division by zero.
+    DivideZero { from: u32, back: u32, wide: bool, remainder: bool },
+    /// Division by -1.
+    DivideMinusOne { from: u32, back: u32, wide: bool, remainder: bool },
+    /// A float result that is a NaN gets the canonical pattern.
+    Canonical { from: u32, back: u32, dest: Reg, double: bool },
+    /// A fused multiply-add whose result is a NaN: done again in software for its flags.
+    FusedNan { from: u32, back: u32, dest: Reg },
+    /// A conversion to integer that gave the indefinite value.
+    Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
+    /// A conditional exit to another page.
+    Exit { from: u32, target: i64 },
+    /// The stub of link number `index`.
+    Link { index: u32 },
+    /// The interrupt exit of the block's entry.
+    Interrupt { from: u32 },
+}
+
+/// What a store stores.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stored {
+    /// A general register.
+    R(Reg),
+    /// A constant.
+    C(i32),
+    /// An `xmm` register.
+    X(Reg),
+}
+
+impl Emitter {
+    /// Emits the TLB probe for `bytes` at `base + disp`: leaves the entry's addend in `entry`; `tag` is destroyed. Returns the
+    /// displacement of the jump that is taken on a miss.
+    pub(super) fn probe(
+        &mut self,
+        base: Reg,
+        disp: i32,
+        bytes: i32,
+        write: bool,
+        entry: Reg,
+        tag: Reg,
+    ) -> u32 {
+        let tlb = self.cfg.tlb;
+        let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
+        if disp == 0 {
+            self.copy(entry, Rm::R(base));
+        } else {
+            self.asm.ins(LEA, true, entry, 0, Rm::M(Mem::at(base, disp)), 0);
+        }
+        match disp.checked_add(bytes - 1) {
+            Some(0) => self.copy(tag, Rm::R(base)),
+            Some(last) => self.asm.ins(LEA, true, tag, 0, Rm::M(Mem::at(base, last)), 0),
+            None => self.asm.ins(LEA, true, tag, 0, Rm::M(Mem::at(entry, bytes - 1)), 0),
+        }
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(entry), (12 - tlb.entry_log2) as i64);
+        self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
+        self.asm.ins(AND_I, false, 0, 0, Rm::R(entry), mask);
+        let table = Mem::at(RBP, self.cfg.layout.tlb);
+        self.asm.ins(ADD, true, entry, 0, Rm::M(table), 0);
+        let field = if write { tlb.write } else { tlb.read };
+        self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(entry, field)), 0);
+        let from = self.asm.jump(Some(cc::NE));
+        self.asm.ins(MOV, true, entry, 0, Rm::M(Mem::at(entry, tlb.addend)), 0);
+        from
+    }
+    /// Whether a live value is in an `xmm` register, so that a stub has to preserve them.
+    pub(super) fn xmm_live(&self) -> bool {
+        self.xcontent.iter().any(|&r| r != super::alloc::NONE)
+    }
+    pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let base = self.gpr(insts, i.args[0]);
+        let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm));
+        let entry = self.temp(insts);
+        let tag = self.temp(insts);
+        self.take(i.args[0]);
+        let from = self.probe(base, disp, memop.bytes() as i32, false, entry, tag);
+        let d = self.dest(insts, v, tag, 0);
+        let m = Rm::M(Mem::sum(base, entry, disp));
+        let (row, w) = match memop {
+            MemOp::U8 => (MOVZX8, false),
+            MemOp::U16 => (MOVZX16, false),
+            MemOp::U32 => (MOV, false),
+            MemOp::S8 => (MOVSX8, true),
+            MemOp::S16 => (MOVSX16, true),
+            MemOp::S32 => (MOVSXD, true),
+            _ => (MOV, true),
+        };
+        self.asm.ins(row, w, d, 0, m, 0);
+        let back = self.asm.pos();
+        let (xmm, insn) = (self.xmm_live(), self.insn);
+        self.cold.push(Cold::Load { from, back, base, disp, temp: entry, dest: d, memop, xmm, insn });
+        self.bind(v, d);
+    }
+    pub(super) fn store(&mut self, insts: &[Inst], i: &Inst) {
+        let [a, b, ..] = i.args;
+        let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm));
+        let base = self.gpr(insts, a);
+        let value = self.val(self.root(b));
+        let (g, x) = (value.gpr, value.xmm);
+        let c = self.imm(insts, b);
+        let float_sized = matches!(memop.bytes(), 4 | 8);
+        let stored = match c {
+            Some(c) if g == NO => Stored::C(c),
+            _ if g == NO && x != NO && float_sized => Stored::X(x),
+            _ => Stored::R(self.gpr(insts, b)),
+        };
+        let entry = self.temp(insts);
+        let tag = self.temp(insts);
+        self.take(a);
+        self.take(b);
+        let from = self.probe(base, disp, memop.bytes() as i32, true, entry, tag);
+        let m = Rm::M(Mem::sum(base, entry, disp));
+        match stored {
+            Stored::R(r) => {
+                let row = match memop.bytes() {
+                    1 => MOV_MR8,
+                    2 => MOV_MR16,
+                    _ => MOV_MR,
+                };
+                self.asm.ins(row, memop.bytes() == 8, r, 0, m, 0);
+            }
+            Stored::C(c) => {
+                let row = match memop.bytes() {
+                    1 => MOV_MI8,
+                    2 => MOV_MI16,
+                    _ => MOV_MI,
+                };
+                self.asm.ins(row, memop.bytes() == 8, 0, 0, m, c as i64);
+            }
+            Stored::X(x) => {
+                let row = if memop.bytes() == 8 { MOVSD_MR } else { MOVSS_MR };
+                self.asm.ins(row, false, x, 0, m, 0);
+            }
+        }
+        let back = self.asm.pos();
+        let (xmm, insn) = (self.xmm_live(), self.insn);
+        self.cold.push(Cold::Store { from, back, base, disp, temp: entry, value: stored, memop, xmm, insn });
+    }
+
+    /// Calls a stub and notes the return address.
+    pub(super) fn call_stub(&mut self, stub: u64, insn: i64) {
+        self.asm.call(stub);
+        self.points.push(Point { return_offset: self.asm.pos(), insn });
+    }
+    fn jump_back(&mut self, back: u32) {
+        let at = self.asm.jump(None);
+        self.asm.patch(at, back);
+    }
+    fn arrive(&mut self, from: u32) {
+        let here = self.asm.pos();
+        self.asm.patch(from, here);
+    }
+    /// Emits what was put off. Links come last: after everything that may add one.
+    pub(super) fn emit_cold(&mut self) {
+        let mut n = 0;
+        while n < self.cold.len() {
+            self.asm.room();
+            let c = self.cold[n];
+            n += 1;
+            self.cold_one(c);
+        }
+    }
+    fn cold_one(&mut self, c: Cold) {
+        let word = self.word(0);
+        match c {
+            Cold::Load { from, back, base, disp, temp, dest, memop, xmm, insn } => {
+                self.arrive(from);
+                self.cold_address(base, disp, temp);
+                self.call_stub(self.stubs.load[(memop.0 & 7) as usize + 8 * xmm as usize], insn);
+                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::Store { from, back, base, disp, temp, value, memop, xmm, insn } => {
+                self.arrive(from);
+                self.cold_address(base, disp, temp);
+                let m = Rm::M(self.word(1));
+                match value {
+                    Stored::R(r) => self.asm.ins(MOV_MR, true, r, 0, m, 0),
+                    Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
+                    Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
+                }
+                self.call_stub(self.stubs.store[(memop.0 & 3) as usize + 4 * xmm as usize], insn);
+                self.jump_back(back);
+            }
+            Cold::Atomic { from, back, stub, dest, imm, insn } => {
+                for f in from {
+                    if f != 0 {
+                        self.arrive(f);
+                    }
+                }
+                let m = Rm::M(self.word(WORD_IMM));
+                self.asm.ins(MOV_MI, true, 0, 0, m, imm as i64);
+                self.call_stub(stub, insn);
+                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::NotStored { from, back, dest } => {
+                self.arrive(from);
+                self.asm.mov_imm(dest, 1);
+                self.jump_back(back);
+            }
+            Cold::DivideZero { from, back, wide, remainder } => {
+                self.arrive(from);
+                if remainder {
+                    self.asm.ins(MOV, wide, RDX, 0, Rm::R(RAX), 0);
+                } else {
+                    self.asm.mov_imm(RAX, if wide { u64::MAX } else { u32::MAX as u64 });
+                }
+                self.jump_back(back);
+            }
+            Cold::DivideMinusOne { from, back, wide, remainder } => {
+                self.arrive(from);
+                if remainder {
+                    self.asm.mov_imm(RDX, 0);
+                } else {
+                    self.asm.ins(NEG, wide, 0, 0, Rm::R(RAX), 0);
+                }
+                self.jump_back(back);
+            }
+            Cold::Canonical { from, back, dest, double } => {
+                self.arrive(from);
+                let nan = self.stubs.constants + 16 * double as u64;
+                self.asm.ins(MOVAPS, false, dest, 0, Rm::Rip(nan), 0);
+                self.jump_back(back);
+            }
+            Cold::FusedNan { from, back, dest } => {
+                self.arrive(from);
+                self.asm.call(self.stubs.fma);
+                self.asm.ins(MOVSD, false, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::Saturate { from, back, dest, source, wide, double } => {
+                self.arrive(from);
+                self.cold_saturate(back, dest, source, wide, double);
+            }
+            Cold::Exit { from, target } => {
+                self.arrive(from);
+                self.far_goto(target);
+            }
+            Cold::Link { index } => self.link_stub(index),
+            Cold::Interrupt { from } => {
+                self.arrive(from);
+                self.interrupt_stub();
+            }
+        }
+    }
+    /// The full address to scratch word 0. `temp` may be overwritten.
+    fn cold_address(&mut self, base: Reg, disp: i32, temp: Reg) {
+        let m = Rm::M(self.word(0));
+        if disp == 0 {
+            self.asm.ins(MOV_MR, true, base, 0, m, 0);
+        } else {
+            self.asm.ins(LEA, true, temp, 0, Rm::M(Mem::at(base, disp)), 0);
+            self.asm.ins(MOV_MR, true, temp, 0, m, 0);
+        }
+    }
+}
+
+/// Whether `ty` fills 64 bits.
+pub(super) fn double(ty: Ty) -> bool {
+    ty == Ty::F64
+}
+
+/// The row for a read-modify-write of memory that needs no old value.
+pub(super) fn memory_row(kind: u64) -> Option<(Row, Op)> {
+    Some(match kind {
+        1 => (ADD_MR, Op::Add),
+        2 => (XOR_MR, Op::Xor),
+        3 => (AND_MR, Op::And),
+        4 => (OR_MR, Op::Or),
+        _ => return None,
+    })
+}

@@ -1,0 +1,37 @@
+//! Hosts of the x86-64 architecture.
+//!
+//! Conventions of translated code:
+//! - `rbp` holds the state register, `rsp` is a multiple of 16 between instructions of the block.
+//! - [`PINS`] hold the hottest slots wherever code of one block meets code of another, and the engine.
+//! - `rax rcx rdx r11` and all `xmm` registers are temporaries inside one block.
+//! - A hook sees every slot in the frame: the stubs store the pinned ones before they call.
+
+mod alloc;
+pub mod asm;
+mod atomic;
+mod control;
+mod float;
+mod frame;
+mod integer;
+mod lower;
+mod memory;
+
+pub use frame::emit_stubs;
+pub use lower::Emitter;
+
+use asm::reg::*;
+
+/// Registers of pinned slots, in the order in which `Config::hot_slots` fills them.
+pub const PINS: [u8; crate::PINNED] = [RBX, R12, R13, R14, R15, RSI, RDI, R8, R9, R10];
+/// Registers for values inside a block.
+pub(crate) const TEMPS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << R11;
+/// Scratch word in which stubs take their first argument and leave the result.
+pub(crate) const WORD_IMM: i32 = 4;
+/// First scratch word in which stubs save temporaries.
+pub(crate) const WORD_SAVE: i32 = 6;
+/// First scratch word for spilled values.
+pub(crate) const WORD_SPILL: i32 = 10;
+/// Spills in scratch words; the rest lies on the host stack.
+pub(crate) const FRAME_SPILLS: u32 = 16;
+/// Spills altogether.
+pub(crate) const SPILLS: u32 = 128;
