@@ -10,6 +10,7 @@ mod check;
 mod console;
 mod everything;
 mod guest;
+mod lockstep;
 mod paths;
 mod riscv_tests;
 
@@ -28,6 +29,7 @@ usage: cargo xtask TASK [OPTIONS]
   test [--quick]                     formatting, clippy, check, cargo test, boot tests; one final line
   bench [--runs N] [--only WHAT]     the same guests on tinamou and on QEMU, in turn: a table of medians
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
+  lockstep [--count N]               compare register states with QEMU, instruction by instruction
 
 environment:
   TINAMOU_BIN      the emulator to drive, instead of target/release/tinamou-system-riscv64
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "test" => everything::run(&args),
         "bench" => bench::run(&args),
         "riscv-tests" => riscv_tests::run(&args),
+        "lockstep" => lockstep::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
             Ok(())
