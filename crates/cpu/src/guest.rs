@@ -205,6 +205,8 @@ pub struct Register {
     pub bits: u32,
     /// gdb's type, e.g. `int`, `data_ptr`, `ieee_double`, or empty.
     pub kind: &'static str,
+    /// Number in gdb's counting; a set may have gaps.
+    pub number: usize,
 }
 
 /// A group of registers with the name of the gdb feature that describes them.

@@ -28,8 +28,8 @@ fn feature(set: &RegisterSet) -> String {
     }
     for (n, register) in set.registers.iter().enumerate() {
         let _ = write!(out, r#"  <reg name="{}" bitsize="{}""#, register.name, register.bits);
-        if n == 0 || set.first == 0 {
-            let _ = write!(out, r#" regnum="{}""#, set.first + n);
+        if n == 0 || set.first == 0 || register.number != set.first + n {
+            let _ = write!(out, r#" regnum="{}""#, register.number);
         }
         if !register.kind.is_empty() {
             let _ = write!(out, r#" type="{}""#, register.kind);

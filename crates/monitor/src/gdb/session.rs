@@ -338,7 +338,7 @@ impl Session {
     /// Width in bits of register `n` of the selected vCPU.
     fn width(&self, n: usize) -> Option<u32> {
         let sets = self.target.register_sets(self.general);
-        sets.iter().find_map(|s| Some(s.registers.get(n.checked_sub(s.first)?)?.bits)).filter(|b| *b > 0)
+        sets.iter().flat_map(|s| &s.registers).find(|r| r.number == n).map(|r| r.bits).filter(|b| *b > 0)
     }
 
     /// Value of a register in the guest's byte order, which is little-endian for all guests so far.

@@ -18,15 +18,15 @@ impl Target for Fake {
         "riscv:rv64".into()
     }
     fn register_sets(&self, _: usize) -> Vec<RegisterSet> {
-        let register = |name| Register { name, bits: 64, kind: "int" };
+        let register = |name, number| Register { name, bits: 64, kind: "int", number };
         vec![
             RegisterSet {
                 feature: "org.gnu.gdb.riscv.cpu",
                 file: "cpu.xml",
                 first: 0,
-                registers: vec![register("a"), register("b"), register("pc")],
+                registers: vec![register("a", 0), register("b", 1), register("pc", 2)],
             },
-            RegisterSet { feature: "csr", file: "csr.xml", first: 66, registers: vec![register("c")] },
+            RegisterSet { feature: "csr", file: "csr.xml", first: 66, registers: vec![register("c", 66)] },
         ]
     }
     fn read_register(&self, _: usize, n: usize) -> Option<u64> {

@@ -1,0 +1,332 @@
+//! The translator's front end: values are names in a block.
+
+use crate::config::Config;
+use crate::float::{self, File, Function};
+use crate::helpers::{self, HELPERS};
+use crate::machine::softfloat_width::Width;
+use crate::machine::{Machine, Meaning, Place};
+use crate::mode::{FloatState, Mode};
+use crate::slot::F0;
+use cpu::{Built, Fetch, Stop};
+use ir::builder::{K32, K64, KBool, KF32, KF64};
+use ir::{Builder, Int32, Int64, MemOp, Op, Ty, V};
+use std::cell::Cell;
+
+/// Size of a page: no block reaches beyond one.
+const PAGE: usize = 4096;
+
+/// One instruction being built.
+pub struct Build<'a> {
+    b: &'a Builder,
+    place: Place<'a>,
+    /// The instruction's offset from the page base.
+    offset: i64,
+    edge: &'a Edge,
+}
+
+/// The last two bytes of the page: a direct jump may not lead to an instruction that crosses into the next page,
+/// which may be another one each time.
+struct Edge {
+    crosses: bool,
+    asked: Cell<bool>,
+}
+
+/// Offset of the last half-word of a page.
+const LAST: i64 = PAGE as i64 - 2;
+
+/// Builds a block; see [`cpu::Guest::build`].
+pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Built {
+    let start = fetch.offset as usize;
+    let mut at = start;
+    let mut insns = 0;
+    let half = |at: usize| -> Option<u32> {
+        let bytes = match fetch.next {
+            Some(ref next) if at >= PAGE && start < PAGE => next.get(at - PAGE..at - PAGE + 2)?,
+            _ => fetch.page.get(at..at + 2)?,
+        };
+        Some(u16::from_le_bytes([bytes[0], bytes[1]]) as u32)
+    };
+    let edge = Edge { crosses: half(PAGE - 2).is_some_and(|h| h & 3 == 3), asked: Cell::new(false) };
+    while insns < fetch.limit && at < PAGE && !b.is_done() {
+        let Some(first) = half(at) else { break };
+        let word = match first & 3 {
+            3 if at + 2 >= PAGE && insns > 0 => break,
+            3 => match half(at + 2) {
+                Some(second) => first | second << 16,
+                None => break,
+            },
+            _ => first,
+        };
+        let row = config.decoder().decode(word);
+        let length = if word & 3 == 3 { 4 } else { 2 };
+        let place = Place { word, length, mode: Mode(mode), config };
+        let m = Build { b, place, offset: at as i64, edge: &edge };
+        b.insn(m.offset);
+        // Building stops at nothing: the builder's functions never return a reason to stop.
+        let _ = match row {
+            Some(row) => (row.build)(&m, word),
+            None => m.illegal(),
+        };
+        at += length as usize;
+        insns += 1;
+    }
+    if insns > 0 && !b.is_done() {
+        go(b, &edge, at as i64);
+    }
+    // What was looked at: also the last half-word, if a jump to it was built or an instruction there refused.
+    let seen = if edge.asked.get() || insns == 0 { at.max(PAGE) } else { at };
+    Built { insns, bytes: (seen - start.min(seen)) as u32 }
+}
+
+/// Whether a direct jump to `offset` is not allowed.
+fn crosses(edge: &Edge, offset: i64) -> bool {
+    if offset == LAST {
+        edge.asked.set(true);
+    }
+    offset == LAST && edge.crosses
+}
+/// Goes on at `offset` from the page base.
+fn go(b: &Builder, edge: &Edge, offset: i64) {
+    if b.is_done() {
+        return;
+    }
+    if crosses(edge, offset) { b.jump(b.pc_rel(offset), 0) } else { b.goto(offset) }
+}
+
+impl<'a> Build<'a> {
+    fn nearest_even(&self, rm: u8) -> bool {
+        rm == 0 || rm == 7 && self.place.mode.nearest_even()
+    }
+    fn single(&self, r: u8) -> V<'a, KF32> {
+        let v = self.b.fget(F0 + (r as u16 & 31));
+        self.b.convert(Op::FUnbox, Ty::F32, v)
+    }
+    fn double(&self, r: u8) -> V<'a, KF64> {
+        self.b.fget(F0 + (r as u16 & 31))
+    }
+    fn put_single(&self, r: u8, v: V<'a, KF32>) {
+        self.put_double(r, self.b.convert(Op::FBox, Ty::F32, v));
+    }
+    fn put_double(&self, r: u8, v: V<'a, KF64>) {
+        self.b.fset(F0 + (r as u16 & 31), v);
+    }
+    fn negate_single(&self, v: V<'a, KF32>) -> V<'a, KF32> {
+        let bits: V<'a, K32> = self.b.convert(Op::FBits, Ty::F32, v);
+        self.b.convert(Op::FFromBits, Ty::F32, bits ^ self.b.k(1 << 31).lo())
+    }
+    fn negate_double(&self, v: V<'a, KF64>) -> V<'a, KF64> {
+        let bits: V<'a, K64> = self.b.convert(Op::FBits, Ty::F64, v);
+        self.b.convert(Op::FFromBits, Ty::F64, bits ^ self.b.k(1 << 63))
+    }
+    /// Operations that the language has itself; false if it has not this one.
+    fn native(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> bool {
+        use Function::*;
+        let (b, near) = (self.b, self.nearest_even(rm));
+        let arithmetic = match f {
+            Add => Op::FAdd,
+            Sub => Op::FSub,
+            Mul => Op::FMul,
+            Div => Op::FDiv,
+            Sqrt => Op::FSqrt,
+            Madd | Msub | Nmsub | Nmadd => Op::FMa,
+            Eq => Op::FEq,
+            Lt => Op::FLt,
+            Le => Op::FLe,
+            ToI32 if rm == 1 => Op::FToI32,
+            ToI64 if rm == 1 => Op::FToI64,
+            FromI32 => Op::FFromI32,
+            FromI64 => Op::FFromI64,
+            Convert => {
+                match w {
+                    Width::S if near => {
+                        self.put_single(rd, b.convert(Op::FNarrow, Ty::F32, self.double(rs[0])))
+                    }
+                    Width::D if near => {
+                        self.put_double(rd, b.convert(Op::FWiden, Ty::F64, self.single(rs[0])))
+                    }
+                    _ => return false,
+                }
+                return true;
+            }
+            _ => return false,
+        };
+        let ty = if w == Width::S { Ty::F32 } else { Ty::F64 };
+        match f {
+            ToI32 | ToI64 => {
+                let v = match (f, w) {
+                    (ToI32, Width::S) => b.convert::<_, K32>(arithmetic, ty, self.single(rs[0])).sx(),
+                    (ToI32, Width::D) => b.convert::<_, K32>(arithmetic, ty, self.double(rs[0])).sx(),
+                    (_, Width::S) => b.convert(arithmetic, ty, self.single(rs[0])),
+                    (_, Width::D) => b.convert(arithmetic, ty, self.double(rs[0])),
+                };
+                self.set(rd, v);
+            }
+            Eq | Lt | Le => {
+                let c = match w {
+                    Width::S => b.fcmp(arithmetic, self.single(rs[0]), self.single(rs[1])),
+                    Width::D => b.fcmp(arithmetic, self.double(rs[0]), self.double(rs[1])),
+                };
+                self.set(rd, self.truth(c));
+            }
+            _ if !near => return false,
+            FromI32 | FromI64 => {
+                let x = self.x(rs[0]);
+                match (f, w) {
+                    (FromI32, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x.lo())),
+                    (FromI32, Width::D) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
+                    (_, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x)),
+                    (_, Width::D) => self.put_double(rd, b.convert(arithmetic, ty, x)),
+                }
+            }
+            _ => {
+                let (product, sum) = (matches!(f, Nmsub | Nmadd), matches!(f, Msub | Nmadd));
+                let n = f.sources();
+                match w {
+                    Width::S => {
+                        let mut a = [self.single(rs[0]); 3];
+                        for k in 1..n {
+                            a[k] = self.single(rs[k]);
+                        }
+                        if product {
+                            a[0] = self.negate_single(a[0]);
+                        }
+                        if sum {
+                            a[2] = self.negate_single(a[2]);
+                        }
+                        self.put_single(rd, b.fop(arithmetic, &a[..n]));
+                    }
+                    Width::D => {
+                        let mut a = [self.double(rs[0]); 3];
+                        for k in 1..n {
+                            a[k] = self.double(rs[k]);
+                        }
+                        if product {
+                            a[0] = self.negate_double(a[0]);
+                        }
+                        if sum {
+                            a[2] = self.negate_double(a[2]);
+                        }
+                        self.put_double(rd, b.fop(arithmetic, &a[..n]));
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+impl<'a> Machine for Build<'a> {
+    type B = V<'a, KBool>;
+    type W = V<'a, K32>;
+    type V = V<'a, K64>;
+
+    fn place(&self) -> &Place<'_> {
+        &self.place
+    }
+    fn k(&self, c: u64) -> V<'a, K64> {
+        self.b.k(c)
+    }
+    fn get(&self, slot: u16) -> V<'a, K64> {
+        self.b.get(slot)
+    }
+    fn put(&self, slot: u16, v: V<'a, K64>) {
+        self.b.set(slot, v)
+    }
+    fn pc_plus(&self, offset: i64) -> V<'a, K64> {
+        self.b.pc_rel(self.offset.wrapping_add(offset))
+    }
+    fn load(&self, a: V<'a, K64>, op: MemOp) -> Result<V<'a, K64>, Stop> {
+        Ok(self.b.load(a, op))
+    }
+    fn store(&self, a: V<'a, K64>, v: V<'a, K64>, op: MemOp) -> Meaning {
+        self.b.store(a, v, op);
+        Ok(())
+    }
+    fn amo(&self, kind: u8, a: V<'a, K64>, v: V<'a, K64>, op: MemOp) -> Result<V<'a, K64>, Stop> {
+        Ok(self.b.amo(kind, a, v, op))
+    }
+    fn cas(&self, a: V<'a, K64>, old: V<'a, K64>, new: V<'a, K64>, op: MemOp) -> Result<V<'a, K64>, Stop> {
+        Ok(self.b.cas(a, old, new, op))
+    }
+    fn store_conditional(
+        &self,
+        when: V<'a, KBool>,
+        a: V<'a, K64>,
+        old: V<'a, K64>,
+        new: V<'a, K64>,
+        op: MemOp,
+    ) -> Result<V<'a, K64>, Stop> {
+        Ok(self.b.store_cond(when, a, old, new, op))
+    }
+    fn fence(&self) {
+        self.b.fence()
+    }
+    fn branch(&self, c: V<'a, KBool>, offset: i64) {
+        // A branch ends the block.
+        let (target, next) = (self.offset + offset, self.offset + self.place.length);
+        if crosses(self.edge, target) {
+            self.b.exit_if(!c, next);
+            go(self.b, self.edge, target);
+        } else {
+            self.b.exit_if(c, target);
+            go(self.b, self.edge, next);
+        }
+    }
+    fn goto(&self, offset: i64) {
+        go(self.b, self.edge, self.offset + offset)
+    }
+    fn jump(&self, a: V<'a, K64>, hint: u64) {
+        self.b.jump(a, hint)
+    }
+    fn call(&self, id: u16, args: &[V<'a, K64>]) -> Result<V<'a, K64>, Stop> {
+        Ok(self.b.call(id, &HELPERS[id as usize].info, args))
+    }
+    fn leave(&self, look: bool) {
+        self.b.leave(look)
+    }
+    fn float_state(&self, write: bool) -> Result<bool, Stop> {
+        match self.place.mode.float() {
+            FloatState::Off => {
+                self.illegal()?;
+                Ok(false)
+            }
+            FloatState::Clean if write => {
+                // The instruction runs again in the mode in which the state is dirty already; the pc is still its own.
+                self.call(helpers::FLOAT_DIRTY, &[])?;
+                self.b.leave(false);
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+    fn float(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> Meaning {
+        if !self.float_state(true)? {
+            return Ok(());
+        }
+        if rm == 5 || rm == 6 {
+            return self.illegal();
+        }
+        if self.native(f, w, rm, rd, rs) {
+            return Ok(());
+        }
+        let operand = |n: usize| match f.from() {
+            _ if n >= f.sources() => self.b.k(0),
+            File::X => self.x(rs[n]),
+            File::F => self.f(rs[n]),
+        };
+        let (a, b, c) = (operand(0), operand(1), operand(2));
+        // The dynamic mode is known if it is to nearest; else frm decides, and may be illegal.
+        let r = if rm == 7 && !self.place.mode.nearest_even() {
+            let op = float::pack(f, w, 0) | (self.place.word as u64) << 32;
+            self.call(helpers::FLOAT_DYNAMIC, &[self.b.k(op), a, b, c])?
+        } else {
+            let op = float::pack(f, w, if rm == 7 { 0 } else { rm });
+            self.call(helpers::FLOAT, &[self.b.k(op), a, b, c])?
+        };
+        match f.to() {
+            File::X => self.set(rd, r),
+            File::F => self.set_f(rd, r),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! A hart: its state, its mode, and what the machine gives it.
+
+use crate::config::Config;
+use crate::extension::Extension;
+use crate::helpers::HELPERS;
+use crate::mode::{self, M, Mode};
+use crate::mstatus;
+use crate::pmp::Pmp;
+use crate::slot;
+use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Instant;
+
+/// What a hart needs of the machine around it.
+pub trait Platform: Send + Sync {
+    /// mtime, in ticks.
+    fn time(&self) -> u64;
+    /// stimecmp of a hart was written. The platform lowers input line 5 of the hart and, when mtime reaches the
+    /// deadline (at once if it has), raises it. `None`: no deadline.
+    fn arm_stimecmp(&self, hart: u32, deadline: Option<u64>);
+    /// An ecall from S-mode, where the emulator itself is the SBI implementation: `None` if it is not (the ecall traps).
+    /// Otherwise a0 and a1 have been set; the pc is already that of the next instruction.
+    fn sbi_ecall(&self, hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Option<Result<(), Stop>> {
+        let _ = (hart, mmu);
+        None
+    }
+}
+
+/// One hardware thread.
+pub struct Hart {
+    pub(crate) frame: Arc<Frame>,
+    pub(crate) handle: Arc<CpuHandle>,
+    pub(crate) config: Config,
+    pub(crate) platform: Arc<dyn Platform>,
+    /// mhartid.
+    pub(crate) id: u64,
+    pub(crate) mode: Mode,
+    pub(crate) space: u64,
+    pub(crate) data_space: u64,
+    pub(crate) pmp: Pmp,
+    pub(crate) reset_pc: u64,
+    pub(crate) halted: bool,
+    /// Physical memory protection was changed; translations are to be forgotten.
+    pub(crate) pmp_changed: bool,
+    started: Instant,
+}
+
+impl Hart {
+    /// A hart with the number `index`, which is also its mhartid, in its reset state.
+    pub fn new(index: u32, config: Config, platform: Arc<dyn Platform>) -> Hart {
+        let frame = Arc::new(Frame::default());
+        let mut hart = Hart {
+            handle: CpuHandle::new(index, frame.clone()),
+            frame,
+            config,
+            platform,
+            id: index as u64,
+            mode: Mode(0),
+            space: 0,
+            data_space: 0,
+            pmp: Pmp::default(),
+            reset_pc: 0x1000,
+            halted: false,
+            pmp_changed: false,
+            started: Instant::now(),
+        };
+        hart.power_on();
+        hart
+    }
+    /// Sets where the hart begins after a reset (0x1000 unless told).
+    pub fn set_reset_pc(&mut self, pc: u64) {
+        self.reset_pc = pc;
+        self.frame.set_pc(pc);
+    }
+    /// The platform.
+    pub fn platform(&self) -> &Arc<dyn Platform> {
+        &self.platform
+    }
+    /// mhartid.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+    /// Integer register `n`.
+    pub fn x(&self, n: u8) -> u64 {
+        self.frame.get(n as u16 & 31)
+    }
+    /// Writes integer register `n`.
+    pub fn set_x(&self, n: u8, v: u64) {
+        if n & 31 != 0 {
+            self.frame.set(n as u16 & 31, if self.config.rv32() { v as i32 as u64 } else { v });
+        }
+    }
+    /// Current privilege level: 0, 1 or 3.
+    pub fn privilege(&self) -> u8 {
+        self.frame.get(slot::PRIVILEGE) as u8 & 3
+    }
+    /// Reads a slot.
+    #[inline(always)]
+    pub(crate) fn get(&self, n: u16) -> u64 {
+        self.frame.get(n)
+    }
+    /// Writes a slot.
+    #[inline(always)]
+    pub(crate) fn put(&self, n: u16, v: u64) {
+        self.frame.set(n, v)
+    }
+    /// An address as the pc or a memory access uses it.
+    pub(crate) fn wrap(&self, a: u64) -> u64 {
+        if self.config.rv32() { a as u32 as u64 } else { a }
+    }
+
+    /// The state after reset.
+    pub(crate) fn power_on(&mut self) {
+        for n in 0..slot::END {
+            self.put(n, 0);
+        }
+        self.put(slot::PRIVILEGE, M as u64);
+        self.put(slot::MSTATUS, mstatus::reset(&self.config));
+        self.put(slot::RESERVATION, u64::MAX);
+        self.put(slot::STIMECMP, u64::MAX);
+        let mut menvcfg = 0;
+        if self.config.has(Extension::Svpbmt) {
+            menvcfg |= crate::csr::PBMTE;
+        }
+        if self.config.has(Extension::Svadu) && !self.config.has(Extension::Svade) {
+            menvcfg |= crate::csr::ADUE;
+        }
+        self.put(slot::MENVCFG, menvcfg);
+        self.put(slot::TDATA1_0, crate::csr::TDATA1_RESET);
+        self.put(slot::TDATA1_1, crate::csr::TDATA1_RESET);
+        self.frame.set_pc(self.reset_pc);
+        self.halted = false;
+        self.refresh();
+    }
+    /// Starts the hart in S-mode as an SBI implementation does: a0 = hart id, a1 = device tree, traps and interrupts
+    /// of S and U delegated, all memory accessible.
+    pub fn start_supervisor(&mut self, pc: u64, a0: u64, a1: u64) {
+        self.power_on();
+        self.put(slot::PRIVILEGE, mode::S as u64);
+        self.put(slot::MEDELEG, crate::csr::MEDELEG_MASK & !(1 << 9));
+        self.put(slot::MIDELEG, crate::csr::SUPERVISOR_INTERRUPTS);
+        self.put(slot::MCOUNTEREN, 0xffff_ffff);
+        let stce = if self.config.has(Extension::Sstc) { crate::csr::STCE } else { 0 };
+        self.put(slot::MENVCFG, self.get(slot::MENVCFG) | stce | 0xf1);
+        self.put(slot::PMPADDR0, u64::MAX >> 10);
+        self.put(slot::PMPCFG0, 0x1f);
+        self.set_x(10, a0);
+        self.set_x(11, a1);
+        self.frame.set_pc(pc);
+        self.refresh();
+    }
+    /// Computes again what is derived from slots: after they were changed from outside (reset, restored state).
+    pub fn refresh(&mut self) {
+        self.pmp = Pmp::fold(&self.frame);
+        self.update_mode();
+        self.look();
+    }
+    /// Computes the mode and the address spaces again.
+    pub(crate) fn update_mode(&mut self) {
+        let status = self.get(slot::MSTATUS);
+        let privilege = self.privilege();
+        self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM));
+        self.frame.mode_tag.store((self.mode.0 as u64) << 57, Relaxed);
+        self.space = self.space_of(privilege, status);
+        let data = self.data_privilege();
+        self.data_space = if data == privilege { self.space } else { self.space_of(data, status) };
+    }
+    /// The privilege with which loads and stores are checked (mstatus.MPRV).
+    pub(crate) fn data_privilege(&self) -> u8 {
+        let status = self.get(slot::MSTATUS);
+        if status & mstatus::MPRV != 0 { (status >> 11) as u8 & 3 } else { self.privilege() }
+    }
+    /// Lets the hart look at its interrupts before its next block.
+    pub(crate) fn look(&self) {
+        self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);
+    }
+    /// Sets the privilege level. A reservation does not survive it.
+    pub(crate) fn set_privilege(&mut self, p: u8) {
+        self.put(slot::PRIVILEGE, p as u64);
+        self.put(slot::RESERVATION, u64::MAX);
+    }
+    /// What cycle and instret count: nanoseconds of the host, as there is no better clock without counting
+    /// instructions.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+    /// mip: input lines, bits set by software, the supervisor timer.
+    pub(crate) fn mip(&self) -> u64 {
+        let mut mip = self.handle.lines() | self.get(slot::MIP);
+        if self.stce() {
+            // Software cannot set STIP then; the comparison is made here too, so that it is never late.
+            if self.platform.time() >= self.get(slot::STIMECMP) {
+                mip |= 1 << 5;
+            }
+        }
+        mip & crate::csr::IMPLEMENTED_INTERRUPTS
+    }
+    /// Whether stimecmp drives STIP.
+    pub(crate) fn stce(&self) -> bool {
+        self.get(slot::MENVCFG) & crate::csr::STCE != 0
+    }
+    /// Runs helper `id`.
+    #[inline]
+    pub(crate) fn helper(&mut self, mmu: &mut dyn Mmu<Hart>, id: u16, args: [u64; 4]) -> Result<u64, Stop> {
+        (HELPERS[id as usize].run)(self, mmu, args)
+    }
+}

@@ -1,0 +1,160 @@
+//! F and D: floating point (Unprivileged ISA, chapters "F" and "D").
+
+use crate::float::{BOX, CANONICAL_NAN, Function};
+use crate::format::*;
+use crate::machine::softfloat_width::Width;
+use crate::machine::{Machine, Meaning};
+use ir::{Int, Int32, Int64, MemOp};
+
+/// Rounding mode of operations that do not round.
+const EXACT: u8 = 0;
+
+/// binary32 in a register as an integer; the canonical NaN if it is not boxed.
+pub(super) fn unbox<M: Machine>(m: &M, r: u8) -> M::V {
+    let v = m.f(r);
+    let boxed = v.sar(m.k(32)).eq(m.k(u64::MAX));
+    Int::select(boxed, v, m.k(CANONICAL_NAN as u64)).lo().zx()
+}
+/// Writes a binary32.
+pub(super) fn set_boxed<M: Machine>(m: &M, r: u8, v: M::V) {
+    m.set_f(r, v | m.k(BOX));
+}
+/// Sign injection: the sign is `sign(bits of a, bits of b)`'s top bit.
+fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: fn(M::V, M::V) -> M::V) -> Meaning {
+    if !m.float_state(true)? {
+        return Ok(());
+    }
+    let top = m.k(if w == Width::S { 1 << 31 } else { 1 << 63 });
+    match w {
+        Width::S => {
+            let (a, b) = (unbox(m, i.rs1), unbox(m, i.rs2));
+            set_boxed(m, i.rd, (a & m.k(0x7fff_ffff)) | (sign(a, b) & top));
+        }
+        Width::D => {
+            let (a, b) = (m.f(i.rs1), m.f(i.rs2));
+            m.set_f(i.rd, (a & !top) | (sign(a, b) & top));
+        }
+    }
+    Ok(())
+}
+pub(super) fn load<M: Machine>(m: &M, i: FL, w: Width) -> Meaning {
+    if !m.float_state(true)? {
+        return Ok(());
+    }
+    match w {
+        Width::S => set_boxed(m, i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U32)?),
+        Width::D => m.set_f(i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U64)?),
+    }
+    Ok(())
+}
+pub(super) fn store<M: Machine>(m: &M, i: FS, w: Width) -> Meaning {
+    if !m.float_state(false)? {
+        return Ok(());
+    }
+    m.store(m.address(i.rs1, i.imm), m.f(i.rs2), if w == Width::S { MemOp::U32 } else { MemOp::U64 })
+}
+
+macro_rules! precision {
+    ($module:ident $ext:ident $w:ident $doc:literal; $($rows:tt)*) => {
+        #[doc = $doc]
+        pub mod $module {
+            #[allow(unused_imports)]
+            use super::*;
+            use crate::table::isa;
+            use Function::*;
+            use Width::$w as W;
+            isa! { $ext; $($rows)* }
+        }
+    };
+}
+
+precision! { single F S "F.";
+    Any flw       "............ ..... 010 ..... 0000111" FL |m, i| super::load(m, i, W)?;
+    Any fsw       "....... ..... ..... 010 ..... 0100111" FS |m, i| super::store(m, i, W)?;
+    Any fmadd_s   "..... 00 ..... ..... ... ..... 1000011" F4 |m, i| m.float(Madd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fmsub_s   "..... 00 ..... ..... ... ..... 1000111" F4 |m, i| m.float(Msub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmsub_s  "..... 00 ..... ..... ... ..... 1001011" F4 |m, i| m.float(Nmsub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmadd_s  "..... 00 ..... ..... ... ..... 1001111" F4 |m, i| m.float(Nmadd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fadd_s    "0000000 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Add, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsub_s    "0000100 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Sub, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmul_s    "0001000 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Mul, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fdiv_s    "0001100 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Div, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsqrt_s   "0101100 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Sqrt, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fsgnj_s   "0010000 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| b)?;
+    Any fsgnjn_s  "0010000 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| !b)?;
+    Any fsgnjx_s  "0010000 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, |a, b| a ^ b)?;
+    Any fmin_s    "0010100 ..... ..... 000 ..... 1010011" F3N |m, i| m.float(Min, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmax_s    "0010100 ..... ..... 001 ..... 1010011" F3N |m, i| m.float(Max, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fcvt_w_s  "1100000 00000 ..... ... ..... 1010011" FX |m, i| m.float(ToI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_wu_s "1100000 00001 ..... ... ..... 1010011" FX |m, i| m.float(ToU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_l_s  "1100000 00010 ..... ... ..... 1010011" FX |m, i| m.float(ToI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_lu_s "1100000 00011 ..... ... ..... 1010011" FX |m, i| m.float(ToU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fmv_x_w   "1110000 00000 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1).lo().sx()) };
+    Any feq_s     "1010000 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any flt_s     "1010000 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fle_s     "1010000 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fclass_s  "1110000 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_s_w  "1101000 00000 ..... ... ..... 1010011" XF |m, i| m.float(FromI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_s_wu "1101000 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_s_l  "1101000 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_s_lu "1101000 00011 ..... ... ..... 1010011" XF |m, i| m.float(FromU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fmv_w_x   "1111000 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } super::set_boxed(m, i.rd, m.x(i.rs1)) };
+}
+
+precision! { double D D "D.";
+    Any fld       "............ ..... 011 ..... 0000111" FL |m, i| super::load(m, i, W)?;
+    Any fsd       "....... ..... ..... 011 ..... 0100111" FS |m, i| super::store(m, i, W)?;
+    Any fmadd_d   "..... 01 ..... ..... ... ..... 1000011" F4 |m, i| m.float(Madd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fmsub_d   "..... 01 ..... ..... ... ..... 1000111" F4 |m, i| m.float(Msub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmsub_d  "..... 01 ..... ..... ... ..... 1001011" F4 |m, i| m.float(Nmsub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmadd_d  "..... 01 ..... ..... ... ..... 1001111" F4 |m, i| m.float(Nmadd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fadd_d    "0000001 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Add, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsub_d    "0000101 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Sub, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmul_d    "0001001 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Mul, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fdiv_d    "0001101 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Div, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsqrt_d   "0101101 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Sqrt, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fsgnj_d   "0010001 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| b)?;
+    Any fsgnjn_d  "0010001 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| !b)?;
+    Any fsgnjx_d  "0010001 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, |a, b| a ^ b)?;
+    Any fmin_d    "0010101 ..... ..... 000 ..... 1010011" F3N |m, i| m.float(Min, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmax_d    "0010101 ..... ..... 001 ..... 1010011" F3N |m, i| m.float(Max, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fcvt_s_d  "0100000 00001 ..... ... ..... 1010011" F2 |m, i| m.float(Convert, Width::S, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_d_s  "0100001 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Convert, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any feq_d     "1010001 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any flt_d     "1010001 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fle_d     "1010001 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fclass_d  "1110001 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_w_d  "1100001 00000 ..... ... ..... 1010011" FX |m, i| m.float(ToI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_wu_d "1100001 00001 ..... ... ..... 1010011" FX |m, i| m.float(ToU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_l_d  "1100001 00010 ..... ... ..... 1010011" FX |m, i| m.float(ToI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_lu_d "1100001 00011 ..... ... ..... 1010011" FX |m, i| m.float(ToU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_d_w  "1101001 00000 ..... ... ..... 1010011" XF |m, i| m.float(FromI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_d_wu "1101001 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_d_l  "1101001 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_d_lu "1101001 00011 ..... ... ..... 1010011" XF |m, i| m.float(FromU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fmv_x_d  "1110001 00000 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1)) };
+    Rv64 fmv_d_x  "1111001 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.x(i.rs1)) };
+}
+
+precision! { zfa_single Zfa S "Zfa on binary32.";
+    Any fli_s       "1111000 00001 ..... 000 ..... 1010011" Fli |m, i| { if !m.float_state(true)? { return Ok(()) } super::set_boxed(m, i.rd, m.k(softfloat::f32_load_immediate(i.index) as u64)) };
+    Any fminm_s     "0010100 ..... ..... 010 ..... 1010011" F3N |m, i| m.float(Minm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmaxm_s     "0010100 ..... ..... 011 ..... 1010011" F3N |m, i| m.float(Maxm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fround_s    "0100000 00100 ..... ... ..... 1010011" F2 |m, i| m.float(Round, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any froundnx_s  "0100000 00101 ..... ... ..... 1010011" F2 |m, i| m.float(RoundExact, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fltq_s      "1010000 ..... ..... 101 ..... 1010011" FCmp |m, i| m.float(LtQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fleq_s      "1010000 ..... ..... 100 ..... 1010011" FCmp |m, i| m.float(LeQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+}
+
+precision! { zfa_double ZfaD D "Zfa on binary64.";
+    Any fli_d       "1111001 00001 ..... 000 ..... 1010011" Fli |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.k(softfloat::f64_load_immediate(i.index))) };
+    Any fminm_d     "0010101 ..... ..... 010 ..... 1010011" F3N |m, i| m.float(Minm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmaxm_d     "0010101 ..... ..... 011 ..... 1010011" F3N |m, i| m.float(Maxm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fround_d    "0100001 00100 ..... ... ..... 1010011" F2 |m, i| m.float(Round, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any froundnx_d  "0100001 00101 ..... ... ..... 1010011" F2 |m, i| m.float(RoundExact, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fltq_d      "1010001 ..... ..... 101 ..... 1010011" FCmp |m, i| m.float(LtQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fleq_d      "1010001 ..... ..... 100 ..... 1010011" FCmp |m, i| m.float(LeQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fcvtmod_w_d "1100001 01000 ..... 001 ..... 1010011" FXN |m, i| m.float(ToModularI32, W, 1, i.rd, [i.rs1, 0, 0])?;
+    Rv32 fmvh_x_d   "1110001 00001 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1) >> m.k(32)) };
+    Rv32 fmvp_d_x   "1011001 ..... ..... 000 ..... 1010011" XXF |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.ux(i.rs1) | (m.x(i.rs2) << m.k(32))) };
+}

@@ -1,0 +1,47 @@
+//! The instructions, one file per chapter of the specification.
+
+pub mod a;
+pub mod c;
+pub mod fd;
+pub mod m;
+pub mod privileged;
+pub mod rv_i;
+pub mod zb;
+pub mod zi;
+
+use crate::table::{Row, check};
+
+/// All tables.
+pub const TABLES: &[&[Row]] = &[
+    rv_i::ROWS,
+    m::zmmul::ROWS,
+    m::div::ROWS,
+    a::zalrsc::ROWS,
+    a::zaamo::ROWS,
+    a::zacas::ROWS,
+    fd::single::ROWS,
+    fd::double::ROWS,
+    fd::zfa_single::ROWS,
+    fd::zfa_double::ROWS,
+    c::ROWS,
+    c::reserved::ROWS,
+    zb::zba::ROWS,
+    zb::zbb::ROWS,
+    zb::zbc::ROWS,
+    zb::zbs::ROWS,
+    zi::zicsr::ROWS,
+    zi::zifencei::ROWS,
+    zi::zihintpause::ROWS,
+    zi::zicond::ROWS,
+    zi::zawrs::ROWS,
+    zi::zicbom::ROWS,
+    zi::zicboz::ROWS,
+    zi::zicbop::ROWS,
+    zi::zimop::ROWS,
+    privileged::machine::ROWS,
+    privileged::supervisor::ROWS,
+    privileged::svinval::ROWS,
+];
+
+#[allow(long_running_const_eval)]
+const _: () = check(TABLES);

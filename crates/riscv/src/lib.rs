@@ -1,0 +1,34 @@
+//! The RISC-V guest.
+//!
+//! An instruction is one row of a table ([`isa`]): a picture of its bits, its operands, its meaning. The meaning is
+//! written once, over a [`machine::Machine`] whose values are numbers ([`interpret`]) or names in a block ([`build`]).
+//! All guest-visible state lies in the slots of the vCPU's frame ([`slot`]).
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod config;
+pub mod csr;
+mod csr_table;
+pub mod debug;
+pub mod decode;
+pub mod disassemble;
+pub mod extension;
+pub mod float;
+pub mod format;
+mod guest;
+pub mod hart;
+pub mod helpers;
+pub mod interpret;
+pub mod isa;
+pub mod machine;
+pub mod mmu;
+pub mod mode;
+pub mod mstatus;
+pub mod pmp;
+pub mod slot;
+pub mod table;
+pub mod trap;
+
+pub use config::Config;
+pub use extension::{Extension, Extensions};
+pub use hart::{Hart, Platform};
