@@ -5,7 +5,7 @@
 //! paths call. The contract between the two is in the types of this file.
 //!
 //! One code memory begins with the common code that [`emit_stubs`] makes; every block lies within 2 GiB of it.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod contract;
 pub mod x86_64;

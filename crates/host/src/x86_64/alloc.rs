@@ -88,14 +88,12 @@ impl Emitter {
     #[inline]
     pub(super) fn constant(&self, insts: &[Inst], v: Val) -> Option<i64> {
         let d = &insts[self.root(v) as usize];
-        let ty = &insts[v.index()].ty;
-        (d.op == Op::Const).then_some(
-            if matches!(ty, Ty::I32 | Ty::F32) && insts[v.index()].op == Op::Const {
-                d.imm as i32 as i64
-            } else {
-                d.imm as i64
-            },
-        )
+        if d.op != Op::Const {
+            return None;
+        }
+        let i = &insts[v.index()];
+        let narrow = matches!(i.op.result(i.ty), Some(Ty::I32 | Ty::F32));
+        Some(if narrow { d.imm as i32 as i64 } else { d.imm as i64 })
     }
     /// The constant that `v` is, if it fits a sign-extended 32-bit immediate.
     #[inline]

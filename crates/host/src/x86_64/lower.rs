@@ -223,6 +223,7 @@ impl Emitter {
         let used = self.vals[n].uses > 0;
         match i.op.effects() {
             Effects::Pure | Effects::Reads if !used => return,
+            Effects::Call if !used && helpers(i.imm as u16).effects == HelperEffects::Pure => return,
             Effects::Pure if Self::is_alias(insts, i) => {
                 self.vals[n].root = self.root(a);
                 return;

@@ -1,0 +1,449 @@
+//! A small machine round translated code: a frame, a soft TLB, four pages of memory, hooks. The same world serves the
+//! evaluator, so that the two can be compared.
+//!
+//! Executing what this crate produces needs executable memory and a call through a pointer: the only `unsafe` here.
+#![allow(unsafe_code, dead_code, missing_docs)]
+
+use host::{Code, Config, Emitter, Features, Hooks, JumpCache, Layout, Stubs, Tlb, emit_stubs, exit};
+use ir::{Block, HelperEffects, HelperInfo, MemOp, eval::End};
+
+pub const SLOTS: usize = 128;
+pub const USED: u16 = 40;
+pub const MEM: u64 = 0x4000_0000;
+pub const PAGE: u64 = 0x7_5000;
+pub const ENTRY: i64 = 0x800;
+/// Statuses of the hooks.
+pub const LOOKED_UP: u64 = 32;
+pub const FAULT: u64 = 48;
+pub const MISALIGNED: u64 = 64;
+pub const HELPER_TRAP: u64 = 80;
+
+#[repr(C, align(64))]
+pub struct Frame {
+    pub interrupt: u32,
+    pub mxcsr: u32,
+    pub tlb: u64,
+    pub jump_cache: u64,
+    pub page: u64,
+    pub pc: u64,
+    pub context: u64,
+    pub mode_tag: u64,
+    pub scratch: [u64; 26],
+    pub slots: [u64; SLOTS],
+}
+
+const BIAS: i32 = 128;
+
+pub fn layout() -> Layout {
+    let at = |o: usize| o as i32 - BIAS;
+    Layout {
+        interrupt: at(std::mem::offset_of!(Frame, interrupt)),
+        tlb: at(std::mem::offset_of!(Frame, tlb)),
+        jump_cache: at(std::mem::offset_of!(Frame, jump_cache)),
+        page: at(std::mem::offset_of!(Frame, page)),
+        pc: at(std::mem::offset_of!(Frame, pc)),
+        mode_tag: at(std::mem::offset_of!(Frame, mode_tag)),
+        scratch: at(std::mem::offset_of!(Frame, scratch)),
+        slots: at(std::mem::offset_of!(Frame, slots)),
+        context: at(std::mem::offset_of!(Frame, context)),
+        mxcsr: at(std::mem::offset_of!(Frame, mxcsr)),
+    }
+}
+
+pub fn config(features: Features) -> Config {
+    Config {
+        layout: layout(),
+        tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
+        jump_cache: JumpCache { entries_log2: 12 },
+        hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
+        features,
+    }
+}
+
+/// What a block can see and change.
+#[derive(Clone, PartialEq)]
+pub struct World {
+    pub slots: [u64; SLOTS],
+    pub mem: Vec<u8>,
+    pub flags: u8,
+    pub log: Vec<(u16, u64)>,
+    pub page: u64,
+}
+
+impl World {
+    pub fn new(random: &mut Random) -> World {
+        let mut slots = [0; SLOTS];
+        for s in &mut slots {
+            *s = random.value();
+        }
+        let mem = (0..0x4000).map(|_| random.next() as u8).collect();
+        World { slots, mem, flags: 0, log: Vec::new(), page: PAGE }
+    }
+    fn range(&self, va: u64, bytes: u32) -> Result<usize, u64> {
+        let offset = va.wrapping_sub(MEM);
+        let end = offset.checked_add(bytes as u64).ok_or(FAULT)?;
+        if end > 0x3000 { Err(FAULT) } else { Ok(offset as usize) }
+    }
+    pub fn read(&self, va: u64, m: MemOp) -> Result<u64, u64> {
+        let at = self.range(va, m.bytes())?;
+        let mut w = [0; 8];
+        w[..m.bytes() as usize].copy_from_slice(&self.mem[at..at + m.bytes() as usize]);
+        Ok(m.extend(u64::from_le_bytes(w)))
+    }
+    pub fn write(&mut self, va: u64, v: u64, m: MemOp) -> Result<(), u64> {
+        let at = self.range(va, m.bytes())?;
+        self.mem[at..at + m.bytes() as usize].copy_from_slice(&v.to_le_bytes()[..m.bytes() as usize]);
+        Ok(())
+    }
+    fn aligned(va: u64, m: MemOp) -> Result<(), u64> {
+        if va & (m.bytes() as u64 - 1) == 0 { Ok(()) } else { Err(MISALIGNED) }
+    }
+}
+
+impl ir::eval::Env for World {
+    type Stop = u64;
+    fn get(&mut self, slot: u16) -> u64 {
+        self.slots[slot as usize]
+    }
+    fn set(&mut self, slot: u16, value: u64) {
+        self.slots[slot as usize] = value;
+    }
+    fn load(&mut self, va: u64, m: MemOp) -> Result<u64, u64> {
+        self.read(va, m)
+    }
+    fn store(&mut self, va: u64, v: u64, m: MemOp) -> Result<(), u64> {
+        self.write(va, v, m)
+    }
+    fn amo(&mut self, kind: u8, va: u64, v: u64, m: MemOp) -> Result<u64, u64> {
+        Self::aligned(va, m)?;
+        let old = self.read(va, m)?;
+        self.write(va, ir::eval::amo_result(kind, old, v, m), m)?;
+        Ok(old)
+    }
+    fn cas(&mut self, va: u64, expected: u64, new: u64, m: MemOp) -> Result<u64, u64> {
+        Self::aligned(va, m)?;
+        let old = self.read(va, m)?;
+        if MemOp(m.0 & 3).extend(old) == MemOp(m.0 & 3).extend(expected) {
+            self.write(va, new, m)?;
+        }
+        Ok(old)
+    }
+    fn store_cond(&mut self, va: u64, expected: u64, new: u64, m: MemOp) -> Result<u64, u64> {
+        Self::aligned(va, m)?;
+        let old = self.read(va, m)?;
+        let same = MemOp(m.0 & 3).extend(old) == MemOp(m.0 & 3).extend(expected);
+        if same {
+            self.write(va, new, m)?;
+        }
+        Ok(!same as u64)
+    }
+    fn call(&mut self, id: u16, args: &[u64]) -> Result<u64, u64> {
+        match id {
+            0 => Ok(args[0].wrapping_mul(3).wrapping_add(args[1])),
+            1 => {
+                self.log.push((id, args[0]));
+                Ok(!args[0])
+            }
+            2 => {
+                self.log.push((id, args[0] ^ args[1]));
+                let sum = self.slots[..USED as usize].iter().fold(0u64, |a, &b| a.rotate_left(7) ^ b);
+                self.log.push((id, sum));
+                if args[1] & 15 == 0 {
+                    return Err(HELPER_TRAP);
+                }
+                self.slots[(args[0] % USED as u64) as usize] ^= args[1];
+                self.slots[10] = self.slots[10].wrapping_add(1);
+                Ok(sum)
+            }
+            _ => {
+                self.log.push((id, 4));
+                self.slots[20] = args[0] ^ args[1] ^ args[2] ^ args[3];
+                Ok(0)
+            }
+        }
+    }
+    fn page(&self) -> u64 {
+        self.page
+    }
+    fn accrue(&mut self, flags: u8) {
+        self.flags |= flags;
+    }
+}
+
+pub fn helpers(id: u16) -> HelperInfo {
+    match id {
+        0 => HelperInfo { name: "pure", args: 2, returns: true, effects: HelperEffects::Pure },
+        1 => HelperInfo { name: "hidden", args: 1, returns: true, effects: HelperEffects::Hidden },
+        2 => HelperInfo { name: "any", args: 2, returns: true, effects: HelperEffects::Any },
+        _ => HelperInfo { name: "four", args: 4, returns: false, effects: HelperEffects::Any },
+    }
+}
+
+/// How a run ended: as the evaluator says, or stopped by a status at an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    At(u64),
+    Stopped(u64, i64),
+}
+
+/// What the hooks get.
+struct Context {
+    world: World,
+    frame: *mut Frame,
+    /// Return address of the last hook that stopped.
+    ra: u64,
+}
+
+impl Context {
+    /// Runs `f` on the world with the frame's slots.
+    fn with<T>(&mut self, ra: u64, f: impl FnOnce(&mut World) -> Result<T, u64>) -> Result<T, u64> {
+        // SAFETY: the frame outlives the run, and nothing else refers to it while a hook runs.
+        let frame = unsafe { &mut *self.frame };
+        self.world.slots = frame.slots;
+        let r = f(&mut self.world);
+        frame.slots = self.world.slots;
+        if r.is_err() {
+            self.ra = ra;
+        }
+        r
+    }
+}
+
+#[repr(C)]
+pub struct Pair(u64, u64);
+
+fn pair(r: Result<u64, u64>) -> Pair {
+    // Garbage in the caller-saved registers, so that nobody relies on them.
+    match r {
+        Ok(v) => Pair(v, 0),
+        Err(s) => Pair(0x5a5a, s),
+    }
+}
+
+use ir::eval::Env;
+
+/// Destroys what a called function may destroy.
+fn clobber() {
+    // SAFETY: only call-clobbered registers are written, and they are declared.
+    unsafe {
+        std::arch::asm!(
+            "mov rcx, 0x1111", "mov rsi, 0x2222", "mov rdi, 0x3333", "mov r8, 0x4444", "mov r9, 0x5555",
+            "mov r10, 0x6666", "mov r11, 0x7777",
+            "pcmpeqd xmm0, xmm0", "pcmpeqd xmm1, xmm1", "pcmpeqd xmm2, xmm2", "pcmpeqd xmm3, xmm3",
+            "pcmpeqd xmm4, xmm4", "pcmpeqd xmm5, xmm5", "pcmpeqd xmm6, xmm6", "pcmpeqd xmm7, xmm7",
+            "pcmpeqd xmm8, xmm8", "pcmpeqd xmm9, xmm9", "pcmpeqd xmm10, xmm10",
+            out("rcx") _, out("rsi") _, out("rdi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, out("xmm6") _,
+            out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _,
+        )
+    }
+}
+
+// SAFETY (all hooks): `c` is the context word, which `run` sets to a live `Context`; `args` points to scratch words.
+unsafe extern "sysv64" fn hook_load(c: *mut Context, va: u64, m: u64, ra: u64) -> Pair {
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.load(va, MemOp(m as u8))))
+}
+unsafe extern "sysv64" fn hook_store(c: *mut Context, va: u64, v: u64, m: u64, ra: u64) -> Pair {
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.store(va, v, MemOp(m as u8)).map(|()| 0)))
+}
+unsafe extern "sysv64" fn hook_amo(c: *mut Context, a: *const [u64; 4], imm: u64, ra: u64) -> Pair {
+    let [va, v, ..] = unsafe { *a };
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.amo((imm >> 8 & 15) as u8, va, v, MemOp(imm as u8))))
+}
+unsafe extern "sysv64" fn hook_cas(c: *mut Context, a: *const [u64; 4], m: u64, ra: u64) -> Pair {
+    let [va, e, n, _] = unsafe { *a };
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.cas(va, e, n, MemOp(m as u8))))
+}
+unsafe extern "sysv64" fn hook_store_cond(c: *mut Context, a: *const [u64; 4], m: u64, ra: u64) -> Pair {
+    let [va, e, n, _] = unsafe { *a };
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.store_cond(va, e, n, MemOp(m as u8))))
+}
+unsafe extern "sysv64" fn hook_helper(c: *mut Context, id: u64, a: *const [u64; 4], ra: u64) -> Pair {
+    let args = unsafe { *a };
+    clobber();
+    pair(unsafe { &mut *c }.with(ra, |w| w.call(id as u16, &args[..helpers(id as u16).args as usize])))
+}
+unsafe extern "sysv64" fn hook_lookup(_: *mut Context) -> Pair {
+    Pair(0, LOOKED_UP)
+}
+unsafe extern "sysv64" fn hook_fma(c: *mut Context, double: u64, a: *const [u64; 4]) -> u64 {
+    let args = unsafe { *a };
+    clobber();
+    let ty = if double == 1 { ir::Ty::F64 } else { ir::Ty::F32 };
+    let (x, flags) = ir::eval::float(ir::Op::FMa, ty, |k| args[k]).unwrap();
+    unsafe { &mut *c }.world.flags |= flags;
+    x
+}
+
+/// Executable memory with the common code, and a TLB whose four entries for `MEM` are: all, read only, none, none.
+pub struct Machine {
+    memory: *mut u8,
+    pub emitter: Emitter,
+    pub stubs: Stubs,
+    pub code: Code,
+    tlb: Vec<[u64; 4]>,
+    jump_cache: Vec<[u64; 2]>,
+}
+
+const SIZE: usize = 1 << 20;
+const CODE_AT: usize = 1 << 14;
+
+impl Machine {
+    pub fn new(features: Features) -> Machine {
+        // SAFETY: a fresh anonymous mapping.
+        let memory = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                SIZE,
+                libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        } as *mut u8;
+        assert!(memory as isize != -1);
+        let cfg = config(features);
+        let hooks = Hooks {
+            load: hook_load as *const () as u64,
+            store: hook_store as *const () as u64,
+            amo: hook_amo as *const () as u64,
+            cas: hook_cas as *const () as u64,
+            store_cond: hook_store_cond as *const () as u64,
+            helper: hook_helper as *const () as u64,
+            lookup: hook_lookup as *const () as u64,
+            fma: hook_fma as *const () as u64,
+        };
+        let (bytes, stubs) = emit_stubs(&cfg, &hooks, memory as u64);
+        assert!(bytes.len() < CODE_AT, "{}", bytes.len());
+        // SAFETY: the mapping is larger than the stubs.
+        unsafe { memory.copy_from(bytes.as_ptr(), bytes.len()) };
+        Machine {
+            memory,
+            emitter: Emitter::new(cfg, stubs),
+            stubs,
+            code: Code::default(),
+            tlb: vec![[u64::MAX, u64::MAX, u64::MAX, 0]; 4096],
+            jump_cache: vec![[u64::MAX, 0]; 4096],
+        }
+    }
+    /// Translates a block into the code memory.
+    pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
+        let at = self.memory as u64 + CODE_AT as u64;
+        self.emitter.emit(block, &helpers, at, ENTRY, 7, &mut self.code)?;
+        assert!(self.code.bytes.len() < SIZE - CODE_AT);
+        // SAFETY: it fits, as just asserted.
+        unsafe { self.memory.add(CODE_AT).copy_from(self.code.bytes.as_ptr(), self.code.bytes.len()) };
+        Ok(())
+    }
+    /// Runs the translated block on `world`.
+    pub fn run(&mut self, world: &mut World, interrupt: u32) -> Outcome {
+        let mut frame = Box::new(Frame {
+            interrupt,
+            mxcsr: 0x1f80,
+            tlb: self.tlb.as_ptr() as u64,
+            jump_cache: self.jump_cache.as_ptr() as u64,
+            page: PAGE,
+            pc: 0xdead,
+            context: 0,
+            mode_tag: 3 << 57,
+            scratch: [0; 26],
+            slots: world.slots,
+        });
+        let mut c = Box::new(Context { world: world.clone(), frame: &mut *frame, ra: 0 });
+        let addend = (c.world.mem.as_ptr() as u64).wrapping_sub(MEM);
+        let first = (MEM >> 12) as usize & 4095;
+        self.tlb[first] = [MEM, MEM, MEM, addend];
+        self.tlb[first + 1] = [MEM + 4096, u64::MAX, u64::MAX, addend];
+        frame.context = &raw mut *c as u64;
+        let mut mxcsr = 0u32;
+        let state = (&raw mut *frame as u64 + BIAS as u64) as *mut u8;
+        // SAFETY: the bytes at `enter` are a function of this signature made for this frame, and the code was made for
+        // these stubs.
+        let value = unsafe {
+            let enter: extern "sysv64" fn(*mut u8, *const u8) -> u64 =
+                std::mem::transmute(self.stubs.enter as *const ());
+            let value = enter(state, self.memory.add(CODE_AT));
+            std::arch::asm!("stmxcsr [{}]", in(reg) &mut mxcsr);
+            let clean = 0x1f80u32;
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &clean);
+            value
+        };
+        let m = mxcsr as u8;
+        c.world.flags |=
+            (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
+        c.world.slots = frame.slots;
+        let insn_at = |ra: u64| {
+            let offset = (ra - self.memory as u64 - CODE_AT as u64) as u32;
+            let points = &self.code.points;
+            let n = points
+                .binary_search_by_key(&offset, |p| p.return_offset)
+                .expect("a point for the return address");
+            points[n].insn
+        };
+        let outcome = match value {
+            LOOKED_UP | exit::INTERRUPT => Outcome::At(frame.pc),
+            FAULT | MISALIGNED | HELPER_TRAP => Outcome::Stopped(value, insn_at(c.ra)),
+            other => {
+                let link = exit::link_of(other).expect("a known exit value") - 7;
+                let target = self.code.links[link as usize].target;
+                assert_eq!(frame.pc, PAGE.wrapping_add(target as u64));
+                Outcome::At(frame.pc)
+            }
+        };
+        *world = c.world.clone();
+        outcome
+    }
+}
+
+/// Runs the evaluator on `world`.
+pub fn evaluate(block: &Block, world: &mut World) -> Outcome {
+    match ir::eval::eval(block, world) {
+        Ok(End::Goto(o)) => Outcome::At(PAGE.wrapping_add(o as u64)),
+        Ok(End::Jump(a)) => Outcome::At(a),
+        Ok(End::Leave) => Outcome::At(0xdead),
+        Err((s, at)) => Outcome::Stopped(s, at),
+    }
+}
+
+/// SplitMix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = self.0;
+        let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+    /// A number as programs and floating point have them.
+    pub fn value(&mut self) -> u64 {
+        match self.below(14) {
+            0 => 0,
+            1 => 1,
+            2 => u64::MAX,
+            3 => i64::MIN as u64,
+            4 => i32::MIN as i64 as u64,
+            5 => self.below(64),
+            6 => self.below(256).wrapping_neg(),
+            7 => 1 << self.below(64),
+            8 => f64::to_bits(self.below(1000) as f64 / 8.0 - 50.0),
+            9 => 0x7ff0_0000_0000_0000 | self.below(2) << 63 | self.below(3) << 51 | self.below(2),
+            10 => 0xffff_ffff_0000_0000 | f32::to_bits(self.below(1000) as f32 / 8.0 - 50.0) as u64,
+            11 => 0xffff_ffff_7f80_0000 | self.below(2) << 31 | self.below(3) << 21 | self.below(2),
+            12 => self.next() as u32 as u64,
+            _ => self.next(),
+        }
+    }
+}

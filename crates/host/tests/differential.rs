@@ -1,0 +1,105 @@
+//! Random blocks: the evaluator and the host code must leave the same world.
+
+mod common;
+mod generate;
+
+use common::*;
+use host::Features;
+
+fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix) {
+    let mut machine = Machine::new(features);
+    let (mut refused, total) = (0, seeds.end - seeds.start);
+    for seed in seeds {
+        let mut random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let length = 3 + random.below(60) as usize;
+        let block = generate::block(&mut random, length, what);
+        if machine.translate(&block).is_err() {
+            refused += 1;
+            continue;
+        }
+        for _ in 0..3 {
+            let world = World::new(&mut random);
+            let (mut a, mut b) = (world.clone(), world.clone());
+            let expected = evaluate(&block, &mut a);
+            let got = machine.run(&mut b, 0);
+            let differs = (0..SLOTS).filter(|&n| a.slots[n] != b.slots[n]).collect::<Vec<_>>();
+            let report = || {
+                let mut text = String::new();
+                for (n, i) in block.insts.iter().enumerate() {
+                    text += &format!(
+                        "v{n}:{} = {} {:?} {:#x}\n",
+                        i.ty.name(),
+                        i.op.name(),
+                        i.operands().collect::<Vec<_>>(),
+                        i.imm
+                    );
+                }
+                for &n in &differs {
+                    text += &format!(
+                        "slot {n}: was {:#x} expected {:#x} got {:#x}\n",
+                        world.slots[n], a.slots[n], b.slots[n]
+                    );
+                }
+                std::fs::write(std::env::temp_dir().join("host-code.bin"), &machine.code.bytes).ok();
+                text
+            };
+            assert_eq!(expected, got, "seed {seed}\n{}", report());
+            assert!(differs.is_empty(), "seed {seed}\n{}", report());
+            assert!(a.mem == b.mem, "memory differs, seed {seed}\n{}", report());
+            assert_eq!(a.log, b.log, "log, seed {seed}\n{}", report());
+            assert_eq!(a.flags, b.flags, "flags, seed {seed}\n{}", report());
+        }
+    }
+    assert!(refused * 100 <= total, "{refused} of {total} blocks were too complex");
+}
+
+fn count() -> u64 {
+    std::env::var("TINAMOU_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(3000)
+}
+
+#[test]
+fn integers() {
+    compare(Features::detect(), 0..count(), generate::Mix { memory: false, float: false, calls: false });
+}
+
+#[test]
+fn integers_on_an_old_host() {
+    compare(Features::BASE, 0..count(), generate::Mix { memory: false, float: false, calls: false });
+}
+
+#[test]
+fn memory() {
+    compare(Features::detect(), 0..count(), generate::Mix { memory: true, float: false, calls: false });
+}
+
+#[test]
+fn calls() {
+    compare(Features::detect(), 0..count(), generate::Mix { memory: true, float: false, calls: true });
+}
+
+#[test]
+fn floats() {
+    compare(Features::detect(), 0..count(), generate::Mix { memory: false, float: true, calls: false });
+}
+
+#[test]
+fn floats_on_an_old_host() {
+    compare(Features::BASE, 0..count(), generate::Mix { memory: false, float: true, calls: true });
+}
+
+#[test]
+fn everything() {
+    compare(Features::detect(), 0..count() * 2, generate::Mix { memory: true, float: true, calls: true });
+}
+
+#[test]
+fn an_interrupt_leaves_at_the_entry() {
+    let mut random = Random(1);
+    let mut machine = Machine::new(Features::detect());
+    let block = generate::block(&mut random, 20, generate::Mix { memory: true, float: true, calls: true });
+    machine.translate(&block).unwrap();
+    let world = World::new(&mut random);
+    let mut w = world.clone();
+    assert_eq!(machine.run(&mut w, 1), Outcome::At(PAGE + ENTRY as u64));
+    assert!(w == world);
+}
