@@ -47,7 +47,7 @@ fn a_use_of_a_higher_level_is_refused_in_the_table_itself() {
 #[test]
 fn unsafe_is_seen_in_code_only() {
     assert!(has_unsafe("    unsafe { x() }"));
-    assert!(has_unsafe("#[allow(unsafe_code)]"));
+    assert!(!has_unsafe("#[allow(unsafe_code)]\nmod ram;"));
     assert!(!has_unsafe("#![forbid(unsafe_code)]"));
     assert!(!has_unsafe("// unsafe is not used here"));
     assert!(!has_unsafe("let s = \"unsafe\"; // unsafe"));

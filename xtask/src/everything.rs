@@ -47,6 +47,7 @@ pub fn run(args: &[String]) -> Result<()> {
         for (name, line) in [
             ("formatting", &["fmt", "--all", "--check"][..]),
             ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            ("documentation", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ] {
             let started = Instant::now();
             tally.add(name, cargo(line), started);
@@ -66,7 +67,11 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn cargo(args: &[&str]) -> Result<()> {
-    let status = Command::new("cargo").args(args).current_dir(paths::root()).status()?;
+    let status = Command::new("cargo")
+        .args(args)
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(paths::root())
+        .status()?;
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed", args.join(" ")).into()) }
 }
 
