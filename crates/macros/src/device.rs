@@ -109,17 +109,17 @@ fn region(attr: &syn::Attribute) -> Result<TokenStream> {
             "size" => size = Some(meta.value()?.parse()?),
             "access" => {
                 let (low, high) = ends(&meta.value()?.parse()?)?;
-                access.push(quote! { valid_min: #low, valid_max: #high });
+                access.push(quote! { access.valid_min = #low; access.valid_max = #high; });
             }
             "implemented" => {
                 let (low, high) = ends(&meta.value()?.parse()?)?;
-                access.push(quote! { impl_min: #low, impl_max: #high });
+                access.push(quote! { access.impl_min = #low; access.impl_max = #high; });
             }
             "endian" => {
                 let order: Ident = meta.value()?.parse()?;
-                access.push(quote! { endian: ::object::Endian::#order });
+                access.push(quote! { access.endian = ::object::Endian::#order; });
             }
-            "unaligned" => access.push(quote! { unaligned: true }),
+            "unaligned" => access.push(quote! { access.unaligned = true; }),
             _ => return Err(meta.error("expected name, size, access, implemented, endian or unaligned")),
         }
         Ok(())
@@ -128,10 +128,13 @@ fn region(attr: &syn::Attribute) -> Result<TokenStream> {
         return Err(Error::new(attr.span(), "a region needs a name and a size"));
     };
     Ok(quote! {
-        ::object::RegionInfo {
-            name: ::std::string::String::from(#name),
-            size: (#size) as u64,
-            access: ::object::Access { #(#access,)* ..::object::Access::DEFAULT },
+        {
+            #[allow(unused_mut)]
+            let mut access = ::object::Access::DEFAULT;
+            #(#access)*
+            #[allow(clippy::unnecessary_cast)]
+            let size = (#size) as u64;
+            ::object::RegionInfo { name: ::std::string::String::from(#name), size, access }
         }
     })
 }
@@ -230,7 +233,10 @@ fn generate(
 
     let infos = properties.iter().map(|p| {
         let (ty, name) = (&p.ty, &p.name);
-        let desc = p.desc.as_ref().map_or_else(|| quote!(""), |d| quote!(#d));
+        let desc = match &p.desc {
+            Some(desc) => quote!(#desc),
+            None => quote!(<#ty as ::object::PropertyType>::DESC),
+        };
         let default = match &p.default {
             Some(expr) => quote! {
                 ::core::option::Option::Some(::object::PropertyType::get(&<#ty as ::core::convert::From<_>>::from(#expr)))

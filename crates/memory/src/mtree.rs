@@ -49,7 +49,7 @@ fn owner(region: &Region, options: MtreeOptions) -> String {
     let Some(owner) = region.owner() else { return " orphan".to_owned() };
     let Some(node) = owner.node.upgrade() else { return " orphan".to_owned() };
     let role = if owner.owns { "owner" } else { "parent" };
-    let kind = if node.device().is_some() { "dev" } else { "obj" };
+    let kind = if node.is_device() { "dev" } else { "obj" };
     match node.id() {
         id if id.is_empty() || kind == "obj" => format!(" {role}:{{{kind} path={}}}", node.path()),
         id => format!(" {role}:{{{kind} id={id}}}"),
@@ -163,8 +163,11 @@ fn shown_root(root: &Arc<Region>) -> Option<Arc<Region>> {
     }
 }
 
+/// Address spaces that show the same, and the region they show.
+type Group<'a> = (Option<Arc<Region>>, Vec<&'a Arc<AddressSpace>>);
+
 fn print_flat(spaces: &[Arc<AddressSpace>], options: MtreeOptions, out: &mut String) {
-    let mut groups: Vec<(Option<Arc<Region>>, Vec<&Arc<AddressSpace>>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for space in spaces {
         let root = shown_root(space.root());
         let same = |other: &Option<Arc<Region>>| match (&root, other) {

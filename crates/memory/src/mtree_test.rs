@@ -9,7 +9,7 @@ fn spaces() -> (object::ObjectRef, Vec<Arc<AddressSpace>>) {
     let machine = Node::new("virt-machine");
     root.add_child("machine", &machine);
     let unattached = object::unattached(&machine);
-    let pci = Node::new("gpex-pcihost");
+    let pci = Node::new_device("gpex-pcihost");
     unattached.add_child("device[*]", &pci);
 
     let system = Region::container("system", WHOLE);
@@ -80,7 +80,7 @@ fn flat() {
  Root memory region: system
   0000000000001000-000000000000ffff (prio 0, rom): mrom parent:{obj path=/machine/unattached}
   0000000020000000-0000000020000fff (prio 0, romd): flash orphan
-  0000000040000000-000000007fffffff (prio 0, i/o): gpex_mmio_window @0000000040000000 owner:{obj path=/machine/unattached/device[0]}
+  0000000040000000-000000007fffffff (prio 0, i/o): gpex_mmio_window @0000000040000000 owner:{dev path=/machine/unattached/device[0]}
   0000000080000000-0000000080007fff (prio 0, ram): ram orphan
 
 FlatView #1

@@ -39,7 +39,7 @@ macro_rules! accessors {
         #[inline]
         pub fn $read(&self, offset: u64) -> $ty {
             let ptr = self.at(offset, size_of::<$ty>() as u64);
-            if offset % size_of::<$ty>() as u64 == 0 {
+            if offset.is_multiple_of(size_of::<$ty>() as u64) {
                 // SAFETY: inside the mapping (`at`) and aligned, since the mapping begins at a page.
                 $ty::from_le(unsafe { $atomic::from_ptr(ptr.cast()) }.load(Relaxed))
             } else {
@@ -52,7 +52,7 @@ macro_rules! accessors {
         #[inline]
         pub fn $write(&self, offset: u64, value: $ty) {
             let ptr = self.at(offset, size_of::<$ty>() as u64);
-            if offset % size_of::<$ty>() as u64 == 0 {
+            if offset.is_multiple_of(size_of::<$ty>() as u64) {
                 // SAFETY: as in the read.
                 unsafe { $atomic::from_ptr(ptr.cast()) }.store(value.to_le(), Relaxed);
                 self.dirty.written(offset, size_of::<$ty>() as u64);
@@ -64,7 +64,7 @@ macro_rules! accessors {
         /// `old`, atomically and sequentially consistent. `Ok` and `Err` hold what was there.
         #[inline]
         pub fn $cas(&self, offset: u64, old: $ty, new: $ty) -> std::result::Result<$ty, $ty> {
-            assert!(offset % size_of::<$ty>() as u64 == 0, "unaligned compare-and-swap at {offset:#x}");
+            assert!(offset.is_multiple_of(size_of::<$ty>() as u64), "unaligned compare-and-swap at {offset:#x}");
             let ptr = self.at(offset, size_of::<$ty>() as u64);
             // SAFETY: as in the read.
             let cell = unsafe { $atomic::from_ptr(ptr.cast()) };
@@ -211,7 +211,7 @@ impl Ram {
     /// Replaces 16 aligned bytes (little-endian number) by `new` if they are `old`, atomically.
     #[cfg(target_arch = "x86_64")]
     pub fn cas128(&self, offset: u64, old: u128, new: u128) -> std::result::Result<u128, u128> {
-        assert!(offset % 16 == 0, "unaligned compare-and-swap at {offset:#x}");
+        assert!(offset.is_multiple_of(16), "unaligned compare-and-swap at {offset:#x}");
         let ptr = self.at(offset, 16);
         assert!(std::arch::is_x86_feature_detected!("cmpxchg16b"), "the host has no cmpxchg16b");
         // SAFETY: inside the mapping, 16-byte aligned, and the instruction exists.

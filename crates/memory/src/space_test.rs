@@ -51,7 +51,9 @@ impl Device for Cellar {
     }
 }
 
-fn world() -> (Arc<AddressSpace>, Arc<DeviceCell<Cellar>>, Arc<DeviceCell<Cellar>>, Arc<Region>) {
+type Cell = Arc<DeviceCell<Cellar>>;
+
+fn world() -> (Arc<AddressSpace>, Cell, Cell, Arc<Region>) {
     let system = Region::container("system", WHOLE);
     let space = AddressSpace::new("memory", &system);
     let ram = Region::ram("ram", Ram::anonymous(0x4000).unwrap());

@@ -150,3 +150,45 @@ fn node_of_a_device() {
     let e = node.set_property("bogus", &PropertyValue::Bool(true)).unwrap_err();
     assert_eq!(e.to_string(), "Property 'test-counter.bogus' not found");
 }
+
+#[test]
+fn stands_the_common_tests() {
+    let device: Arc<dyn AnyDevice> = DeviceCell::new(Counter::default());
+    crate::check::check_device(&device, 1, 500).unwrap();
+}
+
+#[test]
+fn qtree() {
+    let machine = Node::new("virt-machine");
+    let peripheral = Node::new("container");
+    machine.add_child("peripheral", &peripheral);
+    let bus = Node::new("System");
+    let first = Node::for_device(DeviceCell::new(Counter::default()));
+    first.map_window(0, 0x1000);
+    peripheral.add_child("c0", &first);
+    let inner = Node::new("virtio-mmio-bus");
+    first.add_child("virtio-mmio-bus.0", &inner);
+    bus.attach(&first);
+    bus.attach(&Node::new_device("gone"));
+    let array = Node::new_device("riscv.hart_array");
+    array.add_property(crate::NodeProperty::fixed("num-harts", "uint32", PropertyValue::Uint(1)));
+    bus.attach(&array);
+    assert_eq!(
+        crate::print_qtree(&bus, "main-system-bus"),
+        "bus: main-system-bus
+  type System
+  dev: riscv.hart_array, id \"\"
+    num-harts = 1 (0x1)
+  dev: test-counter, id \"c0\"
+    gpio-in \"\" 2
+    gpio-out \"irq\" 1
+    gpio-out \"leds\" 2
+    step = 3 (0x3)
+    extra = 32 (0x20)
+    mmio 0000000000001000/0000000000000010
+    mmio ffffffffffffffff/0000000000000020
+    bus: virtio-mmio-bus.0
+      type virtio-mmio-bus
+"
+    );
+}

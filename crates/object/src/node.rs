@@ -17,7 +17,23 @@ pub struct Node {
     children: Mutex<Vec<(String, ObjectRef)>>,
     properties: Mutex<Vec<NodeProperty>>,
     device: OnceLock<Arc<dyn AnyDevice>>,
+    /// A device, whether or not a cell is attached.
+    is_device: bool,
+    /// Of a bus: the devices on it.
+    on_bus: Mutex<Vec<Weak<Node>>>,
+    windows: Mutex<Vec<Window>>,
 }
+
+/// A register window as `info qtree` shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) size: u64,
+    /// Where the board has put it; boards may also put a region into the map without saying.
+    pub(crate) address: Option<u64>,
+}
+
+/// Types of buses whose name does not end in `-bus`.
+const BUSES: &[&str] = &["System", "PCI", "PCIE", "ISA", "SSI", "SCSI", "IDE", "i2c-bus"];
 
 type Getter = Box<dyn Fn() -> PropertyValue + Send + Sync>;
 type Setter = Box<dyn Fn(&PropertyValue) -> Result<(), PropertyError> + Send + Sync>;
@@ -85,8 +101,20 @@ pub fn unattached(machine: &ObjectRef) -> ObjectRef {
 impl Node {
     /// A node of a type, not yet in the tree.
     pub fn new(type_name: impl Into<String>) -> ObjectRef {
+        Self::make(type_name.into(), false)
+    }
+
+    /// A node for a device that has no cell of its own: a processor, a part of the board.
+    pub fn new_device(type_name: impl Into<String>) -> ObjectRef {
+        Self::make(type_name.into(), true)
+    }
+
+    fn make(type_name: String, is_device: bool) -> ObjectRef {
         Arc::new(Self {
-            type_name: type_name.into(),
+            type_name,
+            is_device,
+            on_bus: Mutex::default(),
+            windows: Mutex::default(),
             place: Mutex::new(None),
             children: Mutex::default(),
             properties: Mutex::default(),
@@ -96,7 +124,10 @@ impl Node {
 
     /// A node for a device: its type, its properties, and a child of type `irq` for each input line.
     pub fn for_device(device: Arc<dyn AnyDevice>) -> ObjectRef {
-        let node = Self::new(device.type_info().name);
+        let node = Self::new_device(device.type_info().name);
+        for region in device.regions() {
+            node.add_window(region.size);
+        }
         for _ in 0..device.inputs() {
             node.add_child("unnamed-gpio-in[*]", &Self::new("irq"));
         }
@@ -111,6 +142,41 @@ impl Node {
     /// The device that lives here.
     pub fn device(&self) -> Option<&Arc<dyn AnyDevice>> {
         self.device.get()
+    }
+
+    /// Whether it is a device.
+    pub fn is_device(&self) -> bool {
+        self.is_device
+    }
+
+    /// Whether it is a bus: a device has been put on it, or its type's name says so.
+    pub fn is_bus(&self) -> bool {
+        !lock(&self.on_bus).is_empty()
+            || self.type_name.ends_with("-bus")
+            || BUSES.contains(&&*self.type_name)
+    }
+    /// Puts a device on this bus, for `info qtree`.
+    pub fn attach(&self, device: &ObjectRef) {
+        lock(&self.on_bus).push(Arc::downgrade(device));
+    }
+    /// The devices on this bus, in order of attachment.
+    pub fn attached(&self) -> Vec<ObjectRef> {
+        lock(&self.on_bus).iter().filter_map(Weak::upgrade).collect()
+    }
+    /// Adds a register window to what `info qtree` shows ([`Node::for_device`] does this), and returns its number.
+    pub fn add_window(&self, size: u64) -> usize {
+        let mut windows = lock(&self.windows);
+        windows.push(Window { size, address: None });
+        windows.len() - 1
+    }
+    /// Says where the board has put a register window.
+    pub fn map_window(&self, n: usize, address: u64) {
+        if let Some(window) = lock(&self.windows).get_mut(n) {
+            window.address = Some(address);
+        }
+    }
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        lock(&self.windows).clone()
     }
 
     /// Adds a child and returns the name it got: a name that ends in `[*]` gets the lowest free number.

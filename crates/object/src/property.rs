@@ -59,8 +59,53 @@ impl PropertyValue {
     }
 }
 
-/// As `info qtree` and `-device x,help` show values: numbers decimal, texts in quotes, bools `on`/`off` in
-/// help and `true`/`false` elsewhere (which is the plain form here).
+impl PropertyValue {
+    /// As `info qtree` shows the value of a property of type `kind`: numbers in hexadecimal too, sizes in
+    /// binary units too.
+    pub fn human(&self, kind: &str) -> String {
+        match self {
+            Self::Uint(n) if kind == "size" => format!("{n} ({})", human_size(*n)),
+            Self::Uint(n) => format!("{n} ({n:#x})"),
+            Self::Int(n) => format!("{n} ({n:#x})"),
+            Self::Str(text) => format!("\"{text}\""),
+            other => other.to_string(),
+        }
+    }
+    /// As `-device x,help` shows a default.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Bool(true) => "on".to_owned(),
+            Self::Bool(false) => "off".to_owned(),
+            Self::Str(text) | Self::Link(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// A number of bytes with three digits in the largest binary unit that it fills: `1.5 MiB`.
+fn human_size(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // The unit in which the number, rounded to three digits, is below 1000.
+    let mut unit = 0;
+    while unit + 1 < units.len() && n as f64 / (1u64 << (10 * unit)) as f64 >= 1000.0 {
+        unit += 1;
+    }
+    let scaled = n as f64 / (1u64 << (10 * unit)) as f64;
+    let digits = if scaled >= 100.0 {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let mut text = format!("{scaled:.digits$}");
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    format!("{text} {}", units[unit])
+}
+
+/// The plain form: numbers decimal, texts in quotes, `true` and `false`.
 impl fmt::Display for PropertyValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -153,6 +198,8 @@ impl PropertyError {
 pub trait PropertyType {
     /// The type in the user's words.
     const KIND: &'static str;
+    /// Which values there are, for properties without a description of their own.
+    const DESC: &'static str = "";
     /// The value.
     fn get(&self) -> PropertyValue;
     /// Sets it from a value of the right type, or from the text of an option.
@@ -244,8 +291,56 @@ impl PropertyType for Size {
     }
 }
 
+/// A property that may be left to the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOffAuto {
+    /// As the device thinks best.
+    #[default]
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl OnOffAuto {
+    /// The value, or `auto` if it is left to the device.
+    pub fn or(self, auto: bool) -> bool {
+        match self {
+            Self::Auto => auto,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+impl PropertyType for OnOffAuto {
+    const KIND: &'static str = "OnOffAuto";
+    const DESC: &'static str = "on/off/auto";
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(
+            match self {
+                Self::Auto => "auto",
+                Self::On => "on",
+                Self::Off => "off",
+            }
+            .to_owned(),
+        )
+    }
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        *self = match value {
+            PropertyValue::Str(text) if text == "auto" => Self::Auto,
+            PropertyValue::Str(text) if text == "on" => Self::On,
+            PropertyValue::Str(text) if text == "off" => Self::Off,
+            _ => return Err(PropertyError::Type(Self::KIND)),
+        };
+        Ok(())
+    }
+}
+
 impl PropertyType for bool {
     const KIND: &'static str = "bool";
+    const DESC: &'static str = "on/off";
     fn get(&self) -> PropertyValue {
         PropertyValue::Bool(*self)
     }

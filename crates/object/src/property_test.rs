@@ -46,3 +46,17 @@ fn words() {
     assert_eq!(e(PropertyError::Type("uint8"), "300"), "Parameter 'baudbase' expects uint8");
     assert_eq!(e(PropertyError::Type("bool"), "300"), "Parameter 'baudbase' expects 'on' or 'off'");
 }
+
+#[test]
+fn shown_to_people() {
+    assert_eq!(PropertyValue::Uint(128).human("uint32"), "128 (0x80)");
+    assert_eq!(PropertyValue::Int(-1).human("int32"), "-1 (0xffffffffffffffff)");
+    assert_eq!(PropertyValue::Uint(268435456).human("size"), "268435456 (256 MiB)");
+    assert_eq!(PropertyValue::Uint(65536).human("size"), "65536 (64 KiB)");
+    assert_eq!(PropertyValue::Uint(1 << 30).human("size"), "1073741824 (1 GiB)");
+    assert_eq!(PropertyValue::Uint(3 << 19).human("size"), "1572864 (1.5 MiB)");
+    assert_eq!(PropertyValue::Uint(0).human("size"), "0 (0 B)");
+    assert_eq!(PropertyValue::Bool(false).human("bool"), "false");
+    assert_eq!(PropertyValue::Str("MS".into()).human("str"), "\"MS\"");
+    assert_eq!(PropertyValue::Bool(true).help(), "on");
+}
