@@ -11,6 +11,29 @@
 //!   do not know them as long as the guest does not use the feature.
 //! - **Not saved** must be said: `#[state(skip = "reason")]`. A field that is neither breaks the build.
 //!
+//! ```compile_fail,E0277
+//! #[derive(state::State)]
+//! struct Registers {
+//!     control: u32,
+//!     opened: std::time::Instant, // cannot be saved
+//! }
+//! ```
+//! ```compile_fail
+//! #[derive(state::State)]
+//! struct Registers {
+//!     #[state(skip = "")] // says no reason
+//!     opened: u32,
+//! }
+//! ```
+//! ```
+//! #[derive(state::State)]
+//! struct Registers {
+//!     control: u32,
+//!     #[state(skip = "only for the log")]
+//!     opened: std::time::Instant,
+//! }
+//! ```
+//!
 //! All numbers are big-endian, as in QEMU's streams; the format as a whole is our own.
 
 #![forbid(unsafe_code)]
