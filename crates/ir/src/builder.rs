@@ -129,11 +129,8 @@ impl Builder {
     pub fn get(&self, slot: u16) -> V<'_, K64> {
         let v = self.slots.borrow()[slot as usize];
         if v.is_some() {
-            return match self.block.borrow().ty(v) {
-                Some(Ty::F64) => None,
-                _ => Some(self.name(v)),
-            }
-            .unwrap_or_else(|| self.name(self.push(Op::FBits, Ty::F64, &[v], 0)));
+            let float = self.block.borrow().ty(v) == Some(Ty::F64);
+            return self.name(if float { self.push(Op::FBits, Ty::F64, &[v], 0) } else { v });
         }
         let v = self.push(Op::Get, Ty::I64, &[], slot as u64);
         self.slots.borrow_mut()[slot as usize] = v;

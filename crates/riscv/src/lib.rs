@@ -32,3 +32,8 @@ pub mod trap;
 pub use config::Config;
 pub use extension::{Extension, Extensions};
 pub use hart::{Hart, Platform};
+
+#[cfg(test)]
+mod bus_test;
+#[cfg(test)]
+mod isa_test;
