@@ -2,9 +2,9 @@
 
 use crate::boot::{linux, machine, network, strings};
 use crate::console::Console;
-use crate::guest;
 use crate::paths::{self, Images};
 use crate::{Result, check, switch};
+use crate::{guest, hostile};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -126,6 +126,12 @@ fn boots(tally: &mut Tally) {
         Ok(path) => path,
         Err(error) => return tally.add("release build", Err(error), started),
     };
+    let hostile = hostile::run(&tinamou, |name, outcome, began| {
+        tally.add(&format!("refused or run: {name}"), outcome, began);
+    });
+    if let Err(error) = hostile {
+        tally.add("hostile input", Err(error), started);
+    }
     let images = match guest::ensure() {
         Ok(images) => images,
         Err(error) => {

@@ -10,6 +10,7 @@ mod check;
 mod console;
 mod everything;
 mod guest;
+mod hostile;
 mod lockstep;
 mod paths;
 mod riscv_tests;
