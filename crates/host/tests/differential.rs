@@ -13,6 +13,9 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
         let mut random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let length = 3 + random.below(60) as usize;
         let block = generate::block(&mut random, length, what);
+        let info = |id| Some(helpers(id));
+        ir::verify::verify(&block, &info).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{block}"));
+        assert_eq!(ir::text::parse(&block.to_string()).unwrap().insts, block.insts, "seed {seed}");
         if machine.translate(&block).is_err() {
             refused += 1;
             continue;
@@ -24,16 +27,7 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
             let got = machine.run(&mut b, 0);
             let differs = (0..SLOTS).filter(|&n| a.slots[n] != b.slots[n]).collect::<Vec<_>>();
             let report = || {
-                let mut text = String::new();
-                for (n, i) in block.insts.iter().enumerate() {
-                    text += &format!(
-                        "v{n}:{} = {} {:?} {:#x}\n",
-                        i.ty.name(),
-                        i.op.name(),
-                        i.operands().collect::<Vec<_>>(),
-                        i.imm
-                    );
-                }
+                let mut text = block.to_string();
                 for &n in &differs {
                     text += &format!(
                         "slot {n}: was {:#x} expected {:#x} got {:#x}\n",

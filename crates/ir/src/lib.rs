@@ -15,7 +15,9 @@ pub mod builder;
 pub mod eval;
 pub mod num;
 mod op;
+pub mod text;
 mod value;
+pub mod verify;
 
 pub use block::{Block, Inst, MemOp, Val};
 pub use builder::{Builder, SLOTS, V};

@@ -63,7 +63,10 @@ impl Emitter {
         self.fetch_condition(insts, i.args[0]);
         let start = self.asm.pos();
         let code = self.condition(insts, i.args[0]);
-        if Self::in_page(target) {
+        if target == self.entry {
+            let at = self.asm.jump(Some(code));
+            self.asm.patch(at, 0);
+        } else if Self::in_page(target) {
             self.link(Some(code), start, target);
         } else {
             let from = self.asm.jump(Some(code));

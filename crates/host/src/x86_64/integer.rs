@@ -554,7 +554,7 @@ impl Emitter {
         self.asm.ins(setcc(code), false, 0, 0, Rm::R(d), 0);
         self.asm.ins(MOVZX8, false, d, 0, Rm::R(d), 0);
     }
-    pub(super) fn from_bool(&mut self, insts: &[Inst], c: Val, v: Val) {
+    pub(super) fn bool_to_int(&mut self, insts: &[Inst], c: Val, v: Val) {
         let r = self.root(c);
         if self.val(r).deferred {
             let code = self.condition(insts, c);

@@ -253,7 +253,7 @@ impl Emitter {
                     self.materialise(insts, v);
                 }
             }
-            Op::FromBool => self.from_bool(insts, a, v),
+            Op::FromBool => self.bool_to_int(insts, a, v),
             Op::Select => self.select(insts, i, v),
             Op::Load => self.load(insts, i, v),
             Op::Store => self.store(insts, i),

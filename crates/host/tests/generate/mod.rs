@@ -279,7 +279,7 @@ pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
             1..4 => g.set(),
             4 if g.r.one_in(2) => {
                 let c = g.pick(Ty::I1);
-                let target = [0x10, 0xabc, 4096, -64i64 as u64, 0x1_0000_0000_0][g.r.below(5) as usize];
+                let target = [0x10, 0xabc, 4096, -64i64 as u64, 0x100_0000_0000][g.r.below(5) as usize];
                 g.push(Op::ExitIf, Ty::I1, &[c], target);
             }
             5 | 6 if mix.memory => g.memory(),

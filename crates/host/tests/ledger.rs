@@ -1,0 +1,92 @@
+//! The ledger: what the host makes of typical blocks, instruction by instruction, so that a pessimisation shows in the diff.
+//!
+//! Each file in `golden/` holds a block in text form, a line `----`, and the disassembly. `TINAMOU_BLESS=1 cargo test` rewrites them.
+
+use host::{Code, Config, Emitter, Features, JumpCache, Layout, Stubs, Tlb};
+use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
+use ir::{HelperEffects, HelperInfo};
+
+const BASE: u64 = 0x10000;
+
+fn config() -> Config {
+    Config {
+        layout: Layout {
+            interrupt: -128,
+            mxcsr: -124,
+            tlb: -120,
+            jump_cache: -112,
+            page: -104,
+            pc: -96,
+            context: -88,
+            mode_tag: -80,
+            scratch: -72,
+            slots: 136,
+        },
+        tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
+        jump_cache: JumpCache { entries_log2: 12 },
+        hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
+        features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },
+    }
+}
+
+fn helper(id: u16) -> HelperInfo {
+    let effects = [HelperEffects::Pure, HelperEffects::Hidden, HelperEffects::Any][(id as usize).min(2)];
+    HelperInfo { name: "f", args: 2, returns: true, effects }
+}
+
+fn disassemble(code: &Code) -> String {
+    let mut text = String::new();
+    let mut decoder = Decoder::with_ip(64, &code.bytes, BASE, DecoderOptions::NONE);
+    let mut formatter = NasmFormatter::new();
+    formatter.options_mut().set_branch_leading_zeros(false);
+    let mut count = 0;
+    for i in &mut decoder {
+        let mut line = String::new();
+        formatter.format(&i, &mut line);
+        text += &format!("{:4x} {line}\n", i.ip() - BASE);
+        count += 1;
+    }
+    text + &format!("{count} instructions, {} bytes\n", code.bytes.len())
+}
+
+#[test]
+fn the_code_is_as_recorded() {
+    let stubs = Stubs {
+        load: [0x1000; 16],
+        store: [0x1100; 8],
+        amo: [0x1200; 2],
+        cas: [0x1300; 2],
+        store_cond: [0x1400; 2],
+        call: [0x1500; 2],
+        call_quiet: [0x1600; 2],
+        fma: 0x1700,
+        probe: 0x1800,
+        miss: 0x1900,
+        link: 0x1a00,
+        constants: 0x1b00,
+        enter: 0,
+        leave: 0,
+    };
+    let bless = std::env::var_os("TINAMOU_BLESS").is_some();
+    let mut emitter = Emitter::new(config(), stubs);
+    let mut code = Code::default();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (source, recorded) = text.split_once("----\n").unwrap_or((&text, ""));
+        let block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        ir::verify::verify(&block, &|id| Some(helper(id)))
+            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        emitter.emit(&block, &helper, BASE, 0x100, 0, &mut code).unwrap();
+        let got = disassemble(&code);
+        if bless {
+            std::fs::write(&path, format!("{source}----\n{got}")).unwrap();
+        } else {
+            assert!(got == recorded, "{}: the code has changed:\n{got}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
