@@ -21,10 +21,12 @@ pub enum Paging {
 
 struct Inner {
     model: String,
-    xlen: u32,
-    extensions: Extensions,
+    /// As the ISA string shows it; more may be decoded, where one extension contains another.
+    shown: Extensions,
     paging: Paging,
     vendor: [u64; 3],
+    reset_vector: u64,
+    warnings: Vec<String>,
     decoder: Decoder,
 }
 
@@ -38,18 +40,51 @@ pub struct Config {
     extensions: Extensions,
 }
 
+/// What a [`Config`] is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Model name.
+    pub model: String,
+    /// 32 or 64.
+    pub xlen: u32,
+    /// What the ISA string shows.
+    pub shown: Extensions,
+    /// What is there besides.
+    pub contained: Extensions,
+    /// Largest address-translation mode.
+    pub paging: Paging,
+    /// mvendorid, marchid, mimpid.
+    pub vendor: [u64; 3],
+    /// Where the hart begins.
+    pub reset_vector: u64,
+    /// What the user should be told.
+    pub warnings: Vec<String>,
+}
+
 impl Config {
-    /// A model of the name `model` with these extensions; what they imply is added. `vendor` is mvendorid, marchid, mimpid.
-    pub fn new(model: &str, xlen: u32, extensions: Extensions, paging: Paging, vendor: [u64; 3]) -> Config {
-        let extensions = conditions(extensions, xlen);
-        let decoder = Decoder::new(extensions, xlen);
-        let inner = Inner { model: model.to_string(), xlen, extensions, paging, vendor, decoder };
-        Config {
-            inner: Arc::new(inner),
-            rv32: xlen == 32,
-            compressed: extensions.has(Extension::Zca),
-            extensions,
-        }
+    /// A model of these parts.
+    pub fn new(p: Parts) -> Config {
+        let extensions = conditions(p.shown.union(p.contained));
+        let decoder = Decoder::new(extensions, p.xlen);
+        let inner = Inner {
+            model: p.model,
+            shown: p.shown,
+            paging: p.paging,
+            vendor: p.vendor,
+            reset_vector: p.reset_vector,
+            warnings: p.warnings,
+            decoder,
+        };
+        let compressed = extensions.has(Extension::Zca);
+        Config { inner: Arc::new(inner), rv32: p.xlen == 32, compressed, extensions }
+    }
+    /// What the user should be told about the model.
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+    /// Where harts begin (property `resetvec`).
+    pub fn reset_vector(&self) -> u64 {
+        self.inner.reset_vector
     }
     /// Model name, e.g. `rv64`.
     pub fn model(&self) -> &str {
@@ -105,7 +140,8 @@ impl Config {
     }
     /// `riscv,isa-extensions`.
     pub fn isa_extensions(&self) -> Vec<&'static str> {
-        let shown = |e: &&Extension| !matches!(e.kind(), Kind::Hidden | Kind::Condition) && self.has(**e);
+        let shown =
+            |e: &&Extension| !matches!(e.kind(), Kind::Hidden | Kind::Condition) && self.inner.shown.has(**e);
         Extension::ALL.iter().filter(shown).map(|e| e.name()).collect()
     }
     /// `riscv,isa`.
@@ -121,7 +157,7 @@ impl Config {
     }
     /// `mmu-type`.
     pub fn mmu_type(&self) -> &'static str {
-        match self.paging() {
+        match self.inner.paging {
             Paging::Bare => "riscv,none",
             Paging::Sv32 => "riscv,sv32",
             Paging::Sv39 => "riscv,sv39",
@@ -138,10 +174,12 @@ impl std::fmt::Debug for Config {
 }
 
 /// Adds the conditions that rows name.
-fn conditions(e: Extensions, xlen: u32) -> Extensions {
+fn conditions(e: Extensions) -> Extensions {
     use Extension::*;
-    let _ = xlen;
-    e.with(ZfaD, e.has(Zfa) && e.has(D))
+    e.with(ZbbOrZbkb, e.has(Zbb) || e.has(Zbkb))
+        .with(ZbcOrZbkc, e.has(Zbc) || e.has(Zbkc))
+        .with(ZfaD, e.has(Zfa) && e.has(D))
+        .with(ZfhminD, e.has(Zfhmin) && e.has(D))
         .with(ZcbZbb, e.has(Zcb) && e.has(Zbb))
         .with(ZcbZba, e.has(Zcb) && e.has(Zba))
         .with(ZcbMul, e.has(Zcb) && e.has(Zmmul))
@@ -149,58 +187,5 @@ fn conditions(e: Extensions, xlen: u32) -> Extensions {
 
 /// The model `rv64` without properties.
 pub fn rv64() -> Config {
-    use Extension::*;
-    let e = Extensions::of(&[
-        I,
-        M,
-        A,
-        F,
-        D,
-        C,
-        S,
-        U,
-        Zic64b,
-        Zicbom,
-        Zicbop,
-        Zicboz,
-        Ziccamoa,
-        Ziccif,
-        Zicclsm,
-        Ziccrse,
-        Zicntr,
-        Zicsr,
-        Zifencei,
-        Zihintntl,
-        Zihintpause,
-        Zihpm,
-        Zmmul,
-        Za64rs,
-        Zaamo,
-        Zalrsc,
-        Zawrs,
-        Zfa,
-        Zca,
-        Zcd,
-        Zba,
-        Zbb,
-        Zbc,
-        Zbs,
-        Shcounterenw,
-        Shgatpa,
-        Shtvala,
-        Shvsatpa,
-        Shvstvala,
-        Shvstvecd,
-        Ssccptr,
-        Sscounterenw,
-        Sstc,
-        Sstvala,
-        Sstvecd,
-        Ssu64xl,
-        Svadu,
-        Svvptc,
-        Mmu,
-        Pmp,
-    ]);
-    Config::new("rv64", 64, e, Paging::Sv57, [0, 0, 0])
+    crate::models::parse_cpu("rv64").expect("the default model exists")
 }

@@ -44,14 +44,14 @@ extensions! {
     B "b" Letter;
     S "s" Hidden;
     U "u" Hidden;
-    Zic64b "zic64b" Always;
+    Zic64b "zic64b" Property;
     Zicbom "zicbom" Property;
     Zicbop "zicbop" Property;
     Zicboz "zicboz" Property;
     Ziccamoa "ziccamoa" Always;
     Ziccif "ziccif" Always;
     Zicclsm "zicclsm" Always;
-    Ziccrse "ziccrse" Always;
+    Ziccrse "ziccrse" Property;
     Zicond "zicond" Property;
     Zicntr "zicntr" Property;
     Zicsr "zicsr" Property;
@@ -67,6 +67,7 @@ extensions! {
     Zalrsc "zalrsc" Property;
     Zawrs "zawrs" Property;
     Zfa "zfa" Property;
+    Zfhmin "zfhmin" Property;
     Zca "zca" Property;
     Zcb "zcb" Property;
     Zcf "zcf" Property;
@@ -75,6 +76,9 @@ extensions! {
     Zba "zba" Property;
     Zbb "zbb" Property;
     Zbc "zbc" Property;
+    Zbkb "zbkb" Property;
+    Zbkc "zbkc" Property;
+    Zbkx "zbkx" Property;
     Zbs "zbs" Property;
     Zkt "zkt" Property;
     Shcounterenw "shcounterenw" Always;
@@ -97,7 +101,10 @@ extensions! {
     Svvptc "svvptc" Property;
     Mmu "mmu" Condition;
     Pmp "pmp" Condition;
+    ZbbOrZbkb "zbb|zbkb" Condition;
+    ZbcOrZbkc "zbc|zbkc" Condition;
     ZfaD "zfa+d" Condition;
+    ZfhminD "zfhmin+d" Condition;
     ZcbZbb "zcb+zbb" Condition;
     ZcbZba "zcb+zba" Condition;
     ZcbMul "zcb+zmmul" Condition;
@@ -125,6 +132,10 @@ impl Extensions {
     /// With `e`, or without.
     pub const fn with(self, e: Extension, on: bool) -> Extensions {
         if on { Extensions(self.0 | 1 << e as u8) } else { Extensions(self.0 & !(1 << e as u8)) }
+    }
+    /// Those of the set whose name is `name`.
+    pub fn named(name: &str) -> Option<Extension> {
+        Extension::ALL.iter().copied().find(|e| e.name() == name)
     }
     /// Both.
     pub const fn union(self, o: Extensions) -> Extensions {

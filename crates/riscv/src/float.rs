@@ -92,6 +92,10 @@ functions! {
     FromU64 1 X F;
     /// From the other width to this one.
     Convert 1 F F;
+    /// From binary16.
+    FromHalf 1 F F;
+    /// To binary16.
+    ToHalf 1 F F;
     /// To an integral value.
     Round 1 F F;
     /// To an integral value, raising NX.
@@ -106,6 +110,11 @@ pub const CANONICAL_NAN: u32 = 0x7fc0_0000;
 /// binary32 in a float register; the canonical NaN if it is not boxed.
 pub fn unbox(v: u64) -> u32 {
     if v & BOX == BOX { v as u32 } else { CANONICAL_NAN }
+}
+
+/// binary16 in a float register; the canonical NaN if it is not boxed.
+fn unbox_half(v: u64) -> u16 {
+    if v >> 16 == 0xffff_ffff_ffff { v as u16 } else { 0x7e00 }
 }
 
 /// Packs an operation for a call: number, width, rounding mode.
@@ -154,6 +163,8 @@ fn single(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
         Function::FromI64 => sf::f32_from_i64(env, ra as i64),
         Function::FromU64 => sf::f32_from_u64(env, ra),
         Function::Convert => sf::f64_to_f32(env, ra),
+        Function::FromHalf => sf::f16_to_f32(env, unbox_half(ra)),
+        Function::ToHalf => return sf::f32_to_f16(env, a) as u64 | 0xffff_ffff_ffff_0000,
         Function::Round => sf::f32_round(env, a),
         Function::RoundExact => sf::f32_round_exact(env, a),
     };
@@ -192,6 +203,8 @@ fn double(env: &mut Env, f: Function, a: u64, b: u64, c: u64) -> u64 {
         Function::FromI64 => sf::f64_from_i64(env, a as i64),
         Function::FromU64 => sf::f64_from_u64(env, a),
         Function::Convert => sf::f32_to_f64(env, unbox(a)),
+        Function::FromHalf => sf::f16_to_f64(env, unbox_half(a)),
+        Function::ToHalf => sf::f64_to_f16(env, a) as u64 | 0xffff_ffff_ffff_0000,
         Function::Round => sf::f64_round(env, a),
         Function::RoundExact => sf::f64_round_exact(env, a),
     }

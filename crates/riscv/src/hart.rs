@@ -50,6 +50,7 @@ impl Hart {
     /// A hart with the number `index`, which is also its mhartid, in its reset state.
     pub fn new(index: u32, config: Config, platform: Arc<dyn Platform>) -> Hart {
         let frame = Arc::new(Frame::default());
+        let reset_pc = config.reset_vector();
         let mut hart = Hart {
             handle: CpuHandle::new(index, frame.clone()),
             frame,
@@ -60,7 +61,7 @@ impl Hart {
             space: 0,
             data_space: 0,
             pmp: Pmp::default(),
-            reset_pc: 0x1000,
+            reset_pc,
             halted: false,
             pmp_changed: false,
             started: Instant::now(),
@@ -68,7 +69,7 @@ impl Hart {
         hart.power_on();
         hart
     }
-    /// Sets where the hart begins after a reset (0x1000 unless told).
+    /// Sets where the hart begins after a reset (the model's reset vector unless told).
     pub fn set_reset_pc(&mut self, pc: u64) {
         self.reset_pc = pc;
         self.frame.set_pc(pc);

@@ -128,8 +128,31 @@ helpers! {
     CLMUL "clmul" 2 true Pure |_, _, [a, b, ..]| Ok(clmul(a, b) as u64);
     /// Carry-less product, high half.
     CLMULH "clmulh" 2 true Pure |_, _, [a, b, ..]| Ok((clmul(a, b) >> 64) as u64);
+    /// Interleaves the halves of a word.
+    ZIP "zip" 1 true Pure |_, _, [v, ..]| Ok(interleave(v, false));
+    /// Takes interleaved halves apart.
+    UNZIP "unzip" 1 true Pure |_, _, [v, ..]| Ok(interleave(v, true));
+    /// Crossbar permutation: (elements, indices, bits per element, XLEN).
+    PERMUTE "permute" 4 true Pure |_, _, [v, indices, width, xlen]| {
+        let (mask, width) = ((1u64 << (width & 15)) - 1, width.max(1) as usize);
+        Ok((0..xlen.min(64)).step_by(width).fold(0, |r, n| {
+            let from = (indices >> n & mask) * width as u64;
+            r | if from < xlen { (v >> from & mask) << n } else { 0 }
+        }))
+    };
     /// Carry-less product, bits 63 to 126.
     CLMULR "clmulr" 2 true Pure |_, _, [a, b, ..]| Ok((clmul(a, b) >> 63) as u64);
+}
+
+/// Bits of the halves interleaved, or the reverse (RV32).
+fn interleave(v: u64, apart: bool) -> u64 {
+    (0..16).fold(0, |r, n| {
+        if apart {
+            r | (v >> (2 * n) & 1) << n | (v >> (2 * n + 1) & 1) << (n + 16)
+        } else {
+            r | (v >> n & 1) << (2 * n) | (v >> (n + 16) & 1) << (2 * n + 1)
+        }
+    })
 }
 
 /// A trap as a reason to stop.

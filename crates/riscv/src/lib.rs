@@ -23,6 +23,7 @@ pub mod isa;
 pub mod machine;
 pub mod mmu;
 pub mod mode;
+pub mod models;
 pub mod mstatus;
 pub mod pmp;
 pub mod slot;
@@ -32,6 +33,7 @@ pub mod trap;
 pub use config::Config;
 pub use extension::{Extension, Extensions};
 pub use hart::{Hart, Platform};
+pub use models::{CpuError, models, parse_cpu};
 
 #[cfg(test)]
 mod bus_test;

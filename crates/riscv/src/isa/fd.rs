@@ -158,3 +158,31 @@ precision! { zfa_double ZfaD D "Zfa on binary64.";
     Rv32 fmvh_x_d   "1110001 00001 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1) >> m.k(32)) };
     Rv32 fmvp_d_x   "1011001 ..... ..... 000 ..... 1010011" XXF |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.ux(i.rs1) | (m.x(i.rs2) << m.k(32))) };
 }
+
+/// Zfhmin: binary16 is loaded, stored, moved and converted.
+pub mod half {
+    use super::*;
+    use crate::table::isa;
+
+    /// binary16 in a register is boxed in ones.
+    const HALF_BOX: u64 = 0xffff_ffff_ffff_0000;
+
+    isa! { Zfhmin;
+        Any flh      "............ ..... 001 ..... 0000111" FL |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U16)? | m.k(HALF_BOX)) };
+        Any fsh      "....... ..... ..... 001 ..... 0100111" FS |m, i| { if !m.float_state(false)? { return Ok(()) } m.store(m.address(i.rs1, i.imm), m.f(i.rs2), MemOp::U16)? };
+        Any fmv_x_h  "1110010 00000 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1).sext16()) };
+        Any fmv_h_x  "1111010 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.x(i.rs1) | m.k(HALF_BOX)) };
+        Any fcvt_s_h "0100000 00010 ..... ... ..... 1010011" F2 |m, i| m.float(Function::FromHalf, Width::S, i.rm, i.rd, [i.rs1, 0, 0])?;
+        Any fcvt_h_s "0100010 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Function::ToHalf, Width::S, i.rm, i.rd, [i.rs1, 0, 0])?;
+    }
+}
+
+/// Zfhmin with D.
+pub mod half_double {
+    use super::*;
+    use crate::table::isa;
+    isa! { ZfhminD;
+        Any fcvt_d_h "0100001 00010 ..... ... ..... 1010011" F2 |m, i| m.float(Function::FromHalf, Width::D, i.rm, i.rd, [i.rs1, 0, 0])?;
+        Any fcvt_h_d "0100010 00001 ..... ... ..... 1010011" F2 |m, i| m.float(Function::ToHalf, Width::D, i.rm, i.rd, [i.rs1, 0, 0])?;
+    }
+}
