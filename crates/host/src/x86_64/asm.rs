@@ -48,17 +48,23 @@ pub mod cc {
     pub const G: u8 = 15;
 }
 
-/// One row of the manual's opcode tables.
+/// One row of the manual's opcode tables, in the form in which the encoder wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
+    /// Mandatory prefix or 0.
     prefix: u8,
-    map: u8,
-    opcode: u8,
+    /// Escape bytes and opcode, first byte lowest.
+    opcode: u32,
+    /// Bits of `opcode` that count.
+    bits: u8,
     /// 0 to 7: opcode extension in the ModRM byte; 8: a register operand there.
     extension: u8,
+    /// Bytes of immediate.
     immediate: u8,
-    w: bool,
-    vex: bool,
+    /// 8 if the row has REX.W or VEX.W1, else 0.
+    w: u8,
+    /// Opcode map of a VEX row, else 0.
+    vex: u8,
     byte_reg: bool,
     byte_rm: bool,
 }
@@ -74,14 +80,16 @@ const fn hex(c: u8) -> u8 {
 /// ours: `r8` and `m8` say that the register or the r/m operand is a byte.
 pub const fn row(text: &str) -> Row {
     let s = text.as_bytes();
+    let mut map = 0;
+    let mut vex = false;
     let mut r = Row {
         prefix: 0,
-        map: 0,
         opcode: 0,
+        bits: 8,
         extension: 8,
         immediate: 0,
-        w: false,
-        vex: false,
+        w: 0,
+        vex: 0,
         byte_reg: false,
         byte_rm: false,
     };
@@ -103,9 +111,9 @@ pub const fn row(text: &str) -> Row {
             }
             b'r' => r.byte_reg = true,
             b'm' => r.byte_rm = true,
-            b'R' => r.w = true,
+            b'R' => r.w = 8,
             b'V' => {
-                r.vex = true;
+                vex = true;
                 let mut k = i + 3;
                 while k < end {
                     // Components of the prefix, each after a dot.
@@ -113,11 +121,11 @@ pub const fn row(text: &str) -> Row {
                         (b'6', b'6') => r.prefix = 0x66,
                         (b'F', b'3') => r.prefix = 0xf3,
                         (b'F', b'2') => r.prefix = 0xf2,
-                        (b'W', b'1') => r.w = true,
+                        (b'W', b'1') => r.w = 8,
                         (b'0', b'F') => {
-                            r.map = 1;
+                            map = 1;
                             if k + 4 < end && s[k + 3] == b'3' {
-                                r.map = if s[k + 4] == b'8' { 2 } else { 3 };
+                                map = if s[k + 4] == b'8' { 2 } else { 3 };
                             }
                         }
                         _ => {}
@@ -131,16 +139,26 @@ pub const fn row(text: &str) -> Row {
             _ => {
                 let b = hex(s[i]) << 4 | hex(s[i + 1]);
                 match b {
-                    0x66 | 0xf2 | 0xf3 if r.map == 0 && end < s.len() && !r.vex => r.prefix = b,
-                    0x0f if r.map == 0 => r.map = 1,
-                    0x38 if r.map == 1 && !r.vex => r.map = 2,
-                    0x3a if r.map == 1 && !r.vex => r.map = 3,
-                    _ => r.opcode = b,
+                    0x66 | 0xf2 | 0xf3 if map == 0 && end < s.len() => r.prefix = b,
+                    0x0f if map == 0 => map = 1,
+                    0x38 if map == 1 && !vex => map = 2,
+                    0x3a if map == 1 && !vex => map = 3,
+                    _ => r.opcode = b as u32,
                 }
             }
         }
         i = end + 1;
     }
+    if vex {
+        r.vex = map;
+        return r;
+    }
+    (r.opcode, r.bits) = match map {
+        0 => (r.opcode, 8),
+        1 => (r.opcode << 8 | 0x0f, 16),
+        2 => (r.opcode << 16 | 0x380f, 24),
+        _ => (r.opcode << 16 | 0x3a0f, 24),
+    };
     r
 }
 
@@ -226,95 +244,75 @@ impl Asm {
         self.buffer[at as usize..at as usize + 4].copy_from_slice(&rel.to_le_bytes());
     }
     /// Encodes one instruction: `reg` and `vvvv` as far as the row has them.
-    #[inline]
+    #[inline(always)]
     pub fn ins(&mut self, row: Row, w: bool, reg: Reg, vvvv: Reg, rm: Rm, imm: i64) {
-        let w = w | row.w;
+        // Most rows are constants here, so that what does not apply falls away.
+        let row = Row { w: row.w | (w as u8) << 3, ..row };
         let reg = if row.extension < 8 { row.extension } else { reg };
-        let (b, x) = match rm {
-            Rm::R(r) => (r >> 3, 0),
-            Rm::M(m) => (m.base >> 3, if m.index == NO { 0 } else { m.index >> 3 }),
-            Rm::Rip(_) => (0, 0),
-        };
-        let mut acc: u64 = 0;
-        let mut n = 0;
-        if row.vex {
+        match rm {
+            Rm::R(r) => self.registers(&row, reg, vvvv, r),
+            Rm::M(m) => self.memory(&row, reg, vvvv, m),
+            Rm::Rip(target) => self.relative(&row, reg, vvvv, target),
+        }
+        if row.immediate != 0 {
+            self.put(imm as u64, row.immediate as usize);
+        }
+    }
+    /// Prefixes and opcode; `xb` are the extension bits of index and base. Returns the bytes and how many bits they are.
+    #[inline(always)]
+    fn head(row: &Row, reg: Reg, vvvv: Reg, xb: u8, byte: bool) -> (u64, u32) {
+        if row.vex != 0 {
             let pp = match row.prefix {
                 0x66 => 1,
                 0xf3 => 2,
                 0xf2 => 3,
                 _ => 0,
             };
-            let one = (!(reg >> 3) & 1) << 7 | (!x & 1) << 6 | (!b & 1) << 5 | row.map;
-            let two = (w as u8) << 7 | (!vvvv & 15) << 3 | pp;
-            acc |= 0xc4 | (one as u64) << 8 | (two as u64) << 16 | (row.opcode as u64) << 24;
-            n += 32;
-        } else {
-            if row.prefix != 0 {
-                acc = row.prefix as u64;
-                n = 8;
-            }
-            let rex = (w as u8) << 3 | (reg >> 3) << 2 | x << 1 | b;
-            let byte = row.byte_reg && reg >= 4 || row.byte_rm && matches!(rm, Rm::R(4..));
-            if rex != 0 || byte {
-                acc |= (0x40 | rex as u64) << n;
-                n += 8;
-            }
-            match row.map {
-                0 => {}
-                1 => {
-                    acc |= 0x0f << n;
-                    n += 8;
-                }
-                2 => {
-                    acc |= 0x380f << n;
-                    n += 16;
-                }
-                _ => {
-                    acc |= 0x3a0f << n;
-                    n += 16;
-                }
-            }
-            acc |= (row.opcode as u64) << n;
+            let one = (!((reg >> 3) << 7 | xb << 5) & 0xe0) | row.vex;
+            let two = row.w << 4 | (!vvvv & 15) << 3 | pp;
+            return (0xc4 | (one as u64) << 8 | (two as u64) << 16 | (row.opcode as u64) << 24, 32);
+        }
+        let (mut acc, mut n) = if row.prefix != 0 { (row.prefix as u64, 8) } else { (0, 0) };
+        let rex = row.w | (reg >> 3) << 2 | xb;
+        if rex != 0 || byte || row.byte_reg && reg >= 4 {
+            acc |= (0x40 | rex as u64) << n;
             n += 8;
         }
-        let field = ((reg & 7) << 3) as u64;
-        match rm {
-            Rm::R(r) => {
-                acc |= (0xc0 | field | (r & 7) as u64) << n;
-                self.put(acc, n / 8 + 1);
-            }
-            Rm::M(m) => {
-                let short = m.disp as i8 as i32 == m.disp;
-                let mode: u64 = match () {
-                    () if m.disp == 0 && m.base & 7 != 5 => 0,
-                    () if short => 0x40,
-                    () => 0x80,
-                };
-                if m.index == NO && m.base & 7 != 4 {
-                    acc |= (mode | field | (m.base & 7) as u64) << n;
-                    n += 8;
-                } else {
-                    let index = if m.index == NO { 4 } else { m.index & 7 };
-                    let sib = m.scale << 6 | index << 3 | m.base & 7;
-                    acc |= (mode | field | 4 | (sib as u64) << 8) << n;
-                    n += 16;
-                }
-                self.put(acc, n / 8);
-                let bytes = match mode {
-                    0 => 0,
-                    0x40 => 1,
-                    _ => 4,
-                };
-                self.put(m.disp as u32 as u64, bytes);
-            }
-            Rm::Rip(target) => {
-                acc |= (field | 5) << n;
-                self.put(acc, n / 8 + 1);
-                let end = self.base + self.at as u64 + 4 + row.immediate as u64;
-                self.put(target.wrapping_sub(end) as u32 as u64, 4);
-            }
+        (acc | (row.opcode as u64) << n, n + row.bits as u32)
+    }
+    fn registers(&mut self, row: &Row, reg: Reg, vvvv: Reg, r: Reg) {
+        let (acc, n) = Self::head(row, reg, vvvv, r >> 3, row.byte_rm && r >= 4);
+        let modrm = 0xc0 | (reg & 7) << 3 | (r & 7);
+        self.put(acc | (modrm as u64) << n, n as usize / 8 + 1);
+    }
+    fn memory(&mut self, row: &Row, reg: Reg, vvvv: Reg, m: Mem) {
+        let index = if m.index == NO { 4 } else { m.index };
+        let (mut acc, mut n) = Self::head(row, reg, vvvv, (index >> 3) << 1 | m.base >> 3, false);
+        let (mode, bytes) = if m.disp == 0 && m.base & 7 != 5 {
+            (0, 0)
+        } else if m.disp as i8 as i32 == m.disp {
+            (0x40, 1)
+        } else {
+            (0x80, 4)
+        };
+        let field = mode | ((reg & 7) << 3) as u64;
+        if index == 4 && m.base & 7 != 4 {
+            acc |= (field | (m.base & 7) as u64) << n;
+            n += 8;
+        } else {
+            let sib = m.scale << 6 | (index & 7) << 3 | m.base & 7;
+            acc |= (field | 4 | (sib as u64) << 8) << n;
+            n += 16;
         }
-        self.put(imm as u64, row.immediate as usize);
+        self.put(acc, n as usize / 8);
+        self.put(m.disp as u32 as u64, bytes);
+    }
+    fn relative(&mut self, row: &Row, reg: Reg, vvvv: Reg, target: u64) {
+        let (acc, n) = Self::head(row, reg, vvvv, 0, false);
+        let modrm = (reg & 7) << 3 | 5;
+        self.put(acc | (modrm as u64) << n, n as usize / 8 + 1);
+        let end = self.base + self.at as u64 + 4 + row.immediate as u64;
+        self.put(target.wrapping_sub(end) as u32 as u64, 4);
     }
     /// Opcode bytes without operands, at most 8.
     pub fn raw(&mut self, bytes: &[u8]) {
@@ -445,11 +443,13 @@ rows! {
 
 /// `SETcc r/m8`: 0F 90+cc.
 pub const fn setcc(cc: u8) -> Row {
-    Row { opcode: 0x90 | cc, ..row("0F 90 /0 m8") }
+    const O: Row = row("0F 90 /0 m8");
+    Row { opcode: O.opcode | (cc as u32) << 8, ..O }
 }
 /// `CMOVcc r, r/m`: 0F 40+cc /r.
 pub const fn cmovcc(cc: u8) -> Row {
-    Row { opcode: 0x40 | cc, ..row("0F 40 /r") }
+    const O: Row = row("0F 40 /r");
+    Row { opcode: O.opcode | (cc as u32) << 8, ..O }
 }
 /// `BSWAP r`: 0F C8+rd, written as a ModRM form whose byte is the opcode.
 pub fn bswap(asm: &mut Asm, w: bool, r: Reg) {
