@@ -16,7 +16,14 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
         let info = |id| Some(helpers(id));
         ir::verify::verify(&block, &info).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{block}"));
         assert_eq!(ir::text::parse(&block.to_string()).unwrap().insts, block.insts, "seed {seed}");
-        if machine.translate(&block).is_err() {
+        let mut better = block.clone();
+        opt::run(&mut better, &helpers);
+        ir::verify::verify(&better, &info)
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{block}----\n{better}"));
+        // Half of the time the host gets the block as the passes leave it.
+        let optimised = seed % 2 == 0;
+        let given = if optimised { &better } else { &block };
+        if machine.translate(given).is_err() {
             refused += 1;
             continue;
         }
@@ -24,10 +31,16 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
             let world = World::new(&mut random);
             let (mut a, mut b) = (world.clone(), world.clone());
             let expected = evaluate(&block, &mut a);
+            let mut c = world.clone();
+            let passed = evaluate(&better, &mut c);
+            assert!(
+                passed == expected && c == a,
+                "the passes changed the meaning, seed {seed}\n{block}----\n{better}"
+            );
             let got = machine.run(&mut b, 0);
             let differs = (0..SLOTS).filter(|&n| a.slots[n] != b.slots[n]).collect::<Vec<_>>();
             let report = || {
-                let mut text = block.to_string();
+                let mut text = given.to_string();
                 for &n in &differs {
                     text += &format!(
                         "slot {n}: was {:#x} expected {:#x} got {:#x}\n",
