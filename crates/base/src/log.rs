@@ -220,11 +220,11 @@ macro_rules! log_item {
     };
 }
 
-/// Logs something invalid that the guest did (`-d guest_errors`), rate-limited for each call site.
+/// Like [`log_item!`], rate-limited for each call site: for what a guest can cause.
 #[macro_export]
-macro_rules! guest_error {
-    ($($arg:tt)*) => {
-        if $crate::log::enabled($crate::log::LogMask::GUEST_ERRORS) {
+macro_rules! log_limited {
+    ($mask:expr, $($arg:tt)*) => {
+        if $crate::log::enabled($mask) {
             static LIMIT: $crate::log::Limit = $crate::log::Limit::new();
             if LIMIT.pass() {
                 $crate::log::write(::std::format_args!("{}\n", ::std::format_args!($($arg)*)));
@@ -233,17 +233,16 @@ macro_rules! guest_error {
     };
 }
 
+/// Logs something invalid that the guest did (`-d guest_errors`), rate-limited for each call site.
+#[macro_export]
+macro_rules! guest_error {
+    ($($arg:tt)*) => { $crate::log_limited!($crate::log::LogMask::GUEST_ERRORS, $($arg)*) };
+}
+
 /// Logs that the guest used something that does not exist here yet (`-d unimp`), rate-limited.
 #[macro_export]
 macro_rules! unimp {
-    ($($arg:tt)*) => {
-        if $crate::log::enabled($crate::log::LogMask::UNIMP) {
-            static LIMIT: $crate::log::Limit = $crate::log::Limit::new();
-            if LIMIT.pass() {
-                $crate::log::write(::std::format_args!("{}\n", ::std::format_args!($($arg)*)));
-            }
-        }
-    };
+    ($($arg:tt)*) => { $crate::log_limited!($crate::log::LogMask::UNIMP, $($arg)*) };
 }
 
 #[cfg(test)]

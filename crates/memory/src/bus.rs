@@ -99,7 +99,10 @@ pub fn mmio_write(mmio: &dyn Mmio, offset: u64, size: u32, value: u64) -> BusRes
 
 #[cold]
 fn refused(what: &str, offset: u64, size: u32) {
-    base::guest_error!("Invalid {what} at offset {offset:#x}, size {size}: not allowed for this device");
+    base::log_limited!(
+        base::log::LogMask::INVALID_MEM,
+        "Invalid {what} at offset {offset:#x}, size {size}: not allowed for this device"
+    );
 }
 
 fn from_device(value: u64, size: u32, endian: Endian) -> u64 {

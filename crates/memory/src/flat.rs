@@ -121,6 +121,8 @@ pub struct FlatView {
     /// First addresses, apart from the ranges so that the search touches few cache lines.
     starts: Box<[u64]>,
     ranges: Box<[FlatRange]>,
+    /// The largest range of RAM, where most look-ups end.
+    main: usize,
 }
 
 impl FlatView {
@@ -136,7 +138,13 @@ impl FlatView {
                 _ => ranges.push(range),
             }
         }
-        Self { starts: ranges.iter().map(|r| r.start).collect(), ranges: ranges.into() }
+        let main = ranges
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| matches!(r.target, Target::Ram { .. }))
+            .max_by_key(|(_, r)| r.last - r.start)
+            .map_or(0, |(n, _)| n);
+        Self { starts: ranges.iter().map(|r| r.start).collect(), ranges: ranges.into(), main }
     }
 
     /// All ranges in order of address.
@@ -147,6 +155,12 @@ impl FlatView {
     /// The range that holds `address`.
     #[inline]
     pub fn lookup(&self, address: u64) -> Option<&FlatRange> {
+        if let Some(main) = self.ranges.get(self.main)
+            && main.start <= address
+            && address <= main.last
+        {
+            return Some(main);
+        }
         let n = self.starts.partition_point(|&start| start <= address);
         self.ranges.get(n.checked_sub(1)?).filter(|r| address <= r.last)
     }

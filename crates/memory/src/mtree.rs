@@ -38,6 +38,12 @@ fn type_word(region: &Region) -> &'static str {
         Kind::Ram(_) | Kind::Rom(_) if region.is_readonly() => "rom",
         Kind::Ram(_) | Kind::Rom(_) => "ram",
         Kind::RomDevice(..) if region.is_romd() => "romd",
+        // An alias of memory counts as memory, and may be read-only where its target is not.
+        Kind::Alias { target, .. } => match type_word(target) {
+            "ram" if region.is_readonly() => "rom",
+            word @ ("ram" | "rom") => word,
+            _ => "i/o",
+        },
         _ => "i/o",
     }
 }

@@ -1,7 +1,8 @@
 //! Address spaces: what a processor or a bus master sees.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -25,10 +26,39 @@ pub struct AddressSpace {
     name: String,
     root: Arc<Region>,
     view: ArcSwap<FlatView>,
+    /// Raised after each change of the view; with `id` it tells whether a thread's copy is current.
+    version: AtomicU64,
+    id: u64,
     /// Held while a view is drawn, replaced and announced.
     drawing: Mutex<Vec<Arc<dyn Listener>>>,
     sink: ArcSwapOption<EffectSink>,
     this: Weak<Self>,
+}
+
+/// A view that a thread has used lately. Taking one from the address space costs two atomic read-modify-writes
+/// on memory shared by all threads; looking whether this one is current costs a load.
+struct Recent {
+    id: u64,
+    version: u64,
+    view: Arc<FlatView>,
+}
+
+/// Slots of a thread, by the low bits of the address space's id.
+const SLOTS: usize = 4;
+
+thread_local! {
+    static RECENT: [Cell<Option<Recent>>; SLOTS] = const { [const { Cell::new(None) }; SLOTS] };
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Where an access of a few bytes leads.
+enum Reached {
+    Done(u64),
+    Registers(Arc<dyn Mmio>, u64),
+    Rom,
+    /// Across the end of a range.
+    Across,
 }
 
 impl AddressSpace {
@@ -38,6 +68,8 @@ impl AddressSpace {
             name: name.to_owned(),
             root: root.clone(),
             view: ArcSwap::from_pointee(FlatView::render(root)),
+            version: AtomicU64::new(0),
+            id: NEXT_ID.fetch_add(1, Relaxed),
             drawing: Mutex::default(),
             sink: ArcSwapOption::empty(),
             this: this.clone(),
@@ -63,8 +95,25 @@ impl AddressSpace {
     /// Calls `look` with the current view; cheaper than [`AddressSpace::view`] for a short look.
     #[inline]
     pub fn with_view<R>(&self, look: impl FnOnce(&FlatView) -> R) -> R {
-        look(&self.view.load())
+        // The copy is out of its slot while it is in use: a look within a look takes another.
+        let slot = (self.id % SLOTS as u64) as usize;
+        let recent = RECENT.try_with(|slots| slots[slot].take()).ok().flatten();
+        let recent = match recent {
+            Some(r) if r.id == self.id && r.version == self.version.load(Acquire) => r,
+            _ => self.fetch(),
+        };
+        let result = look(&recent.view);
+        let _ = RECENT.try_with(|slots| slots[slot].set(Some(recent)));
+        result
     }
+
+    #[cold]
+    fn fetch(&self) -> Recent {
+        // The version first: if the view is newer than it, the copy is merely replaced too soon.
+        let version = self.version.load(Acquire);
+        Recent { id: self.id, version, view: self.view.load_full() }
+    }
+
     /// The range that holds `address`.
     pub fn lookup(&self, address: u64) -> Option<FlatRange> {
         self.with_view(|v| v.lookup(address).cloned())
@@ -101,6 +150,7 @@ impl AddressSpace {
         let listeners = lock(&self.drawing);
         let new = Arc::new(FlatView::render(&self.root));
         let old = self.view.swap(new.clone());
+        self.version.fetch_add(1, Release);
         for listener in listeners.iter() {
             listener.changed(&old, &new);
         }
@@ -109,41 +159,50 @@ impl AddressSpace {
     /// Reads a little-endian number of `size` bytes (1, 2, 4 or 8) in one access.
     #[inline]
     pub fn read_int(&self, address: u64, size: u32) -> BusResult<u64> {
-        let view = self.view.load();
-        let range = view.lookup(address).ok_or(BusError::Decode)?;
-        if range.left(address) < u64::from(size) {
-            drop(view);
-            return self.read_across(address, size);
+        let reached = self.with_view(|view| {
+            let range = view.lookup(address).ok_or(BusError::Decode)?;
+            if range.left(address) < u64::from(size) {
+                return Ok(Reached::Across);
+            }
+            if let Some((ram, offset)) = range.readable(address) {
+                return Ok(Reached::Done(ram.read_int(offset, size)));
+            }
+            let (mmio, offset) = range.registers(address).ok_or(BusError::Decode)?;
+            Ok(Reached::Registers(mmio.clone(), offset))
+        })?;
+        match reached {
+            Reached::Done(value) => Ok(value),
+            Reached::Registers(mmio, offset) => read_registers(&*mmio, address, offset, size),
+            Reached::Rom | Reached::Across => self.read_across(address, size),
         }
-        if let Some((ram, offset)) = range.readable(address) {
-            return Ok(ram.read_int(offset, size));
-        }
-        let Some((mmio, offset)) = range.registers(address) else { return Err(BusError::Decode) };
-        let mmio = mmio.clone();
-        drop(view);
-        read_registers(&*mmio, address, offset, size)
     }
 
     /// Writes a little-endian number of `size` bytes (1, 2, 4 or 8) in one access, and performs its effect.
     #[inline]
     pub fn write_int(&self, address: u64, size: u32, value: u64) -> BusResult<()> {
-        let view = self.view.load();
-        let range = view.lookup(address).ok_or(BusError::Decode)?;
-        if range.left(address) < u64::from(size) {
-            drop(view);
-            return self.write(address, &value.to_le_bytes()[..size.min(8) as usize]);
+        let reached = self.with_view(|view| {
+            let range = view.lookup(address).ok_or(BusError::Decode)?;
+            if range.left(address) < u64::from(size) {
+                return Ok(Reached::Across);
+            }
+            if let Some((ram, offset)) = range.writable(address) {
+                ram.write_int(offset, size, value);
+                return Ok(Reached::Done(0));
+            }
+            Ok(match range.registers(address) {
+                Some((mmio, offset)) => Reached::Registers(mmio.clone(), offset),
+                None => Reached::Rom,
+            })
+        })?;
+        match reached {
+            Reached::Done(_) => Ok(()),
+            Reached::Registers(mmio, offset) => self.write_registers(mmio, offset, size, value),
+            Reached::Rom => {
+                base::guest_error!("Write of {size} bytes to ROM at {address:#x}");
+                Err(BusError::Decode)
+            }
+            Reached::Across => self.write(address, &value.to_le_bytes()[..size.min(8) as usize]),
         }
-        if let Some((ram, offset)) = range.writable(address) {
-            ram.write_int(offset, size, value);
-            return Ok(());
-        }
-        let Some((mmio, offset)) = range.registers(address) else {
-            base::guest_error!("Write of {size} bytes to ROM at {address:#x}");
-            return Err(BusError::Decode);
-        };
-        let mmio = mmio.clone();
-        drop(view);
-        self.write_registers(mmio, offset, size, value)
     }
 
     #[cold]
