@@ -6,7 +6,9 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 [ -c /dev/null ] || mount -t devtmpfs dev /dev
 echo SECOND-STAGE-START
-/debootstrap/debootstrap --second-stage && echo SECOND-STAGE-OK
+/debootstrap/debootstrap --second-stage &&
+    dpkg --force-depends --force-confold --skip-same-version --unpack /packages/*.deb &&
+    dpkg --configure -a && echo SECOND-STAGE-OK
 passwd -d root
 echo tinamou >/etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 tinamou\n' >/etc/hosts
@@ -16,7 +18,8 @@ printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >/etc/systemd/network/80-
 systemctl enable systemd-networkd systemd-resolved serial-getty@ttyS0
 systemctl mask systemd-networkd-wait-online
 : >/etc/machine-id
-rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /debootstrap /second-stage.sh \
+rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* \
+    /debootstrap /packages /second-stage.sh \
     /etc/dpkg/dpkg.cfg.d/second-stage
 sync
 echo SECOND-STAGE-END

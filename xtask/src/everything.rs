@@ -1,19 +1,10 @@
 //! `cargo xtask test`: everything, and one final line.
 
-use crate::boot::{linux, machine, network, strings};
-use crate::console::Console;
-use crate::paths::{self, Images};
-use crate::{Result, check, switch};
-use crate::{guest, hostile};
+use crate::boots::{self, World};
+use crate::{Result, check, guest, hostile, option, paths, switch};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long a boot to the shell may take on a slow, busy host.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
-/// How long the boot under block verification may take.
-const VERIFY_LIMIT: Duration = Duration::from_secs(600);
+use std::time::Instant;
 
 /// What has passed and failed so far.
 #[derive(Debug, Default)]
@@ -40,7 +31,8 @@ impl Tally {
     }
 }
 
-/// Runs the task. `--quick` leaves out the boots; `--boots` runs nothing but them.
+/// Runs the task. `--quick` leaves out what needs the release build and guests, `--boots` runs nothing but
+/// that, `--only TEXT` the boots whose name has the text; `--long` runs more programs in Debian.
 pub fn run(args: &[String]) -> Result<()> {
     let mut tally = Tally::default();
     if !switch(args, "--boots") {
@@ -57,7 +49,7 @@ pub fn run(args: &[String]) -> Result<()> {
         cargo_test(&mut tally)?;
     }
     if !switch(args, "--quick") {
-        boots(&mut tally);
+        binary(&mut tally, args);
     }
     for failure in &tally.failures {
         println!("failed: {failure}");
@@ -119,14 +111,15 @@ fn counts(line: &str) -> Option<(u64, u64)> {
     Some((number("passed")?, number("failed")?))
 }
 
-/// Boots through the real binary. A guest that cannot be had is said, and is no failure.
-fn boots(tally: &mut Tally) {
+/// The real binary: hostile input, boots, firmware, monitor, debugger.
+fn binary(tally: &mut Tally, args: &[String]) {
     let started = Instant::now();
     let tinamou = match paths::tinamou() {
         Ok(path) => path,
         Err(error) => return tally.add("release build", Err(error), started),
     };
-    let hostile = hostile::run(&tinamou, |name, outcome, began| {
+    let only = option(args, "--only").unwrap_or("");
+    let hostile = hostile::run(&tinamou, only, |name, outcome, began| {
         tally.add(&format!("refused or run: {name}"), outcome, began);
     });
     if let Err(error) = hostile {
@@ -139,89 +132,18 @@ fn boots(tally: &mut Tally) {
             return;
         }
     };
-    let bios = images.bios.display().to_string();
-    for (name, smp, firmware, accel, limit) in [
-        ("boot: OpenSBI, 1 hart", 1, bios.as_str(), "tcg", BOOT_LIMIT),
-        ("boot: OpenSBI, 2 harts", 2, bios.as_str(), "tcg", BOOT_LIMIT),
-        ("boot: OpenSBI, 4 harts", 4, bios.as_str(), "tcg", BOOT_LIMIT),
-        ("boot: built-in SBI, 1 hart", 1, "builtin", "tcg", BOOT_LIMIT),
-        ("boot: built-in SBI, 2 harts", 2, "builtin", "tcg", BOOT_LIMIT),
-        ("boot: built-in SBI, every block verified", 1, "builtin", "tcg,verify=on", VERIFY_LIMIT),
-    ] {
+    let world = World { tinamou, images, long: switch(args, "--long") };
+    for (name, test) in boots::TESTS {
+        if !name.contains(only) {
+            continue;
+        }
         let started = Instant::now();
-        tally.add(name, shell(&tinamou, &images, smp, &["-bios", firmware, "-accel", accel], limit), started);
+        match test(&world) {
+            Ok(Some(why)) => println!("skip   {name}: {why}"),
+            Ok(None) => tally.add(name, Ok(()), started),
+            Err(error) => tally.add(name, Err(error), started),
+        }
     }
-    let started = Instant::now();
-    tally.add("boot: U-Boot", uboot(&tinamou, &images), started);
-    let started = Instant::now();
-    tally.add("monitor: Ctrl-A c, info registers, quit", monitor(&tinamou, &images), started);
-    if let Some(disk) = images.debian() {
-        let started = Instant::now();
-        tally.add("boot: Debian to its login", login(&tinamou, &images, &disk), started);
-    }
-}
-
-/// Boots to the shell, uses it, and powers off: the emulator must end by itself with status 0.
-fn shell(tinamou: &Path, images: &Images, smp: u32, extra: &[&str], limit: Duration) -> Result<()> {
-    let mut line = machine(smp, "512M");
-    line.extend(strings(extra));
-    line.extend(linux(images, &images.initrd, "console=ttyS0"));
-    line.extend(network());
-    let mut console = Console::spawn(tinamou, &line)?;
-    console.expect("TINAMOU-SHELL-READY", limit)?;
-    console.expect("# ", limit)?;
-    console.send("echo harts: $(grep -c ^processor /proc/cpuinfo) sum: $((6*7))\n")?;
-    console.expect(&format!("harts: {smp} sum: 42"), limit)?;
-    console.send("ip link set eth0 up; udhcpc -i eth0 -n -q && echo lease-$((6*7))\n")?;
-    console.expect("lease-42", limit)?;
-    console.send("poweroff -f\n")?;
-    let status = console.wait(limit)?;
-    if status.success() { Ok(()) } else { Err(format!("the emulator ended with {status}").into()) }
-}
-
-fn uboot(tinamou: &Path, images: &Images) -> Result<()> {
-    let mut line = machine(1, "512M");
-    let loader = images.dir.join("u-boot-smode.bin").display().to_string();
-    line.extend(strings(&["-bios", &images.bios.display().to_string(), "-kernel", &loader]));
-    let mut console = Console::spawn(tinamou, &line)?;
-    console.expect("Hit any key to stop autoboot", BOOT_LIMIT)?;
-    console.send("\n")?;
-    console.expect("=> ", BOOT_LIMIT)?;
-    console.send("version\n")?;
-    console.expect("U-Boot 20", BOOT_LIMIT)?;
-    Ok(())
-}
-
-/// The keys of the multiplexed console and two commands of the monitor.
-fn monitor(tinamou: &Path, images: &Images) -> Result<()> {
-    let mut line = machine(1, "512M");
-    line.extend(strings(&["-bios", &images.bios.display().to_string()]));
-    let mut console = Console::spawn(tinamou, &line)?;
-    console.expect("OpenSBI", BOOT_LIMIT)?;
-    console.send("\u{1}c")?;
-    console.expect("(qemu)", BOOT_LIMIT)?;
-    console.send("info registers\n")?;
-    console.expect("x31/t6", BOOT_LIMIT)?;
-    console.send("quit\n")?;
-    let status = console.wait(BOOT_LIMIT)?;
-    if status.success() { Ok(()) } else { Err(format!("quit ended with {status}").into()) }
-}
-
-fn login(tinamou: &Path, images: &Images, disk: &Path) -> Result<()> {
-    let mut line = machine(2, "1G");
-    line.extend(strings(&["-bios", &images.bios.display().to_string()]));
-    line.extend(linux(images, &images.initrd, "console=ttyS0 root=/dev/vda"));
-    line.extend(crate::boot::disk(disk, ",snapshot=on"));
-    line.extend(network());
-    let mut console = Console::spawn(tinamou, &line)?;
-    console.expect("login: ", VERIFY_LIMIT)?;
-    console.send("root\n")?;
-    console.expect("# ", BOOT_LIMIT)?;
-    console.send("python3 -c 'print(6*7, \"from\", \"python\")'\n")?;
-    console.expect("42 from python", BOOT_LIMIT)?;
-    console.send("poweroff\n")?;
-    console.wait(VERIFY_LIMIT)?;
-    Ok(())
 }
 
 #[cfg(test)]

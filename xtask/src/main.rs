@@ -6,6 +6,7 @@
 
 mod bench;
 mod boot;
+mod boots;
 mod check;
 mod console;
 mod everything;
@@ -27,7 +28,7 @@ usage: cargo xtask TASK [OPTIONS]
   boot [--smp N] [ARGS...]           build tinamou and boot that guest to a shell on this terminal
   debian [--boot] [--size 3G]        make a Debian riscv64 root file system, boot it to its login
   check                              directions between the crates, file lengths, the register of unsafe code
-  test [--quick]                     formatting, clippy, check, cargo test, boot tests; one final line
+  test [--quick | --boots] [--long]  formatting, clippy, check, cargo test, boot tests; one final line
   bench [--runs N] [--only WHAT]     the same guests on tinamou and on QEMU, in turn: a table of medians
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
   lockstep [--count N]               compare register states with QEMU, instruction by instruction

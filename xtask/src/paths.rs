@@ -93,6 +93,18 @@ impl Images {
         self.kernel.is_file() && self.initrd.is_file() && self.bios.is_file()
     }
 
+    /// An error when an image that the environment names does not exist.
+    pub fn named(&self) -> Result<()> {
+        for (var, path) in
+            [("TINAMOU_KERNEL", &self.kernel), ("TINAMOU_INITRD", &self.initrd), ("TINAMOU_BIOS", &self.bios)]
+        {
+            if env::var_os(var).is_some() && !path.is_file() {
+                return Err(format!("{var} names {}, which does not exist", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+
     /// The Debian root file system, when it has been made.
     pub fn debian(&self) -> Option<PathBuf> {
         let disk = env::var_os("TINAMOU_DISK").map_or_else(|| self.dir.join("debian.ext4"), PathBuf::from);

@@ -4,7 +4,7 @@
 //! riscv64 programs) as init of the guest, inside the emulator.
 
 use super::apt::{self, SUITE};
-use super::spinner;
+use super::{done, spinner};
 use crate::boot::{disk, interactive, linux, machine, network, strings};
 use crate::console::Console;
 use crate::paths::{self, Images};
@@ -74,7 +74,8 @@ fn make(images: &Images, tinamou: &Path, size: &str) -> Result<PathBuf> {
     let partial = images.dir.join("debian.ext4.partial");
     let log = paths::guests().join("debootstrap.log");
 
-    // The packages are stored uncompressed for the guest, whose decompression would take most of the time.
+    // debootstrap's second stage would configure the packages one by one: it gets only the required ones to
+    // do (an empty list of base packages), the guest's script unpacks all others at once. The packages are stored uncompressed for the guest, whose decompression would take most of the time.
     // One script, so that fakeroot's pretended owners last from debootstrap to mke2fs.
     let script = format!(
         "set -e; rm -rf '{tree}'; \
@@ -83,6 +84,8 @@ fn make(images: &Images, tinamou: &Path, size: &str) -> Result<PathBuf> {
              rm -rf '{tree}.deb'; dpkg-deb -R \"$deb\" '{tree}.deb'; \
              dpkg-deb -Znone --nocheck -b '{tree}.deb' \"$deb\" 2>&1; \
          done; rm -rf '{tree}.deb'; \
+         mkdir '{tree}/packages'; ln '{tree}'/var/cache/apt/archives/*.deb '{tree}/packages/'; \
+         : > '{tree}/debootstrap/base'; \
          mkdir -p '{tree}/etc/dpkg/dpkg.cfg.d'; echo force-unsafe-io > '{tree}/etc/dpkg/dpkg.cfg.d/second-stage'; \
          cp '{second}' '{tree}/second-stage.sh'; chmod 755 '{tree}/second-stage.sh'; \
          mkdir -p '{tree}/usr/lib/modules'; cp -r '{modules}' '{tree}/usr/lib/modules/{release}'; \
@@ -112,7 +115,7 @@ fn make(images: &Images, tinamou: &Path, size: &str) -> Result<PathBuf> {
     step.set_message("debootstrap, second stage, inside the guest (takes minutes)");
     second_stage(images, tinamou, &partial)?;
     fs::rename(&partial, &image)?;
-    step.finish_with_message("Debian is installed");
+    done(&step, "Debian is installed");
     Ok(image)
 }
 

@@ -9,6 +9,7 @@ use crate::paths::{self, Images};
 use crate::{Result, option, switch};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub fn run(args: &[String]) -> Result<()> {
 pub fn ensure() -> Result<Images> {
     let images = Images::locate();
     if !images.complete() {
+        images.named()?;
         make(None)?;
     }
     let images = Images::locate();
@@ -67,10 +69,8 @@ fn make(mirror: Option<&str>) -> Result<()> {
     fs::create_dir_all(&out)?;
     let step = spinner("looking for a Debian mirror");
     let apt = apt::Apt::open(&paths::guests().join(".apt"), mirror, &step)?;
-    step.set_message(format!("Debian trixie riscv64 from {}", apt.mirror()));
-
     let kernel = apt.first_dependency(KERNEL)?;
-    step.finish_with_message(format!("kernel package: {kernel}"));
+    done(&step, &format!("kernel package: {kernel}, from {}", apt.mirror()));
     let mut packages = vec![kernel];
     packages.extend(KEPT.iter().map(|(name, _)| (*name).to_owned()));
     let debs = apt.download(&packages)?;
@@ -98,7 +98,7 @@ fn make(mirror: Option<&str>) -> Result<()> {
     fs::write(out.join("initrd.cpio"), archive)?;
     copy_modules(&modules, &out)?;
     fs::remove_dir_all(&unpacked)?;
-    step.finish_with_message(format!("guest ready: Linux {release}, {}", out.display()));
+    done(&step, &format!("guest ready: Linux {release}, {}", out.display()));
     Ok(())
 }
 
@@ -150,7 +150,16 @@ fn spinner(message: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {wide_msg}") {
         bar.set_style(style);
     }
+    if !std::io::stderr().is_terminal() {
+        eprintln!("{message}");
+    }
     bar.set_message(message.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// Replaces the line by what came out.
+fn done(bar: &ProgressBar, message: &str) {
+    bar.finish_and_clear();
+    println!("{message}");
 }

@@ -1,0 +1,251 @@
+//! Boots and dialogues through the real binary, as a user would have them.
+
+use crate::boot::{disk, linux, machine, network, strings};
+use crate::console::Console;
+use crate::paths::{self, Images};
+use crate::{Result, hostile};
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a boot to the shell may take on a slow, busy host.
+const BOOT: Duration = Duration::from_secs(180);
+/// How long the boot under block verification may take, and Debian.
+const LONG: Duration = Duration::from_secs(600);
+
+/// What the tests need.
+pub struct World {
+    /// The emulator.
+    pub tinamou: PathBuf,
+    /// The guest.
+    pub images: Images,
+    /// Whether to run what takes many minutes.
+    pub long: bool,
+}
+
+/// Ends well with nothing, or with the reason why it could not be run.
+type Outcome = Result<Option<String>>;
+
+/// A name and what is done.
+type Test = (&'static str, fn(&World) -> Outcome);
+
+/// All of them.
+pub const TESTS: &[Test] = &[
+    ("bare metal without firmware", bare_metal),
+    ("boot: OpenSBI, 1 hart", |w| shell(w, 1, "opensbi", "tcg", BOOT)),
+    ("boot: OpenSBI, 2 harts", |w| shell(w, 2, "opensbi", "tcg", BOOT)),
+    ("boot: OpenSBI, 4 harts", |w| shell(w, 4, "opensbi", "tcg", BOOT)),
+    ("boot: built-in SBI, 1 hart", |w| shell(w, 1, "builtin", "tcg", BOOT)),
+    ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin", "tcg", BOOT)),
+    ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin", "tcg", BOOT)),
+    ("boot: built-in SBI, every block verified", |w| shell(w, 1, "builtin", "tcg,verify=on", LONG)),
+    ("boot: U-Boot", uboot),
+    ("boot: EDK2 in pflash", edk2),
+    ("monitor: registers, reset, quit", monitor),
+    ("debugger: break, step, registers", debugger),
+    ("boot: Debian to its login, and programs", debian),
+];
+
+/// The machine with OpenSBI.
+fn with_opensbi(world: &World, smp: u32) -> Vec<String> {
+    let mut line = machine(smp, "512M");
+    line.extend(strings(&["-bios", &world.images.bios.display().to_string()]));
+    line
+}
+
+fn good(status: ExitStatus) -> Outcome {
+    if status.success() { Ok(None) } else { Err(format!("the emulator ended with {status}").into()) }
+}
+
+/// Boots to the shell, uses it, and powers off: the emulator must end by itself with status 0.
+fn shell(world: &World, smp: u32, firmware: &str, accel: &str, limit: Duration) -> Outcome {
+    let mut line = machine(smp, "512M");
+    let opensbi = world.images.bios.display().to_string();
+    let firmware = if firmware == "opensbi" { &opensbi } else { firmware };
+    line.extend(strings(&["-bios", firmware, "-accel", accel]));
+    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
+    line.extend(network());
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("TINAMOU-SHELL-READY", limit)?;
+    console.expect("# ", limit)?;
+    console.send("echo harts: $(grep -c ^processor /proc/cpuinfo) sum: $((6*7))\n")?;
+    console.expect(&format!("harts: {smp} sum: 42"), limit)?;
+    console.send("ip link set eth0 up; udhcpc -i eth0 -n -q && echo lease-$((6*7))\n")?;
+    console.expect("lease-42", limit)?;
+    console.send("head -c 16 /dev/hwrng | wc -c | sed s/^/random-/\n")?;
+    console.expect("random-16", limit)?;
+    console.send("poweroff -f\n")?;
+    good(console.wait(limit)?)
+}
+
+/// A program of a few instructions: writes to the UART, and ends the emulator through the test finisher.
+fn bare_metal(world: &World) -> Outcome {
+    let mut code: Vec<u32> = vec![0x1000_0537]; // lui a0, 0x10000: the UART
+    for letter in b"Tinamou\n" {
+        code.push(u32::from(*letter) << 20 | 0x593); // addi a1, zero, letter
+        code.push(0x00b5_0023); // sb a1, 0(a0)
+    }
+    code.extend([
+        0x0010_0537, // lui a0, 0x100: the test finisher
+        0x0000_55b7, // lui a1, 5
+        0x5555_8593, // addi a1, a1, 0x555: FINISHER_PASS
+        0x00b5_2023, // sw a1, 0(a0)
+        0x0000_006f, // j .
+    ]);
+    let bytes: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut program = hostile::elf(64, 56, 1, 0x8000_0000, bytes.len() as u64, bytes.len() as u64);
+    program.resize(0x1000, 0);
+    program.extend(bytes);
+    let file = paths::guests().join(".bare.elf");
+    fs::write(&file, program)?;
+    let mut line = machine(1, "128M");
+    line.extend(strings(&["-bios", "none", "-kernel", &file.display().to_string()]));
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("Tinamou", BOOT)?;
+    good(console.wait(BOOT)?)
+}
+
+fn uboot(world: &World) -> Outcome {
+    let loader = world.images.dir.join("u-boot-smode.bin");
+    if !loader.is_file() {
+        return Ok(Some(format!("no {}", loader.display())));
+    }
+    let mut line = with_opensbi(world, 1);
+    line.extend(strings(&["-kernel", &loader.display().to_string()]));
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("Hit any key to stop autoboot", BOOT)?;
+    console.send("\n")?;
+    console.expect("=> ", BOOT)?;
+    console.send("version\n")?;
+    console.expect("U-Boot 20", BOOT)?;
+    Ok(None)
+}
+
+fn edk2(world: &World) -> Outcome {
+    let code = world.images.dir.join("RISCV_VIRT_CODE.fd");
+    let variables = world.images.dir.join("RISCV_VIRT_VARS.fd");
+    if !code.is_file() || !variables.is_file() {
+        return Ok(Some(format!("no {}", code.display())));
+    }
+    let mut line = with_opensbi(world, 1);
+    let flash = |unit: u32, file: &PathBuf, extra: &str| {
+        strings(&["-drive", &format!("if=pflash,format=raw,unit={unit},file={}{extra}", file.display())])
+    };
+    line.extend(flash(0, &code, ",readonly=on"));
+    line.extend(flash(1, &variables, ",snapshot=on"));
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("UEFI Interactive Shell", LONG)?;
+    Ok(None)
+}
+
+/// The keys of the multiplexed console, a register dump, a reset, the end.
+fn monitor(world: &World) -> Outcome {
+    let mut console = Console::spawn(&world.tinamou, &with_opensbi(world, 1))?;
+    console.expect("OpenSBI", BOOT)?;
+    console.send("\u{1}c")?;
+    console.expect("(qemu)", BOOT)?;
+    console.send("info registers\n")?;
+    console.expect("x31/t6", BOOT)?;
+    console.send("system_reset\n")?;
+    console.expect("(qemu)", BOOT)?;
+    console.send("\u{1}c")?;
+    console.expect("OpenSBI", BOOT)?;
+    console.send("\u{1}c")?;
+    console.send("quit\n")?;
+    good(console.wait(BOOT)?)
+}
+
+/// gdb at the reset vector: a step, a breakpoint at the firmware's entry, a CSR, a floating-point register.
+fn debugger(world: &World) -> Outcome {
+    if paths::which("gdb-multiarch").is_none() {
+        return Ok(Some("gdb-multiarch is not installed".into()));
+    }
+    let port = free_port()?;
+    let mut line = with_opensbi(world, 2);
+    line.extend(strings(&["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]));
+    let _console = Console::spawn(&world.tinamou, &line)?;
+    let script = [
+        "set pagination off",
+        "set architecture riscv:rv64",
+        "set tcp connect-timeout 60",
+        &format!("target remote 127.0.0.1:{port}"),
+        "printf \"at %lx\\n\", $pc",
+        "stepi",
+        "printf \"then %lx\\n\", $pc",
+        "break *0x80000000",
+        "continue",
+        "printf \"stopped %lx a0 %lx misa-extension %d\\n\", $pc, $a0, ($misa >> 8) & 1",
+        "printf \"float %d\\n\", sizeof($fa0)",
+        "info threads",
+        "set var $t3 = 0x1234",
+        "printf \"written %lx\\n\", $t3",
+        "x/1wx 0x80000000",
+        "kill",
+    ];
+    let mut gdb = Command::new("timeout");
+    gdb.args(["120", "gdb-multiarch", "-nx", "-batch"]);
+    for command in script {
+        gdb.args(["-ex", command]);
+    }
+    let output = gdb.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for wanted in [
+        "at 1000",
+        "then 1004",
+        "stopped 80000000",
+        "misa-extension 1",
+        "float 8",
+        "written 1234",
+        "0x80000000:",
+    ] {
+        if !text.contains(wanted) {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("gdb did not say '{wanted}':\n{text}\n{errors}").into());
+        }
+    }
+    Ok(None)
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// systemd's login, then programs: each prints what the shell could not have echoed.
+fn debian(world: &World) -> Outcome {
+    let Some(image) = world.images.debian() else {
+        return Ok(Some("no Debian root file system (cargo xtask debian)".into()));
+    };
+    let mut line = machine(2, "1G");
+    line.extend(strings(&["-bios", &world.images.bios.display().to_string()]));
+    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0 root=/dev/vda"));
+    line.extend(disk(&image, ",snapshot=on"));
+    line.extend(network());
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("login: ", LONG)?;
+    console.send("root\n")?;
+    console.expect("# ", BOOT)?;
+    let mut run = |command: &str, limit: Duration| -> Result<()> {
+        console.send(&format!("{command} && echo done-$((6*7))\n"))?;
+        console.expect("done-42", limit).map_err(|e| format!("{command}: {e}"))?;
+        Ok(())
+    };
+    run("python3 -c 'import hashlib; print(hashlib.sha256(b\"abc\").hexdigest())' | grep ^ba7816bf", BOOT)?;
+    if world.long {
+        run("apt-get update -q", LONG)?;
+        run(
+            "echo 'int printf(const char*,...); int main(){return printf(\"hi\\n\")!=3;}' >h.c; gcc h.c && ./a.out",
+            LONG,
+        )?;
+        run("openssl speed -seconds 1 -evp sha256", LONG)?;
+        run("stress-ng --verify --cpu 2 --cpu-ops 400 --cpu-method all --metrics-brief", LONG)?;
+        run(
+            "stress-ng --verify --matrix 1 --matrix-ops 50 --fp 1 --fp-ops 50 --vm 1 --vm-bytes 64M --vm-ops 2000",
+            LONG,
+        )?;
+    }
+    console.send("poweroff\n")?;
+    good(console.wait(LONG)?)
+}
