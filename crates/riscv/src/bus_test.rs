@@ -191,10 +191,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn new(config: Config) -> Machine {
+    pub fn new(config: Config, ram: usize) -> Machine {
         let mut hart = Hart::new(0, config, Arc::new(Clock::default()));
         hart.set_reset_pc(RAM);
-        Machine { hart, bus: Bus::new(32 << 20), builder: Builder::new() }
+        Machine { hart, bus: Bus::new(ram), builder: Builder::new() }
     }
     /// Puts instructions at the start of RAM.
     pub fn program(&mut self, words: &[u32]) {

@@ -137,6 +137,10 @@ pub fn find(number: u16) -> Option<&'static Csr> {
 
 /// Name of a CSR in assembly; its number if it has none.
 pub fn name(number: u16) -> String {
+    // The name of draft versions, by which disassemblers still call it.
+    if number == 0x320 {
+        return "mucounteren".to_string();
+    }
     find(number).map_or_else(|| format!("0x{number:x}"), |c| c.name.to_string())
 }
 

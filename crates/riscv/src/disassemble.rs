@@ -11,7 +11,17 @@ pub fn disassemble(config: &Config, pc: u64, bytes: &[u8]) -> (String, usize) {
     let text = match config.decoder().decode(word) {
         None => format!("{raw:<18}illegal"),
         Some(row) => {
-            let (name, operands) = pseudo(row.text.replace('_', "."), (row.operands)(word, pc), pc);
+            let operands = (row.operands)(word, pc);
+            let (list, comment) = operands.split_once('#').unwrap_or((&operands, ""));
+            let mut name = row.text.replace('_', ".");
+            // Ordering bits of atomics (major opcode AMO).
+            if word & 0x7f == 0x2f {
+                name.push_str(["", ".rl", ".aq", ".aq.rl"][(word >> 25 & 3) as usize]);
+            }
+            let (name, mut operands) = pseudo(name, list.to_string());
+            if !comment.is_empty() {
+                operands = format!("{operands:<24}#{comment}");
+            }
             if operands.is_empty() {
                 format!("{raw:<18}{name}")
             } else {
@@ -23,16 +33,10 @@ pub fn disassemble(config: &Config, pc: u64, bytes: &[u8]) -> (String, usize) {
 }
 
 /// Replaces an instruction by the pseudo-instruction that it is usually written as.
-fn pseudo(name: String, operands: String, pc: u64) -> (String, String) {
-    let _ = pc;
-    let (list, comment) = match operands.split_once('#') {
-        Some((l, c)) => (l.trim_end().to_string(), format!("# {}", c.trim_start())),
-        None => (operands.clone(), String::new()),
-    };
+fn pseudo(name: String, list: String) -> (String, String) {
     let o: Vec<&str> = list.split(',').collect();
     let pick = |n: &str, keep: &[usize]| {
         let text = keep.iter().filter_map(|&k| o.get(k).copied()).collect::<Vec<_>>().join(",");
-        let text = if comment.is_empty() { text } else { format!("{text:<16}{comment}") };
         Some((n.to_string(), text))
     };
     let same = |a: usize, b: usize| o.get(a).is_some() && o.get(a) == o.get(b);
@@ -40,10 +44,8 @@ fn pseudo(name: String, operands: String, pc: u64) -> (String, String) {
     let lifted = match name.as_str() {
         "addi" if is(0, "zero") && is(1, "zero") && is(2, "0") => pick("nop", &[]),
         "addi" if is(2, "0") => pick("mv", &[0, 1]),
-        "addi" if is(1, "zero") => pick("li", &[0, 2]),
         "addiw" if is(2, "0") => pick("sext.w", &[0, 1]),
         "xori" if is(2, "-1") => pick("not", &[0, 1]),
-        "andi" if is(2, "255") => pick("zext.b", &[0, 1]),
         "sub" if is(1, "zero") => pick("neg", &[0, 2]),
         "subw" if is(1, "zero") => pick("negw", &[0, 2]),
         "sltiu" if is(2, "1") => pick("seqz", &[0, 1]),
@@ -59,18 +61,20 @@ fn pseudo(name: String, operands: String, pc: u64) -> (String, String) {
         "jal" if is(0, "zero") => pick("j", &[1]),
         "jal" if is(0, "ra") => pick("jal", &[0, 1]),
         "jalr" if list == "zero,0(ra)" => pick("ret", &[]),
+        "c.unimp" => pick("illegal", &[]),
+        "blt" => pick("bgt", &[1, 0, 2]),
+        "bge" => pick("ble", &[1, 0, 2]),
+        "bltu" => pick("bgtu", &[1, 0, 2]),
+        "bgeu" => pick("bleu", &[1, 0, 2]),
         "jalr" => {
             let (offset, base) =
                 o.get(1).and_then(|t| t.trim_end_matches(')').split_once('(')).unwrap_or(("", ""));
             match (o.first().copied(), offset) {
                 (Some("zero"), "0") => Some(("jr".to_string(), base.to_string())),
-                (Some("ra"), "0") => Some(("jalr".to_string(), base.to_string())),
                 (Some(rd), _) => Some(("jalr".to_string(), format!("{rd},{base},{offset}"))),
                 _ => None,
             }
         }
-        "fence" if is(0, "iorw") && is(1, "iorw") => pick("fence", &[]),
-        "add.uw" if is(2, "zero") => pick("zext.w", &[0, 1]),
         "fsgnj.s" if same(1, 2) => pick("fmv.s", &[0, 1]),
         "fsgnjn.s" if same(1, 2) => pick("fneg.s", &[0, 1]),
         "fsgnjx.s" if same(1, 2) => pick("fabs.s", &[0, 1]),
@@ -80,6 +84,14 @@ fn pseudo(name: String, operands: String, pc: u64) -> (String, String) {
         "csrrs" if is(1, "fflags") && is(2, "zero") => pick("frflags", &[0]),
         "csrrs" if is(1, "frm") && is(2, "zero") => pick("frrm", &[0]),
         "csrrs" if is(1, "fcsr") && is(2, "zero") => pick("frcsr", &[0]),
+        "csrrw" if is(1, "fflags") => pick("fsflags", &[0, 2]),
+        "csrrw" if is(1, "frm") => pick("fsrm", &[0, 2]),
+        "csrrw" if is(1, "fcsr") => pick("fscsr", &[0, 2]),
+        "csrrwi" if is(1, "fflags") => pick("fsflagsi", &[0, 2]),
+        "csrrwi" if is(1, "frm") => pick("fsrmi", &[0, 2]),
+        "fmv.w.x" => pick("fmv.s.x", &[0, 1]),
+        "fmv.x.w" => pick("fmv.x.s", &[0, 1]),
+        "pack" if is(2, "zero") => pick("zext.h", &[0, 1]),
         "csrrs" if is(1, "cycle") && is(2, "zero") => pick("rdcycle", &[0]),
         "csrrs" if is(1, "time") && is(2, "zero") => pick("rdtime", &[0]),
         "csrrs" if is(1, "instret") && is(2, "zero") => pick("rdinstret", &[0]),
@@ -88,5 +100,5 @@ fn pseudo(name: String, operands: String, pc: u64) -> (String, String) {
         "amocas.d.pair" => pick("amocas.d", &[0, 1, 2]),
         _ => None,
     };
-    lifted.unwrap_or((name, operands))
+    lifted.unwrap_or((name, list))
 }

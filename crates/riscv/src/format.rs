@@ -21,13 +21,13 @@ fn x(r: u8) -> &'static str {
 fn f(r: u8) -> &'static str {
     F_NAMES[r as usize & 31]
 }
-/// Rounding mode as the last operand; nothing for the dynamic one.
+/// Rounding mode.
 fn rm(m: u8) -> &'static str {
-    [",rne", ",rtz", ",rdn", ",rup", ",rmm", ",unk", ",unk", ""][m as usize & 7]
+    ["rne", "rtz", "rdn", "rup", "rmm", "inv", "inv", "dyn"][m as usize & 7]
 }
 fn target(pc: u64, offset: i64) -> String {
     let to = pc.wrapping_add(offset as u64);
-    format!("{:<16}# 0x{to:x}", offset)
+    format!("{offset}# 0x{to:x}")
 }
 
 /// Bits `lo..lo + n` of `w`.
@@ -102,10 +102,10 @@ formats! {
     B { rs1: u8 = rs1, rs2: u8 = rs2, offset: i64 = |w: u32| sign(bits(w, 31, 1) << 12 | bits(w, 7, 1) << 11 | bits(w, 25, 6) << 5 | bits(w, 8, 4) << 1, 13) }
         |i, pc| format!("{},{},{}", x(i.rs1), x(i.rs2), target(pc, i.offset));
     /// Upper immediate.
-    U { rd: u8 = rd, imm: u64 = |w| (w & 0xffff_f000) as i32 as u64 } |i, _| format!("{},{}", x(i.rd), i.imm as i64);
+    U { rd: u8 = rd, imm: u64 = |w| (w & 0xffff_f000) as i32 as u64 } |i, _| format!("{},{}", x(i.rd), i.imm as i64 >> 12);
     /// Upper immediate, relative to the pc.
     UPc { rd: u8 = rd, imm: u64 = |w| (w & 0xffff_f000) as i32 as u64 }
-        |i, pc| format!("{},{:<20}# 0x{:x}", x(i.rd), i.imm as i64, pc.wrapping_add(i.imm));
+        |i, pc| format!("{},{}# 0x{:x}", x(i.rd), i.imm as i64 >> 12, pc.wrapping_add(i.imm));
     /// Jump.
     J { rd: u8 = rd, offset: i64 = |w: u32| sign(bits(w, 31, 1) << 20 | bits(w, 12, 8) << 12 | bits(w, 20, 1) << 11 | bits(w, 21, 10) << 1, 21) }
         |i, pc| format!("{},{}", x(i.rd), target(pc, i.offset));
@@ -134,21 +134,21 @@ formats! {
     FS { rs1: u8 = rs1, rs2: u8 = rs2, imm: u64 = imm_s } |i, _| format!("{},{}({})", f(i.rs2), i.imm as i64, x(i.rs1));
     /// Float, three sources.
     F4 { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2, rs3: u8 = rs3, rm: u8 = round }
-        |i, _| format!("{},{},{},{}{}", f(i.rd), f(i.rs1), f(i.rs2), f(i.rs3), rm(i.rm));
+        |i, _| format!("{},{},{},{},{}", rm(i.rm), f(i.rd), f(i.rs1), f(i.rs2), f(i.rs3));
     /// Float, two sources, rounded.
-    F3 { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2, rm: u8 = round } |i, _| format!("{},{},{}{}", f(i.rd), f(i.rs1), f(i.rs2), rm(i.rm));
+    F3 { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2, rm: u8 = round } |i, _| format!("{},{},{},{}", rm(i.rm), f(i.rd), f(i.rs1), f(i.rs2));
     /// Float, two sources.
     F3N { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2 } |i, _| format!("{},{},{}", f(i.rd), f(i.rs1), f(i.rs2));
     /// Float, one source, rounded.
-    F2 { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{}{}", f(i.rd), f(i.rs1), rm(i.rm));
+    F2 { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{},{}", rm(i.rm), f(i.rd), f(i.rs1));
     /// Float comparison.
     FCmp { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2 } |i, _| format!("{},{},{}", x(i.rd), f(i.rs1), f(i.rs2));
     /// Float to integer register.
-    FX { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{}{}", x(i.rd), f(i.rs1), rm(i.rm));
+    FX { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{},{}", rm(i.rm), x(i.rd), f(i.rs1));
     /// Float to integer register without rounding.
     FXN { rd: u8 = rd, rs1: u8 = rs1 } |i, _| format!("{},{}", x(i.rd), f(i.rs1));
     /// Integer to float register.
-    XF { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{}{}", f(i.rd), x(i.rs1), rm(i.rm));
+    XF { rd: u8 = rd, rs1: u8 = rs1, rm: u8 = round } |i, _| format!("{},{},{}", rm(i.rm), f(i.rd), x(i.rs1));
     /// Integer to float register without rounding.
     XFN { rd: u8 = rd, rs1: u8 = rs1 } |i, _| format!("{},{}", f(i.rd), x(i.rs1));
     /// Two integer registers to a float register (fmvp.d.x).

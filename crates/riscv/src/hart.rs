@@ -143,7 +143,7 @@ impl Hart {
         self.put(slot::MIDELEG, crate::csr::SUPERVISOR_INTERRUPTS);
         self.put(slot::MCOUNTEREN, 0xffff_ffff);
         let stce = if self.config.has(Extension::Sstc) { crate::csr::STCE } else { 0 };
-        self.put(slot::MENVCFG, self.get(slot::MENVCFG) | stce | 0xf1);
+        self.put(slot::MENVCFG, self.get(slot::MENVCFG) | stce | 0xf0);
         self.put(slot::PMPADDR0, u64::MAX >> 10);
         self.put(slot::PMPCFG0, 0x1f);
         self.set_x(10, a0);

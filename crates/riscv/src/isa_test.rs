@@ -73,7 +73,7 @@ fn all(block: Option<u32>) {
             continue;
         }
         let Ok(elf) = std::fs::read(&path) else { continue };
-        let mut m = Machine::new(config::rv64());
+        let mut m = Machine::new(config::rv64(), 32 << 20);
         let tohost = load(&mut m, &elf);
         match run(&mut m, tohost, block) {
             Ok(()) => passed += 1,

@@ -38,4 +38,8 @@ pub use models::{CpuError, models, parse_cpu};
 #[cfg(test)]
 mod bus_test;
 #[cfg(test)]
+mod decode_test;
+#[cfg(test)]
+mod differential_test;
+#[cfg(test)]
 mod isa_test;
