@@ -184,7 +184,7 @@ impl SifivePlic {
             let n = from.checked_div(u64::from(stride))?;
             (n < count as u64).then(|| (n as usize, from % u64::from(stride)))
         };
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return None;
         }
         let contexts = self.regs.contexts.len();

@@ -259,7 +259,8 @@ impl Job {
         let bad = Stop::Answer(Outcome::IoError);
         let Some(start) = self.sector.checked_mul(SECTOR) else { return Err(bad) };
         let inside = start.checked_add(count).is_some_and(|end| end <= device.len());
-        let aligned = start % self.limits.block_size == 0 && count % self.limits.block_size == 0;
+        let aligned =
+            start.is_multiple_of(self.limits.block_size) && count.is_multiple_of(self.limits.block_size);
         if inside && aligned { Ok(start) } else { Err(bad) }
     }
 

@@ -265,7 +265,7 @@ impl Virtio<'_> {
 }
 
 /// All that a device offers.
-pub fn offered<D: VirtioDevice + ?Sized>(device: &mut D) -> u64 {
+pub fn offered<D: VirtioDevice>(device: &mut D) -> u64 {
     let legacy = device.virtio().wiring.legacy;
     let options = device.options();
     let offer = |wanted: bool, feature: u64| if wanted { feature } else { 0 };
@@ -279,7 +279,7 @@ pub fn offered<D: VirtioDevice + ?Sized>(device: &mut D) -> u64 {
 }
 
 /// The state after a reset: the queues as the device wants them.
-pub fn fresh_state<D: VirtioDevice + ?Sized>(device: &D) -> CoreState {
+pub fn fresh_state<D: VirtioDevice>(device: &D) -> CoreState {
     let queues = device.queue_sizes().into_iter().map(|size| Queue::new(size, MAX_QUEUE_SIZE)).collect();
     CoreState { queues, ..CoreState::default() }
 }
@@ -288,7 +288,7 @@ pub fn fresh_state<D: VirtioDevice + ?Sized>(device: &D) -> CoreState {
 ///
 /// # Errors
 /// The stream has other queues than the device.
-pub fn loaded<D: VirtioDevice + ?Sized>(device: &mut D) -> Result<(), String> {
+pub fn loaded<D: VirtioDevice>(device: &mut D) -> Result<(), String> {
     let count = device.queue_sizes().len();
     let virtio = device.virtio();
     if virtio.state.queues.len() != count {
@@ -342,7 +342,7 @@ pub trait Function: Send + Sync {
     fn notify(&self, queue: usize);
 }
 
-fn reset_queue<D: VirtioDevice + ?Sized>(device: &mut D, n: usize) {
+fn reset_queue<D: VirtioDevice>(device: &mut D, n: usize) {
     let Some(size) = device.queue_sizes().get(n).copied() else { return };
     device.queue_reset(n);
     let virtio = device.virtio();

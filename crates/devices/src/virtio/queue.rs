@@ -258,7 +258,7 @@ impl Queue {
         chain: &mut Chain,
         total: &mut u64,
     ) -> Result<(), Broken> {
-        if table.length == 0 || table.length % 16 != 0 {
+        if table.length == 0 || !table.length.is_multiple_of(16) {
             return Err(Broken("the length of an indirect table is no multiple of 16"));
         }
         // What lies beyond the longest chain cannot be used, and is not read.
