@@ -28,6 +28,9 @@ pub struct Layout {
 
 /// Words that [`Layout::scratch`] must have.
 pub const SCRATCH_WORDS: usize = 26;
+/// The scratch word that holds, in a call of a function with [`ir::HelperEffects::Any`], the calling instruction's offset
+/// from the page base.
+pub const SCRATCH_INSN: usize = 5;
 /// Slots that [`Layout::slots`] must have.
 pub const SLOTS: usize = 128;
 

@@ -3,7 +3,7 @@
 //! Whenever control leaves a block, pinned registers hold their slots, the other slots are in the frame, and
 //! temporaries are free.
 
-use super::WORD_IMM;
+use super::{WORD_IMM, WORD_INSN};
 use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
@@ -130,6 +130,8 @@ impl Emitter {
         self.asm.ins(MOV_MI, true, 0, 0, m, (i.imm & 0xffff) as i64);
         let any = info.effects == HelperEffects::Any;
         if any {
+            let m = Rm::M(self.word(WORD_INSN));
+            self.asm.ins(MOV_MI, true, 0, 0, m, self.insn);
             self.forget_slots(insts);
         }
         let xmm = self.xmm_live() as usize;

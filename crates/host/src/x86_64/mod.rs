@@ -27,6 +27,8 @@ pub const PINS: [u8; crate::PINNED] = [RBX, R12, R13, R14, R15, RSI, RDI, R8, R9
 pub(crate) const TEMPS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << R11;
 /// Scratch word in which stubs take their first argument and leave the result.
 pub(crate) const WORD_IMM: i32 = 4;
+/// Scratch word in which a call that may trap leaves its instruction's offset from the page base.
+pub(crate) const WORD_INSN: i32 = crate::SCRATCH_INSN as i32;
 /// First scratch word in which stubs save temporaries.
 pub(crate) const WORD_SAVE: i32 = 6;
 /// First scratch word for spilled values.

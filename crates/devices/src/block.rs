@@ -1,3 +1,0 @@
-//! Storage that is no bus device.
-
-pub mod pflash_cfi01;

@@ -1,3 +1,0 @@
-//! What the machine tells its firmware.
-
-pub mod fw_cfg;

@@ -1,3 +1,0 @@
-//! Real-time clocks.
-
-pub mod goldfish_rtc;

@@ -1,0 +1,79 @@
+//! The machine's memory map as one vCPU uses it.
+
+use memory::{AddressSpace, FlatView, Ram, Target};
+use std::sync::Arc;
+
+/// What is at a physical address.
+pub(crate) enum Found<'a> {
+    /// RAM or ROM: the block, the offset, whether stores reach it.
+    Ram(&'a Arc<Ram>, u64, Store),
+    /// Registers of a device.
+    Device,
+}
+
+/// What a store does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// It goes to the block.
+    Memory,
+    /// It is dropped: ROM.
+    Dropped,
+    /// It goes to a device that shows memory to loads.
+    Device,
+}
+
+/// An address space with the view of it that this vCPU's TLB was filled from.
+pub(crate) struct Bus {
+    space: Arc<AddressSpace>,
+    view: Arc<FlatView>,
+}
+
+impl Bus {
+    pub(crate) fn new(space: Arc<AddressSpace>) -> Bus {
+        Bus { view: space.view(), space }
+    }
+    /// Takes up the current view; true if it was another.
+    pub(crate) fn refresh(&mut self) -> bool {
+        let view = self.space.view();
+        let changed = !Arc::ptr_eq(&view, &self.view);
+        self.view = view;
+        changed
+    }
+    /// What is at `pa`.
+    pub(crate) fn find(&self, pa: u64) -> Option<Found<'_>> {
+        let range = self.view.lookup(pa)?;
+        let at = pa - range.start;
+        Some(match &range.target {
+            Target::Ram { ram, offset, readonly } => {
+                Found::Ram(ram, offset + at, if *readonly { Store::Dropped } else { Store::Memory })
+            }
+            Target::Romd { ram, offset, .. } => Found::Ram(ram, offset + at, Store::Device),
+            Target::Mmio { .. } => Found::Device,
+        })
+    }
+    /// RAM that loads at `pa` see.
+    pub(crate) fn ram(&self, pa: u64) -> Option<(Arc<Ram>, u64)> {
+        match self.find(pa)? {
+            Found::Ram(ram, offset, _) => Some((ram.clone(), offset)),
+            Found::Device => None,
+        }
+    }
+    /// The block and offset behind the page at this host address.
+    pub(crate) fn ram_at(&self, host_page: u64) -> Option<(Arc<Ram>, u64)> {
+        self.view.ranges().iter().find_map(|r| match &r.target {
+            Target::Ram { ram, .. } | Target::Romd { ram, .. } => {
+                let offset = host_page.wrapping_sub(ram.host_ptr() as u64);
+                (offset < ram.len()).then(|| (ram.clone(), offset))
+            }
+            Target::Mmio { .. } => None,
+        })
+    }
+    /// Loads through the bus; `None` where nothing answers.
+    pub(crate) fn read(&self, pa: u64, bytes: u32) -> Option<u64> {
+        self.space.read_int(pa, bytes).ok()
+    }
+    /// Stores through the bus; false where nothing answers.
+    pub(crate) fn write(&self, pa: u64, bytes: u32, value: u64) -> bool {
+        self.space.write_int(pa, bytes, value).is_ok()
+    }
+}

@@ -1,0 +1,360 @@
+//! The code cache: which translation there is for which bytes.
+//!
+//! A translation is keyed by the *host page* its first byte lies in (which names the physical page, whatever virtual
+//! addresses map to it), its offset there and the guest's mode. It never reaches beyond its page. Translations of one
+//! page jump to each other directly ([`Link`]); everything else goes through a vCPU's jump cache. So what a change of
+//! mappings makes stale is in the jump caches alone, and what a change of the bytes makes stale is found by page.
+//!
+//! A dead block is never freed on its own: its entry is patched so that whoever still comes there falls out to the
+//! dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
+//! forgotten at once, while no vCPU is inside ([`Cache::clear`]).
+
+use crate::code::CodeMemory;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// Number of a block or link.
+pub type Id = u32;
+
+/// The two opcode bytes `jne rel32` at a block's entry become `nop; jmp rel32`.
+const DEAD_ENTRY: u16 = u16::from_le_bytes([0x90, 0xe9]);
+
+/// What names a translation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key(u64);
+
+impl Key {
+    /// The translation for `mode` of what stands at `offset` in the page at host address `host_page`.
+    pub fn new(host_page: u64, offset: u16, mode: u32) -> Key {
+        Key((host_page >> 12) << 18 | ((offset as u64 >> 1) & 0x7ff) << 7 | mode as u64 & 0x7f)
+    }
+}
+
+/// Mixes a key: multiplication by an odd constant, high bits kept.
+#[derive(Default)]
+pub struct Mix(u64);
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(b as u64));
+    }
+    fn write_u64(&mut self, n: u64) {
+        let x = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = x ^ x >> 29;
+    }
+}
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+
+/// A translation.
+pub struct Block {
+    key: Key,
+    host_page: u64,
+    /// The page in which its last bytes lie, if it is one instruction that crosses into it.
+    second: Option<u64>,
+    /// Bytes that it was made from.
+    offset: u16,
+    bytes: u16,
+    /// Where the code starts and how long it is, as offsets in code memory.
+    pub start: u32,
+    /// Length of the code.
+    pub len: u32,
+    entry_jne: u32,
+    dead: bool,
+    /// Guest instructions, if running them twice is harmless.
+    repeatable: Option<u32>,
+    points: std::ops::Range<u32>,
+    incoming: Vec<Id>,
+}
+
+impl Block {
+    /// The bytes of the page that it was made from: first offset, end.
+    fn range_in(&self, host_page: u64) -> (u64, u64) {
+        let end = self.offset as u64 + self.bytes as u64;
+        if host_page == self.host_page {
+            (self.offset as u64, end.min(4096))
+        } else {
+            (0, end.saturating_sub(4096))
+        }
+    }
+}
+
+/// A patchable jump from one block to another in the same page.
+pub struct Link {
+    /// The block it lies in.
+    pub from: Id,
+    /// Offset in code memory of its 32-bit displacement.
+    at: u32,
+    /// Offset in code memory of the stub where it goes while it is not linked.
+    stub: u32,
+    /// Offset in the page of its target.
+    pub target: u16,
+}
+
+/// Code that the host crate has made, ready to be placed.
+pub struct NewBlock<'a> {
+    /// Its name.
+    pub key: Key,
+    /// Host address of its page.
+    pub host_page: u64,
+    /// Host address of the page that its only instruction crosses into, if it does.
+    pub second: Option<u64>,
+    /// Bytes of the page that were looked at.
+    pub offset: u16,
+    /// How many.
+    pub bytes: u16,
+    /// How many instructions, if running them twice changes nothing but what slots and memory show.
+    pub repeatable: Option<u32>,
+    /// Host code.
+    pub code: &'a [u8],
+    /// Offset of the entry's `jne`.
+    pub entry_jne: u32,
+    /// (displacement offset, stub offset, target in page) of each link, numbered from [`Cache::next_link`].
+    pub links: &'a [(u32, u32, u16)],
+    /// (host offset after a call, guest instruction's offset from the page base), ascending.
+    pub points: &'a [(u32, i64)],
+}
+
+#[derive(Default)]
+struct Page {
+    blocks: Vec<Id>,
+    /// Which 64-byte lines have translated bytes.
+    lines: u64,
+}
+
+/// Counters for `info jit`.
+#[derive(Default, Clone, Copy, Debug)]
+pub struct Counts {
+    /// Blocks translated since the start.
+    pub translated: u64,
+    /// Guest instructions translated.
+    pub guest_insns: u64,
+    /// Guest bytes translated.
+    pub guest_bytes: u64,
+    /// Host bytes emitted.
+    pub host_bytes: u64,
+    /// Blocks killed because their bytes changed.
+    pub invalidated: u64,
+    /// Times that everything was forgotten.
+    pub cleared: u64,
+    /// Nanoseconds spent translating.
+    pub nanoseconds: u64,
+}
+
+/// All translations. Behind one lock, which nobody takes while running translated code.
+pub struct Cache {
+    code: Arc<CodeMemory>,
+    used: usize,
+    first: usize,
+    map: Map<u64, Id>,
+    /// Blocks of one instruction that crosses from a page into another.
+    crossing: HashMap<(u64, u64), Id>,
+    pages: Map<u64, Page>,
+    blocks: Vec<Block>,
+    links: Vec<Link>,
+    points: Vec<(u32, i64)>,
+    /// Counters.
+    pub counts: Counts,
+}
+
+fn lines(offset: u64, len: u64) -> u64 {
+    if len == 0 {
+        return 0;
+    }
+    let (first, last) = ((offset >> 6).min(63), ((offset + len - 1) >> 6).min(63));
+    (u64::MAX >> (63 - last)) & (u64::MAX << first)
+}
+
+impl Cache {
+    /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs.
+    pub fn new(code: Arc<CodeMemory>, reserved: usize) -> Cache {
+        let first = reserved.next_multiple_of(64);
+        Cache {
+            code,
+            used: first,
+            first,
+            map: Map::default(),
+            crossing: HashMap::new(),
+            pages: Map::default(),
+            blocks: Vec::new(),
+            links: Vec::new(),
+            points: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+    /// Host address of the translation `key`.
+    pub fn find(&self, key: Key) -> Option<(Id, u64)> {
+        let id = *self.map.get(&key.0)?;
+        Some((id, self.address(id)))
+    }
+    /// Host address of the translation `key` of an instruction that crosses into the page at host address `second`.
+    pub fn find_crossing(&self, key: Key, second: u64) -> Option<(Id, u64)> {
+        let id = *self.crossing.get(&(key.0, second))?;
+        Some((id, self.address(id)))
+    }
+    fn address(&self, id: Id) -> u64 {
+        self.code.address(self.blocks[id as usize].start as usize)
+    }
+    /// The block with this number.
+    pub fn block(&self, id: Id) -> &Block {
+        &self.blocks[id as usize]
+    }
+    /// Offset in code memory where the next block will begin.
+    pub fn next_offset(&self) -> usize {
+        self.used
+    }
+    /// Number that the next link will get.
+    pub fn next_link(&self) -> Id {
+        self.links.len() as Id
+    }
+    /// Whether `len` more bytes fit.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.used + len <= self.code.len()
+    }
+    /// Bytes of code memory in use, and of how many.
+    pub fn usage(&self) -> (usize, usize) {
+        (self.used, self.code.len())
+    }
+    /// Blocks alive.
+    pub fn alive(&self) -> usize {
+        self.map.len() + self.crossing.len()
+    }
+    /// Places a block. There is room, and it was made to run at [`Cache::next_offset`].
+    pub fn insert(&mut self, new: NewBlock<'_>) -> (Id, u64) {
+        let id = self.blocks.len() as Id;
+        let start = self.used;
+        self.code.write(start, new.code);
+        self.used = (start + new.code.len()).next_multiple_of(16);
+        for &(at, stub, target) in new.links {
+            self.links.push(Link { from: id, at: start as u32 + at, stub: start as u32 + stub, target });
+        }
+        let first_point = self.points.len() as u32;
+        self.points.extend(new.points.iter().map(|&(o, pc)| (start as u32 + o, pc)));
+        self.blocks.push(Block {
+            key: new.key,
+            host_page: new.host_page,
+            second: new.second,
+            offset: new.offset,
+            bytes: new.bytes,
+            start: start as u32,
+            len: new.code.len() as u32,
+            entry_jne: start as u32 + new.entry_jne,
+            dead: false,
+            repeatable: new.repeatable,
+            points: first_point..self.points.len() as u32,
+            incoming: Vec::new(),
+        });
+        match new.second {
+            None => self.map.insert(new.key.0, id),
+            Some(second) => self.crossing.insert((new.key.0, second), id),
+        };
+        for host_page in [Some(new.host_page), new.second].into_iter().flatten() {
+            let (from, to) = self.blocks[id as usize].range_in(host_page);
+            let page = self.pages.entry(host_page).or_default();
+            page.blocks.push(id);
+            page.lines |= lines(from, to - from);
+        }
+        self.counts.translated += 1;
+        self.counts.guest_bytes += new.bytes as u64;
+        self.counts.host_bytes += new.code.len() as u64;
+        (id, self.address(id))
+    }
+    /// Link `id`: the key of its target in the mode of its own block, the page and the offset; `None` if its block is dead.
+    pub fn link_target(&self, id: Id) -> Option<(Key, u64, u16)> {
+        let link = self.links.get(id as usize)?;
+        let from = &self.blocks[link.from as usize];
+        let mode = from.key.0 as u32 & 0x7f;
+        (!from.dead).then(|| (Key::new(from.host_page, link.target, mode), from.host_page, link.target))
+    }
+    /// Instructions of the block whose code begins at `address`, if it may be run twice.
+    pub fn repeatable(&self, address: u64) -> Option<u32> {
+        let o = self.code.offset(address)? as u32;
+        let b = self.blocks.binary_search_by_key(&o, |b| b.start).ok()?;
+        self.blocks[b].repeatable
+    }
+    /// Makes link `id` jump to block `to`.
+    pub fn link(&mut self, id: Id, to: Id) {
+        let Some(link) = self.links.get(id as usize) else { return };
+        let target = &mut self.blocks[to as usize];
+        if !target.dead {
+            target.incoming.push(id);
+            self.code.patch32(link.at as usize, target.start.wrapping_sub(link.at + 4));
+        }
+    }
+    /// The guest instruction (offset from the page base) to which the host return address `at` belongs.
+    pub fn point(&self, at: u64) -> Option<i64> {
+        let o = self.code.offset(at)? as u32;
+        let b = self.blocks.partition_point(|b| b.start <= o).checked_sub(1)?;
+        let block = &self.blocks[b];
+        let points = &self.points[block.points.start as usize..block.points.end as usize];
+        points.binary_search_by_key(&o, |p| p.0).ok().map(|i| points[i].1)
+    }
+    /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether the page has no translation left.
+    pub fn invalidate(&mut self, host_page: u64, offset: u64, len: u64) -> bool {
+        let Some(page) = self.pages.get_mut(&host_page) else { return true };
+        if page.lines & lines(offset, len) == 0 {
+            return false;
+        }
+        let (blocks, mut kept) = (std::mem::take(&mut page.blocks), Vec::new());
+        let mut left = 0;
+        for id in blocks {
+            let b = &self.blocks[id as usize];
+            let (from, to) = b.range_in(host_page);
+            if b.dead {
+                continue;
+            }
+            if offset < to && from < offset + len {
+                self.kill(id);
+            } else {
+                left |= lines(from, to - from);
+                kept.push(id);
+            }
+        }
+        if kept.is_empty() {
+            self.pages.remove(&host_page);
+            return true;
+        }
+        if let Some(page) = self.pages.get_mut(&host_page) {
+            page.blocks = kept;
+            page.lines = left;
+        }
+        false
+    }
+    fn kill(&mut self, id: Id) {
+        let b = &mut self.blocks[id as usize];
+        b.dead = true;
+        match b.second {
+            None => self.map.remove(&b.key.0),
+            Some(second) => self.crossing.remove(&(b.key.0, second)),
+        };
+        self.code.patch16(b.entry_jne as usize, DEAD_ENTRY);
+        for l in std::mem::take(&mut b.incoming) {
+            let link = &self.links[l as usize];
+            self.code.patch32(link.at as usize, link.stub.wrapping_sub(link.at + 4));
+        }
+        self.counts.invalidated += 1;
+    }
+    /// Forgets everything; returns the pages that had translations. No vCPU is inside translated code, and all jump caches are emptied
+    /// by the caller.
+    pub fn clear(&mut self) -> Vec<u64> {
+        self.used = self.first;
+        self.map.clear();
+        self.crossing.clear();
+        self.blocks.clear();
+        self.links.clear();
+        self.points.clear();
+        self.counts.cleared += 1;
+        self.pages.drain().map(|(p, _)| p).collect()
+    }
+    /// All blocks alive: host address and length of the code, page and offset they were made from.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32, u64, u16)> + '_ {
+        let alive = self.blocks.iter().filter(|b| !b.dead);
+        alive.map(|b| (self.code.address(b.start as usize), b.len, b.host_page, b.offset))
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_test.rs"]
+mod test;

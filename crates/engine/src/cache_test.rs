@@ -1,0 +1,99 @@
+use super::*;
+
+const PAGE: u64 = 0x7fff_0000_0000;
+
+fn cache() -> Cache {
+    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10)
+}
+
+/// Sixteen bytes: `cmp`'s place, the entry's `jne` at 8, a link's displacement at 12.
+fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[(u32, u32, u16)]) -> Id {
+    let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x85, 1, 2, 0, 0, 0, 0];
+    c.insert(NewBlock {
+        key: Key::new(PAGE, offset, 5),
+        host_page: PAGE,
+        second,
+        offset,
+        bytes,
+        repeatable: None,
+        code: &code,
+        entry_jne: 8,
+        links,
+        points: &[(4, offset as i64 + 2)],
+    })
+    .0
+}
+
+fn displacement(c: &Cache, id: Id) -> u32 {
+    let at = c.blocks[id as usize].start as usize + 12;
+    u32::from_le_bytes(c.code.read(at, 4).try_into().unwrap())
+}
+
+#[test]
+fn blocks_are_found_by_page_offset_and_mode() {
+    let mut c = cache();
+    let a = block(&mut c, 0x10, 8, None, &[]);
+    assert_eq!(c.find(Key::new(PAGE, 0x10, 5)).map(|f| f.0), Some(a));
+    for other in [Key::new(PAGE, 0x12, 5), Key::new(PAGE, 0x10, 4), Key::new(PAGE + 4096, 0x10, 5)] {
+        assert_eq!(c.find(other), None);
+    }
+}
+
+#[test]
+fn only_what_was_translated_from_the_written_bytes_dies() {
+    let mut c = cache();
+    let a = block(&mut c, 0x10, 8, None, &[]);
+    let b = block(&mut c, 0x20, 8, None, &[]);
+    assert!(!c.invalidate(PAGE, 0x18, 8), "between the two: nothing dies");
+    assert!(!c.invalidate(PAGE, 0x27, 1));
+    assert!(c.find(Key::new(PAGE, 0x10, 5)).is_some());
+    assert!(c.find(Key::new(PAGE, 0x20, 5)).is_none());
+    let entry = c.blocks[b as usize].entry_jne as usize;
+    assert_eq!(c.code.read(entry, 2), [0x90, 0xe9]);
+    assert!(c.invalidate(PAGE, 0, 4096), "the page has no translation left");
+    assert!(c.blocks[a as usize].dead);
+}
+
+#[test]
+fn links_are_made_and_taken_back() {
+    let mut c = cache();
+    assert_eq!(c.next_link(), 0);
+    let a = block(&mut c, 0x10, 8, None, &[(12, 14, 0x20)]);
+    let b = block(&mut c, 0x20, 8, None, &[]);
+    let (key, page, offset) = c.link_target(0).unwrap();
+    assert_eq!((key, page, offset), (Key::new(PAGE, 0x20, 5), PAGE, 0x20));
+    c.link(0, b);
+    let (from, to) = (c.blocks[a as usize].start, c.blocks[b as usize].start);
+    assert_eq!(from.wrapping_add(16).wrapping_add(displacement(&c, a)), to);
+    c.invalidate(PAGE, 0x20, 1);
+    assert_eq!(from.wrapping_add(16).wrapping_add(displacement(&c, a)), from + 14);
+    c.invalidate(PAGE, 0x10, 1);
+    assert_eq!(c.link_target(0), None, "a dead block's link leads nowhere");
+}
+
+#[test]
+fn an_instruction_across_two_pages_dies_with_either() {
+    for written in [PAGE + 4094, PAGE + 8192] {
+        let mut c = cache();
+        let second = PAGE + 8192;
+        block(&mut c, 4094, 4, Some(second), &[]);
+        let key = Key::new(PAGE, 4094, 5);
+        assert!(c.find(key).is_none() && c.find_crossing(key, second).is_some());
+        assert!(c.find_crossing(key, second + 4096).is_none());
+        assert!(c.invalidate(written & !4095, written & 4095, 1));
+        assert!(c.find_crossing(key, second).is_none());
+        assert!(c.invalidate(PAGE, 0, 4096) && c.invalidate(second, 0, 4096));
+    }
+}
+
+#[test]
+fn return_addresses_lead_to_guest_instructions() {
+    let mut c = cache();
+    let a = block(&mut c, 0x10, 8, None, &[]);
+    let b = block(&mut c, 0x40, 8, None, &[]);
+    let at = |c: &Cache, id: Id, o: u64| c.address(id) + o;
+    assert_eq!(c.point(at(&c, a, 4)), Some(0x12));
+    assert_eq!(c.point(at(&c, b, 4)), Some(0x42));
+    assert_eq!(c.point(at(&c, b, 5)), None);
+    assert_eq!(c.point(0), None);
+}

@@ -1,0 +1,224 @@
+//! Where translated code comes back into Rust: TLB misses, helpers, jump-cache misses.
+//!
+//! Each hook is called by a stub of the host crate with the vCPU's context, and returns a pair in rax:rdx: a value,
+//! and a status that is 0 if the code goes on, else the exit value with which it is left. Values of pinned registers are in the frame
+//! while a hook runs. This file and `raw.rs`, `code.rs`, `fp.rs` are all the unsafe code of the engine.
+#![allow(unsafe_code)]
+
+use crate::fp;
+use crate::run::{Next, Tcg};
+use cpu::{Exit, Guest, Mmu, Stop};
+use host::exit;
+use ir::MemOp;
+use std::sync::atomic::Ordering::*;
+
+/// A value and a status, as the System V convention returns them in rax and rdx.
+#[repr(C)]
+pub(crate) struct Answer {
+    value: u64,
+    status: u64,
+}
+
+/// Exit value: a trap has been taken, or `Tcg::exit` says what to do.
+const STATUS: u64 = exit::FIRST_FREE;
+
+const fn ok(value: u64) -> Answer {
+    Answer { value, status: 0 }
+}
+
+impl<G: Guest> Tcg<G> {
+    /// The hooks of this kind of guest.
+    pub(crate) fn hooks() -> host::Hooks {
+        host::Hooks {
+            load: load::<G> as *const () as u64,
+            store: store::<G> as *const () as u64,
+            amo: amo::<G> as *const () as u64,
+            cas: cas::<G> as *const () as u64,
+            store_cond: store_cond::<G> as *const () as u64,
+            helper: helper::<G> as *const () as u64,
+            lookup: lookup::<G> as *const () as u64,
+            fma: fma::<G> as *const () as u64,
+        }
+    }
+    /// Runs translated code until it is left; `Some` if the accelerator is to be left too.
+    pub(crate) fn enter(&mut self, g: &mut G, code: u64) -> Option<Exit> {
+        let shared = self.shared.clone();
+        let frame = g.frame().clone();
+        self.counts.entered += 1;
+        self.guest = g;
+        let this: *mut Self = self;
+        frame.context.store(this as u64, Relaxed);
+        let state = (std::sync::Arc::as_ptr(&frame) as *mut u8).wrapping_add(crate::shared::FRAME_BIAS);
+        // SAFETY: the code comes from the cache, made for this frame layout; the hooks get `this`, which is alive and not
+        // otherwise used until `enter` returns.
+        let value = unsafe {
+            let code_memory = &shared.code;
+            code_memory.enter(shared.enter, state, code)
+        };
+        // SAFETY: `this` is `self`; this spelling keeps the two uses apart.
+        let this = unsafe { &mut *this };
+        this.guest = std::ptr::null_mut();
+        let flags = fp::take_flags();
+        if flags != 0 {
+            g.accrue_fp_flags(flags);
+        }
+        match value {
+            STATUS => this.exit.take(),
+            v => {
+                if let Some(id) = exit::link_of(v) {
+                    this.follow_link(g, id as u32);
+                }
+                None
+            }
+        }
+    }
+    /// What a fault or a request of a hook means for the code that called it.
+    fn stopped(&mut self, g: &mut G, stop: Stop, at: u64) -> Answer {
+        match stop {
+            Stop::Trap(trap) => {
+                if let Some(offset) = self.shared.cache().point(at) {
+                    let frame = g.frame();
+                    frame.set_pc(frame.page.load(Relaxed).wrapping_add(offset as u64));
+                }
+                self.trapped = Some(trap);
+                g.take_trap(trap);
+                self.follow_spaces(g);
+            }
+            Stop::Exit(e) => {
+                self.follow_spaces(g);
+                self.exit = Some(e);
+            }
+        }
+        Answer { value: 0, status: STATUS }
+    }
+}
+
+/// The two that a hook works on.
+///
+/// # Safety
+/// `context` is what `enter` put into the frame, and its code is still running.
+unsafe fn both<'a, G: Guest>(context: *mut Tcg<G>) -> (&'a mut Tcg<G>, &'a mut G) {
+    // SAFETY: the caller's promise; the two are distinct objects.
+    unsafe {
+        let tcg = &mut *context;
+        let guest = &mut *tcg.guest;
+        (tcg, guest)
+    }
+}
+
+extern "sysv64" fn load<G: Guest>(context: *mut Tcg<G>, va: u64, op: u64, at: u64) -> Answer {
+    // SAFETY: called by translated code with the context of `enter`.
+    let (t, g) = unsafe { both(context) };
+    match t.load(g, va, MemOp(op as u8)) {
+        Ok(v) => ok(v),
+        Err(stop) => t.stopped(g, stop, at),
+    }
+}
+
+extern "sysv64" fn store<G: Guest>(context: *mut Tcg<G>, va: u64, value: u64, op: u64, at: u64) -> Answer {
+    // SAFETY: as in `load`.
+    let (t, g) = unsafe { both(context) };
+    match t.store(g, va, value, MemOp(op as u8)) {
+        Ok(()) => ok(0),
+        Err(stop) => t.stopped(g, stop, at),
+    }
+}
+
+/// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.
+extern "sysv64" fn amo<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], imm: u64, at: u64) -> Answer {
+    // SAFETY: as in `load`; `args` points into the frame.
+    let ((t, g), args) = unsafe { (both(context), *args) };
+    match t.amo(g, (imm >> 8) as u8 & 15, args[0], args[1], MemOp(imm as u8)) {
+        Ok(v) => ok(v),
+        Err(stop) => t.stopped(g, stop, at),
+    }
+}
+
+/// `args`: address, expected, new.
+extern "sysv64" fn cas<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], op: u64, at: u64) -> Answer {
+    // SAFETY: as in `amo`.
+    let ((t, g), args) = unsafe { (both(context), *args) };
+    match t.cas(g, args[0], args[1], args[2], MemOp(op as u8)) {
+        Ok(v) => ok(v),
+        Err(stop) => t.stopped(g, stop, at),
+    }
+}
+
+/// `args`: address, expected, new; the condition holds. 0 if stored, else 1.
+extern "sysv64" fn store_cond<G: Guest>(
+    context: *mut Tcg<G>,
+    args: *const [u64; 4],
+    op: u64,
+    at: u64,
+) -> Answer {
+    // SAFETY: as in `amo`.
+    let ((t, g), args) = unsafe { (both(context), *args) };
+    let op = MemOp(op as u8);
+    match t.cas(g, args[0], args[1], args[2], op) {
+        Ok(found) => ok((found != op.extend(args[1])) as u64),
+        Err(stop) => t.stopped(g, stop, at),
+    }
+}
+
+/// Fused multiply-add on raw bits for hosts that have none.
+extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const [u64; 4]) -> u64 {
+    // SAFETY: as in `amo`.
+    let ((_, g), [a, b, c, _]) = unsafe { (both(context), *args) };
+    let mut env = softfloat::Env::default();
+    let value = if double != 0 {
+        softfloat::f64_fma(&mut env, a, b, c)
+    } else {
+        softfloat::f32_fma(&mut env, a as u32, b as u32, c as u32) as u64
+    };
+    if env.flags != softfloat::Flags::default() {
+        g.accrue_fp_flags(env.flags.0);
+    }
+    value
+}
+
+/// Calls function `id` of the guest with the arguments at `args` (four words). The frame's pc is already set if it needs it.
+extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const [u64; 4], at: u64) -> Answer {
+    // SAFETY: as in `load`; `args` points into the frame or the stub's stack.
+    let ((t, g), args) = unsafe { (both(context), *args) };
+    let flags = fp::take_flags();
+    if flags != 0 {
+        g.accrue_fp_flags(flags);
+    }
+    let Some(h) = G::HELPERS.get(id as usize) else {
+        unreachable!("call of a function that the guest does not have")
+    };
+    if h.info.effects == ir::HelperEffects::Any {
+        let frame = g.frame();
+        let insn = frame.scratch[host::SCRATCH_INSN].load(Relaxed);
+        frame.set_pc(frame.page.load(Relaxed).wrapping_add(insn));
+    }
+    let answer = match (h.run)(g, t, args) {
+        Ok(v) => {
+            t.follow_spaces(g);
+            ok(v)
+        }
+        Err(stop) => t.stopped(g, stop, at),
+    };
+    fp::set_clean();
+    answer
+}
+
+/// Finds the code for the frame's pc: its address, or status INTERRUPT to let the dispatcher do it.
+extern "sysv64" fn lookup<G: Guest>(context: *mut Tcg<G>) -> Answer {
+    // SAFETY: as in `load`.
+    let (t, g) = unsafe { both(context) };
+    let leave = Answer { value: 0, status: STATUS };
+    if t.shared.options.nochain || g.frame().interrupt.load(Relaxed) != 0 {
+        return leave;
+    }
+    match t.find(g) {
+        Next::Code(code) => ok(code),
+        Next::Interpret => leave,
+        Next::Fault(trap) => {
+            t.trapped = Some(trap);
+            g.take_trap(trap);
+            t.follow_spaces(g);
+            leave
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The translating accelerator (`-accel tcg`).
+//!
+//! A guest's instructions become IR blocks ([`cpu::Guest::build`]), the passes shorten them (`opt`), the host crate makes
+//! machine code of them, and this crate places it, finds it again, joins it together and runs it. `run.rs` is the
+//! place to begin reading; then `tlb.rs` and `cache.rs`.
+#![deny(unsafe_code)]
+
+mod bus;
+mod cache;
+mod code;
+mod fp;
+mod hooks;
+mod mmu;
+mod options;
+mod raw;
+mod run;
+mod shared;
+mod tlb;
+mod trace;
+mod verify;
+
+pub use cache::{Cache, Counts};
+pub use options::Options;
+pub use run::{RunCounts, Tcg};
+pub use shared::Shared;
+pub use verify::VerifyCounts;

@@ -1,0 +1,278 @@
+//! Guest memory as a vCPU sees it, on the engine's side: the TLB's slow path.
+//!
+//! ```text
+//! translated code --miss--> hooks --+
+//! interpreter ----------------------+--> Tcg::{load, store, amo, cas} --> Tcg::place --> Guest::translate
+//! helpers --------------------------+                                        |
+//!                                                                           +--> Set::fill
+//! ```
+//! [`Tcg::place`] answers where one access lands: at a host address (and then the entry is filled, so that the next one does
+//! not come here), or on the bus. A store into a page that has translations never gets a write tag: it is made here, and the
+//! RAM block tells the code cache.
+
+use crate::bus::{Found, Store};
+use crate::run::Tcg;
+use crate::tlb::Rights;
+use cpu::{Access, Flush, Guest, Mmu, Stop};
+use ir::MemOp;
+use memory::{DirtyClient, Ram};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+
+/// Where an access lands.
+pub(crate) enum Place {
+    /// RAM that may be accessed directly, at this offset.
+    Ram(Arc<Ram>, u64),
+    /// At this physical address, through the bus.
+    Bus(u64),
+    /// Nowhere: a store to ROM.
+    Nowhere,
+}
+
+impl<G: Guest> Tcg<G> {
+    /// Finds where an access of at most one page lands, filling the TLB.
+    pub(crate) fn place(&mut self, g: &mut G, va: u64, access: Access) -> Result<Place, Stop> {
+        let mapping = g.translate(self, va, access)?;
+        self.counts.fills += 1;
+        let pa = mapping.physical;
+        let (ram, offset, store) = match self.bus.find(pa) {
+            None => return Err(g.bus_fault(va, access).into()),
+            Some(Found::Device) => return Ok(Place::Bus(pa)),
+            Some(Found::Ram(ram, offset, store)) => (ram.clone(), offset, store),
+        };
+        let page = offset & !4095;
+        if mapping.size_log2 >= 12 && page + 4096 <= ram.len() && pa & 4095 == offset & 4095 {
+            // A page with translated code keeps its stores on the slow path, which tells the code cache.
+            let write = mapping.write && store == Store::Memory && !ram.has_code(page) && !ram_logs(&ram);
+            let rights = Rights { read: mapping.read, write, execute: mapping.execute };
+            let set = if access == Access::Execute { self.code_set } else { self.data_set };
+            let host_page = ram.host_ptr() as u64 + page;
+            let set = self.tlb.set(set);
+            set.fill(va, host_page, rights, mapping.size_log2 > 12);
+            if write && ram.has_code(page) {
+                // Somebody has begun to translate from it in between and may not have seen our tag.
+                set.entry(va).write.store(crate::tlb::NONE, SeqCst);
+            }
+        }
+        Ok(match store {
+            _ if access != Access::Write => Place::Ram(ram, offset),
+            Store::Memory => Place::Ram(ram, offset),
+            Store::Dropped => Place::Nowhere,
+            Store::Device => Place::Bus(pa),
+        })
+    }
+    /// Host address of an access that the TLB allows.
+    #[inline(always)]
+    pub(crate) fn hit(&mut self, va: u64, bytes: u64, access: Access) -> Option<u64> {
+        let e = self.tlb.set(self.data_set).entry(va);
+        let tag = if access == Access::Read { &e.read } else { &e.write };
+        let last = va.wrapping_add(bytes - 1) & !4095;
+        (tag.load(Relaxed) == last).then(|| va.wrapping_add(e.addend.load(Relaxed)))
+    }
+    fn load_slow(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
+        if (va & 4095) + bytes as u64 > 4096 {
+            return self.load_split(g, va, bytes);
+        }
+        match self.place(g, va, Access::Read)? {
+            Place::Ram(ram, offset) => Ok(ram.read_int(offset, bytes)),
+            Place::Bus(pa) => self.bus_read(pa, bytes).ok_or_else(|| g.bus_fault(va, Access::Read).into()),
+            Place::Nowhere => Ok(0),
+        }
+    }
+    /// A load across a page boundary: byte by byte, so that a fault names the byte that faults.
+    fn load_split(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
+        let mut value = 0;
+        for i in 0..bytes {
+            value |= self.load_slow(g, va.wrapping_add(i as u64), 1)? << (8 * i);
+        }
+        Ok(value)
+    }
+    fn store_slow(&mut self, g: &mut G, va: u64, value: u64, bytes: u32) -> Result<(), Stop> {
+        if (va & 4095) + bytes as u64 > 4096 {
+            // Both pages are asked first: a store that faults has stored nothing.
+            self.place(g, va, Access::Write)?;
+            self.place(g, (va & !4095).wrapping_add(4096), Access::Write)?;
+            for i in 0..bytes {
+                self.store_slow(g, va.wrapping_add(i as u64), value >> (8 * i) & 0xff, 1)?;
+            }
+            return Ok(());
+        }
+        match self.place(g, va, Access::Write)? {
+            Place::Ram(ram, offset) => ram.write_int(offset, bytes, value),
+            Place::Bus(pa) => {
+                if !self.bus_write(pa, bytes, value) {
+                    return Err(g.bus_fault(va, Access::Write).into());
+                }
+            }
+            Place::Nowhere => {}
+        }
+        Ok(())
+    }
+    /// Loads from a device. Rust code behind it may use floating point, whose flags are not the guest's.
+    fn bus_read(&mut self, pa: u64, bytes: u32) -> Option<u64> {
+        let flags = crate::fp::take_flags();
+        let value = self.bus.read(pa, bytes);
+        crate::fp::put_flags(flags);
+        value
+    }
+    /// Stores to a device. If that has changed the memory map, this vCPU sees it at once.
+    fn bus_write(&mut self, pa: u64, bytes: u32, value: u64) -> bool {
+        let flags = crate::fp::take_flags();
+        let done = self.bus.write(pa, bytes, value);
+        crate::fp::put_flags(flags);
+        if self.bus.refresh() {
+            self.tlb.sets().for_each(|(_, s)| s.flush());
+        }
+        done
+    }
+    /// RAM for an atomic access, which must be aligned.
+    fn atomic_place(&mut self, g: &mut G, va: u64, bytes: u64) -> Result<Place, Stop> {
+        if va & (bytes - 1) != 0 {
+            return Err(g.misaligned(va, Access::Write).into());
+        }
+        self.place(g, va, Access::Write)
+    }
+}
+
+/// Whether stores to the block are being watched for somebody (migration, a display).
+fn ram_logs(ram: &Ram) -> bool {
+    ram.is_logging(DirtyClient::Migration) || ram.is_logging(DirtyClient::Vga)
+}
+
+/// Compare and swap of 4 or 8 (or fewer) aligned bytes; returns what was there.
+fn cas_int(ram: &Ram, offset: u64, bytes: u32, old: u64, new: u64) -> u64 {
+    match bytes {
+        4 => ram.cas32(offset, old as u32, new as u32).map_or_else(u64::from, u64::from),
+        _ => ram.cas64(offset, old, new).unwrap_or_else(|found| found),
+    }
+}
+
+/// The new value of an atomic operation, as [`ir::Op::Amo`] numbers them, on `bytes` bytes.
+pub fn amo_result(kind: u8, bytes: u32, old: u64, operand: u64) -> u64 {
+    let sign = |v: u64| if bytes == 4 { v as i32 as i64 } else { v as i64 };
+    let zero = |v: u64| if bytes == 4 { v as u32 as u64 } else { v };
+    match kind {
+        0 => operand,
+        1 => old.wrapping_add(operand),
+        2 => old ^ operand,
+        3 => old & operand,
+        4 => old | operand,
+        5 => sign(old).min(sign(operand)) as u64,
+        6 => sign(old).max(sign(operand)) as u64,
+        7 => zero(old).min(zero(operand)),
+        _ => zero(old).max(zero(operand)),
+    }
+}
+
+impl<G: Guest> Mmu<G> for Tcg<G> {
+    fn load(&mut self, g: &mut G, va: u64, op: MemOp) -> Result<u64, Stop> {
+        let raw = match self.hit(va, op.bytes() as u64, Access::Read) {
+            Some(host) => crate::raw::load(host, op.bytes()),
+            None => self.load_slow(g, va, op.bytes())?,
+        };
+        Ok(op.extend(raw))
+    }
+    fn store(&mut self, g: &mut G, va: u64, value: u64, op: MemOp) -> Result<(), Stop> {
+        match self.hit(va, op.bytes() as u64, Access::Write) {
+            Some(host) => {
+                crate::raw::store(host, op.bytes(), value);
+                Ok(())
+            }
+            None => self.store_slow(g, va, value, op.bytes()),
+        }
+    }
+    fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
+        let bytes = op.bytes();
+        let old = match self.atomic_place(g, va, bytes as u64)? {
+            Place::Ram(ram, offset) => loop {
+                let old = ram.read_int(offset, bytes);
+                let new = amo_result(kind, bytes, old, value);
+                if cas_int(&ram, offset, bytes, old, new) == old {
+                    break old;
+                }
+            },
+            Place::Bus(pa) => {
+                let fault = g.bus_fault(va, Access::Write);
+                let old = self.bus_read(pa, bytes).ok_or(fault)?;
+                if !self.bus_write(pa, bytes, amo_result(kind, bytes, old, value)) {
+                    return Err(fault.into());
+                }
+                old
+            }
+            Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
+        };
+        Ok(op.extend(old))
+    }
+    fn cas(&mut self, g: &mut G, va: u64, old: u64, new: u64, op: MemOp) -> Result<u64, Stop> {
+        let bytes = op.bytes();
+        let mask = u64::MAX >> (64 - 8 * bytes);
+        let found = match self.atomic_place(g, va, bytes as u64)? {
+            Place::Ram(ram, offset) => cas_int(&ram, offset, bytes, old & mask, new & mask),
+            Place::Bus(pa) => {
+                let fault = g.bus_fault(va, Access::Write);
+                let found = self.bus_read(pa, bytes).ok_or(fault)?;
+                if found == old & mask && !self.bus_write(pa, bytes, new) {
+                    return Err(fault.into());
+                }
+                found
+            }
+            Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
+        };
+        Ok(op.extend(found))
+    }
+    fn cas128(&mut self, g: &mut G, va: u64, old: u128, new: u128) -> Result<u128, Stop> {
+        match self.atomic_place(g, va, 16)? {
+            Place::Ram(ram, offset) => Ok(ram.cas128(offset, old, new).unwrap_or_else(|found| found)),
+            Place::Bus(_) | Place::Nowhere => Err(g.bus_fault(va, Access::Write).into()),
+        }
+    }
+    fn fetch(&mut self, g: &mut G, va: u64, wide: fn(u16) -> bool) -> Result<u32, Stop> {
+        let first = self.fetch16(g, va)?;
+        if !wide(first) {
+            return Ok(first as u32);
+        }
+        Ok(first as u32 | (self.fetch16(g, va.wrapping_add(2))? as u32) << 16)
+    }
+    fn probe(&mut self, g: &mut G, va: u64, access: Access) -> Result<u64, Stop> {
+        Ok(g.translate(self, va, access)?.physical)
+    }
+    fn physical_read(&mut self, pa: u64, bytes: u32) -> Option<u64> {
+        self.bus.ram(pa).map(|(ram, offset)| ram.read_int(offset, bytes))
+    }
+    fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool> {
+        match self.bus.find(pa)? {
+            Found::Ram(ram, offset, Store::Memory) => Some(cas_int(ram, offset, bytes, old, new) == old),
+            _ => None,
+        }
+    }
+    fn flush(&mut self, what: Flush) {
+        self.counts.flushes += 1;
+        for (space, set) in self.tlb.sets() {
+            match what {
+                Flush::All => set.flush(),
+                Flush::Space(id) if id.is_none_or(|id| id == G::space_id(space)) => set.flush(),
+                Flush::Page(va, id) if id.is_none_or(|id| id == G::space_id(space)) => set.flush_page(va),
+                _ => {}
+            }
+        }
+    }
+    fn synchronize_code(&mut self) {
+        // Stores into translated code have killed it as they were made; nothing is left to do.
+    }
+}
+
+impl<G: Guest> Tcg<G> {
+    fn fetch16(&mut self, g: &mut G, va: u64) -> Result<u16, Stop> {
+        let e = self.tlb.set(self.code_set).entry(va);
+        if e.execute.load(Relaxed) == va & !4095 {
+            return Ok(crate::raw::load(va.wrapping_add(e.addend.load(Relaxed)), 2) as u16);
+        }
+        match self.place(g, va, Access::Execute)? {
+            Place::Ram(ram, offset) => Ok(ram.read_int(offset, 2) as u16),
+            Place::Bus(pa) => {
+                self.bus.read(pa, 2).map(|v| v as u16).ok_or_else(|| g.bus_fault(va, Access::Execute).into())
+            }
+            Place::Nowhere => Err(g.bus_fault(va, Access::Execute).into()),
+        }
+    }
+}

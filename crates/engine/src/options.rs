@@ -1,0 +1,75 @@
+//! `-accel tcg,...`.
+
+/// How the translating accelerator works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of code memory.
+    pub code_bytes: usize,
+    /// Guest instructions in a block at most; 1 with `one-insn-per-tb=on`.
+    pub block_limit: u32,
+    /// Come back to the dispatcher after every block (`-d nochain`).
+    pub nochain: bool,
+    /// Check every executed block against the interpreter.
+    pub verify: bool,
+    /// Interpret everything (`jit=off`).
+    pub interpret: bool,
+    /// Run the passes over the blocks (`opt=off` to look for their bugs).
+    pub passes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            code_bytes: 256 << 20,
+            block_limit: 64,
+            nochain: false,
+            verify: false,
+            interpret: false,
+            passes: true,
+        }
+    }
+}
+
+impl Options {
+    /// Sets a property of the accelerator.
+    ///
+    /// # Errors
+    /// A text in QEMU's words for what is unknown or malformed.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let flag = || match value {
+            "on" | "yes" | "true" | "y" => Ok(true),
+            "off" | "no" | "false" | "n" => Ok(false),
+            _ => Err(format!("Parameter '{name}' expects 'on' or 'off'")),
+        };
+        match name {
+            "thread" => match value {
+                "multi" => {}
+                "single" => {
+                    return Err("thread=single is not available yet: every vCPU has its own thread".into());
+                }
+                _ => return Err(format!("Invalid 'thread' setting {value}")),
+            },
+            "tb-size" => {
+                let mib: usize = value
+                    .parse()
+                    .map_err(|_| format!("Parameter 'tb-size' expects uint32, got '{value}'"))?;
+                // Code offsets are 32 bits, and direct jumps reach 2 GiB.
+                self.code_bytes =
+                    if mib == 0 { Options::default().code_bytes } else { mib.clamp(1, 2047) << 20 };
+            }
+            "one-insn-per-tb" => self.block_limit = if flag()? { 1 } else { Options::default().block_limit },
+            "verify" => {
+                self.verify = flag()?;
+                self.nochain |= self.verify;
+            }
+            "jit" => self.interpret = !flag()?,
+            "opt" => self.passes = flag()?,
+            // Writable and executable mappings are always apart here.
+            "split-wx" => {
+                flag()?;
+            }
+            _ => return Err(format!("Property 'tcg-accel.{name}' not found")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Guest RAM at host addresses that the soft TLB vouches for.
+#![allow(unsafe_code)]
+
+/// Loads `bytes` (1, 2, 4, 8) at a host address that a TLB entry gave; zero-extended.
+#[inline(always)]
+pub(crate) fn load(host: u64, bytes: u32) -> u64 {
+    // SAFETY: a TLB entry's addend leads from its page to one page of a RAM block, which the address space keeps alive, and
+    // the caller has compared the tag with the last byte's page. Volatile: other vCPUs may write the same bytes.
+    unsafe {
+        match bytes {
+            1 => (host as *const u8).read_volatile() as u64,
+            2 => (host as *const Unaligned<u16>).read_volatile().0 as u64,
+            4 => (host as *const Unaligned<u32>).read_volatile().0 as u64,
+            _ => (host as *const Unaligned<u64>).read_volatile().0,
+        }
+    }
+}
+
+/// Stores the low `bytes` (1, 2, 4, 8) of `value` at a host address that a TLB entry gave.
+#[inline(always)]
+pub(crate) fn store(host: u64, bytes: u32, value: u64) {
+    // SAFETY: as for `load`, with the write tag.
+    unsafe {
+        match bytes {
+            1 => (host as *mut u8).write_volatile(value as u8),
+            2 => (host as *mut Unaligned<u16>).write_volatile(Unaligned(value as u16)),
+            4 => (host as *mut Unaligned<u32>).write_volatile(Unaligned(value as u32)),
+            _ => (host as *mut Unaligned<u64>).write_volatile(Unaligned(value)),
+        }
+    }
+}
+
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct Unaligned<T>(T);

@@ -1,0 +1,301 @@
+//! The run loop of one vCPU.
+//!
+//! ```text
+//! Tcg::run --pc--> find: jump cache -> code cache -> translate
+//!    ^                 |
+//!    |                 v
+//!    +---exit value-- enter (translated code; blocks go on to each other without coming back here)
+//!                      |  ^
+//!                      v  |  hooks: TLB misses, helpers, jump-cache misses
+//! ```
+//! Translated code comes out for four reasons: the interrupt word is set, a direct jump is not linked yet, the guest
+//! has to go on where only the dispatcher can find code (an instruction to be interpreted, a fault in fetching), or a
+//! function that it called asks for it. All bookkeeping is here, none in the code.
+
+use crate::bus::Bus;
+use crate::cache::{Id, Key};
+use crate::shared::{At, Shared};
+use crate::tlb::Tlb as Sets;
+use crate::trace;
+use crate::verify::VerifyCounts;
+use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+
+/// What one vCPU has counted.
+#[derive(Default, Clone, Copy, Debug)]
+pub struct RunCounts {
+    /// TLB entries filled.
+    pub fills: u64,
+    /// Flushes asked for.
+    pub flushes: u64,
+    /// Instructions interpreted.
+    pub interpreted: u64,
+    /// Times that translated code was entered.
+    pub entered: u64,
+}
+
+/// The translating accelerator of one vCPU.
+pub struct Tcg<G: Guest> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) bus: Bus,
+    pub(crate) tlb: Sets,
+    /// Set for fetches and jumps, and the space it is for.
+    pub(crate) code_set: usize,
+    space: u64,
+    /// Set for data; the same one but for MPRV.
+    pub(crate) data_set: usize,
+    data_space: u64,
+    pub(crate) counts: RunCounts,
+    /// The guest while translated code runs.
+    pub(crate) guest: *mut G,
+    /// Why translated code was left, when its exit value says that it is told here.
+    pub(crate) exit: Option<Exit>,
+    /// The last trap that translated code ran into.
+    pub(crate) trapped: Option<Trap>,
+    pub(crate) verified: VerifyCounts,
+    /// Translations of the cache before this many clearings are gone.
+    pub(crate) epoch: u64,
+    breakpoints: u64,
+    pub(crate) config: G::Config,
+}
+
+// SAFETY note: `guest` is null outside `run`; the struct moves between threads only then.
+#[allow(unsafe_code)]
+// SAFETY: see above; everything else is Send.
+unsafe impl<G: Guest> Send for Tcg<G> {}
+
+/// Bytes of the longest instruction of any guest.
+const MAX_INSN: u64 = 16;
+
+/// What to do next at a pc.
+pub(crate) enum Next {
+    /// Run this code.
+    Code(u64),
+    /// Interpret one instruction.
+    Interpret,
+    /// The fetch faults.
+    Fault(Trap),
+}
+
+impl<G: Guest> Tcg<G> {
+    /// An accelerator for the vCPU whose CPU model is `config`, on the machine whose engine is `shared`.
+    pub fn new(shared: Arc<Shared>, config: G::Config) -> Tcg<G> {
+        Tcg {
+            bus: Bus::new(shared.memory.clone()),
+            shared,
+            tlb: Sets::default(),
+            code_set: usize::MAX,
+            space: u64::MAX,
+            data_set: usize::MAX,
+            data_space: u64::MAX,
+            counts: RunCounts::default(),
+            guest: std::ptr::null_mut(),
+            exit: None,
+            trapped: None,
+            verified: VerifyCounts::default(),
+            epoch: 0,
+            breakpoints: 0,
+            config,
+        }
+    }
+
+    /// Makes the TLB sets in use those of the guest's address spaces.
+    #[inline(always)]
+    pub(crate) fn follow_spaces(&mut self, g: &G) {
+        let (space, data) = (g.space(), g.data_space());
+        if space != self.space || data != self.data_space {
+            self.change_spaces(g, space, data);
+        }
+    }
+    fn change_spaces(&mut self, g: &G, space: u64, data: u64) {
+        let (code, made) = self.tlb.select(space, usize::MAX);
+        made.into_iter().for_each(|e| self.shared.register(e));
+        self.code_set = code;
+        self.data_set = code;
+        if data != space {
+            let (set, made) = self.tlb.select(data, code);
+            made.into_iter().for_each(|e| self.shared.register(e));
+            self.data_set = set;
+        }
+        (self.space, self.data_space) = (space, data);
+        let frame = g.frame();
+        frame.tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
+        frame.jump_cache.store(self.tlb.set(self.code_set).jumps_address(), Relaxed);
+    }
+    /// Forgets what depends on things changed from outside.
+    fn refresh(&mut self, g: &mut G) {
+        let breakpoints = self.shared.cpus.breakpoints.generation();
+        if breakpoints != self.breakpoints {
+            self.breakpoints = breakpoints;
+            self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
+        }
+        if self.bus.refresh() {
+            self.tlb.sets().for_each(|(_, s)| s.flush());
+        }
+        self.follow_epoch();
+        self.follow_spaces(g);
+    }
+    /// Empties the jump caches if the code cache has been cleared.
+    fn follow_epoch(&mut self) {
+        let epoch = self.shared.epoch.load(Acquire);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
+        }
+    }
+
+    /// Finds code for the pc, translating if there is none.
+    pub(crate) fn find(&mut self, g: &mut G) -> Next {
+        let frame = g.frame().clone();
+        let pc = frame.pc();
+        let tag = (g.mode() as u64) << 57;
+        let chained = !self.shared.options.nochain;
+        if chained && let Some(code) = self.tlb.set(self.code_set).jump(pc, tag) {
+            frame.page.store(pc & !4095, Relaxed);
+            return Next::Code(code);
+        }
+        if self.shared.cpus.breakpoints.any() && self.shared.cpus.breakpoints.in_page(pc) {
+            return Next::Interpret;
+        }
+        let host_page = match self.code_page(g, pc) {
+            Ok(Some(page)) => page,
+            Ok(None) => return Next::Interpret,
+            Err(Stop::Trap(t)) => return Next::Fault(t),
+            Err(Stop::Exit(_)) => return Next::Interpret,
+        };
+        if self.shared.options.interpret {
+            return Next::Interpret;
+        }
+        let offset = (pc & 4095) as u16;
+        let (code, last) = match self.block(g, host_page, offset) {
+            Some((_, code)) => (code, pc),
+            None => match self.crossing_block(g, host_page, offset) {
+                Some((_, code)) => (code, pc.wrapping_add(MAX_INSN)),
+                None => return Next::Interpret,
+            },
+        };
+        frame.page.store(pc & !4095, Relaxed);
+        if chained {
+            self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
+        }
+        Next::Code(code)
+    }
+    /// Host address of the page that the pc lies in; `None` if it is not RAM.
+    fn code_page(&mut self, g: &mut G, pc: u64) -> Result<Option<u64>, Stop> {
+        let hit = |t: &mut Self| {
+            let e = t.tlb.set(t.code_set).entry(pc);
+            (e.execute.load(Relaxed) == pc & !4095).then(|| (pc & !4095).wrapping_add(e.addend.load(Relaxed)))
+        };
+        if let Some(page) = hit(self) {
+            return Ok(Some(page));
+        }
+        self.place(g, pc, Access::Execute)?;
+        Ok(hit(self))
+    }
+    /// The translation of what stands at `offset` in the page.
+    fn block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
+        let key = Key::new(host_page, offset, g.mode());
+        if let Some(found) = self.shared.cache().find(key) {
+            return Some(found);
+        }
+        let shared = self.shared.clone();
+        shared.translate::<G>(
+            &self.config,
+            &self.bus,
+            &At { mode: g.mode(), host_page, offset, second: None, pc: g.pc() },
+        )
+    }
+    /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
+    /// that page cannot be fetched from (then the interpreter takes the fault).
+    fn crossing_block(&mut self, g: &mut G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
+        if (offset as u64) <= 4096 - MAX_INSN {
+            return None;
+        }
+        let next = (g.pc() | 4095).wrapping_add(1);
+        let second = self.code_page(g, next).ok()??;
+        let key = Key::new(host_page, offset, g.mode());
+        if let Some(found) = self.shared.cache().find_crossing(key, second) {
+            return Some(found);
+        }
+        let shared = self.shared.clone();
+        let at = At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc() };
+        shared.translate::<G>(&self.config, &self.bus, &at)
+    }
+    /// Link `id` was taken while it was not linked: links it. The pc is that of its target.
+    pub(crate) fn follow_link(&mut self, g: &mut G, id: Id) {
+        if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
+            return;
+        }
+        let Some((_, page, offset)) = self.shared.cache().link_target(id) else { return };
+        if let Some((to, _)) = self.block(g, page, offset) {
+            self.shared.cache().link(id, to);
+        }
+    }
+    fn interpret(&mut self, g: &mut G) -> Option<Exit> {
+        self.counts.interpreted += 1;
+        let step = g.interpret(self);
+        self.follow_spaces(g);
+        match step {
+            Step::Done => None,
+            Step::Exit(exit) => Some(exit),
+        }
+    }
+}
+
+impl<G: Guest> Accelerator<G> for Tcg<G> {
+    fn run(&mut self, g: &mut G) -> Exit {
+        let handle = g.handle().clone();
+        let frame = g.frame().clone();
+        self.refresh(g);
+        let mut first = true;
+        loop {
+            let word = frame.interrupt.load(Acquire);
+            if word != 0 {
+                if word & INTERRUPT_EXIT != 0 {
+                    return Exit::Kicked;
+                }
+                g.take_interrupt();
+                self.follow_spaces(g);
+            }
+            // The breakpoint where execution was resumed is passed over.
+            if !first && self.shared.cpus.breakpoints.at(frame.pc()) {
+                return Exit::Debug;
+            }
+            first = false;
+            if self.shared.needs_room() {
+                // Only the vCPU loop may wait for the others.
+                self.shared.ask_clear(&handle);
+                return Exit::Kicked;
+            }
+            let exit = match self.find(g) {
+                Next::Code(code) => {
+                    trace::before_block(g, code);
+                    if self.shared.options.verify { self.enter_checked(g, code) } else { self.enter(g, code) }
+                }
+                Next::Interpret => self.interpret(g),
+                Next::Fault(t) => {
+                    g.take_trap(t);
+                    self.follow_spaces(g);
+                    None
+                }
+            };
+            if let Some(exit) = exit {
+                return exit;
+            }
+        }
+    }
+    fn step(&mut self, g: &mut G) -> Exit {
+        self.refresh(g);
+        if g.frame().interrupt.load(Acquire) != 0 {
+            g.take_interrupt();
+            self.follow_spaces(g);
+        }
+        self.interpret(g).unwrap_or(Exit::Debug)
+    }
+    fn sync(&mut self, g: &mut G) {
+        self.space = u64::MAX;
+        self.tlb.sets().for_each(|(_, s)| s.flush());
+        self.refresh(g);
+    }
+}

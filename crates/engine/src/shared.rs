@@ -1,0 +1,345 @@
+//! What the vCPUs of a machine share: code memory, the code cache, the translator.
+
+use crate::bus::Bus;
+use crate::cache::{Cache, Id, Key, NewBlock};
+use crate::code::CodeMemory;
+use crate::options::Options;
+use crate::run::Tcg;
+use crate::tlb::{self, Entries};
+use crate::trace::Trace;
+use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
+use ir::HelperInfo;
+use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+/// The state register points this far into the frame, so that more of it is near.
+pub const FRAME_BIAS: usize = 128;
+
+/// Room that one block may need at most.
+const BLOCK_ROOM: usize = 64 << 10;
+
+/// What the vCPUs of a machine share.
+pub struct Shared {
+    /// The machine's memory as the vCPUs see it.
+    pub memory: Arc<AddressSpace>,
+    /// The vCPUs.
+    pub cpus: Arc<Cpus>,
+    /// Options of `-accel tcg`.
+    pub options: Options,
+    pub(crate) code: Arc<CodeMemory>,
+    pub(crate) enter: u64,
+    pub(crate) epoch: AtomicU64,
+    full: AtomicBool,
+    cache: Mutex<Cache>,
+    translator: Mutex<Translator>,
+    entries: Mutex<Vec<Arc<Entries>>>,
+}
+
+/// What is to be translated.
+pub(crate) struct At {
+    pub(crate) mode: u32,
+    pub(crate) host_page: u64,
+    pub(crate) offset: u16,
+    /// The page that the instruction there crosses into.
+    pub(crate) second: Option<u64>,
+    /// The virtual address, for the log.
+    pub(crate) pc: u64,
+}
+
+/// Buffers of the translation, used by one thread at a time.
+struct Translator {
+    builder: ir::Builder,
+    pipeline: opt::Pipeline,
+    emitter: host::Emitter,
+    code: host::Code,
+    helpers: Vec<HelperInfo>,
+    page: Box<[u8; 4096]>,
+    links: Vec<(u32, u32, u16)>,
+    points: Vec<(u32, i64)>,
+}
+
+/// Tells the code cache of stores into translated pages.
+struct Watch {
+    shared: Weak<Shared>,
+    ram: Weak<Ram>,
+}
+
+impl CodeWatcher for Watch {
+    fn code_written(&self, offset: u64, len: u64) {
+        let (Some(shared), Some(ram)) = (self.shared.upgrade(), self.ram.upgrade()) else { return };
+        let (mut at, end) = (offset, offset + len);
+        while at < end {
+            let (page, next) = (at & !4095, ((at | 4095) + 1).min(end));
+            if ram.has_code(page) {
+                // Under the cache's lock: a translation that begins meanwhile marks the page again.
+                let mut cache = shared.cache();
+                if cache.invalidate(ram.host_ptr() as u64 + page, at - page, next - at) {
+                    ram.unprotect_code(page, 4096);
+                }
+            }
+            at = next;
+        }
+    }
+}
+
+/// Makes the vCPUs take up a new memory map.
+struct Follow(Weak<Cpus>);
+
+impl Listener for Follow {
+    fn changed(&self, _: &FlatView, _: &FlatView) {
+        if let Some(cpus) = self.0.upgrade() {
+            cpus.all().iter().for_each(|c| c.kick());
+        }
+    }
+}
+
+impl Translator {
+    /// Builds the block at `offset` of the page at hand; with `apart`, an instruction that cannot be run twice gets a block of its own.
+    fn build<G: Guest>(
+        &mut self,
+        mode: u32,
+        config: &G::Config,
+        (offset, next): (u16, Option<[u8; 16]>),
+        limit: u32,
+        apart: bool,
+    ) -> Option<(ir::Block, cpu::Built)> {
+        let mut limit = limit;
+        loop {
+            self.builder.clear();
+            let fetch = Fetch { offset, page: &self.page[..], next, limit };
+            let built = G::build(mode, config, &fetch, &self.builder);
+            if built.insns == 0 {
+                return None;
+            }
+            let block = self.builder.take();
+            match first_unrepeatable(&block, &self.helpers) {
+                Some(n) if apart && n > 0 && limit > n => limit = n,
+                Some(0) if apart && limit > 1 => limit = 1,
+                _ => return Some((block, built)),
+            }
+        }
+    }
+}
+
+/// Index of the first guest instruction whose effects go beyond slots and memory.
+fn first_unrepeatable(block: &ir::Block, helpers: &[HelperInfo]) -> Option<u32> {
+    let mut insn = 0u32;
+    for i in &block.insts {
+        match i.op {
+            ir::Op::Insn => insn += 1,
+            ir::Op::Call => {
+                let any = |h: &HelperInfo| h.effects == ir::HelperEffects::Any;
+                if helpers.get(i.imm as usize).is_none_or(any) {
+                    return Some(insn.saturating_sub(1));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn layout() -> host::Layout {
+    let at = |offset: usize| offset as i32 - FRAME_BIAS as i32;
+    host::Layout {
+        interrupt: at(offset_of!(Frame, interrupt)),
+        mxcsr: at(offset_of!(Frame, mxcsr)),
+        context: at(offset_of!(Frame, context)),
+        tlb: at(offset_of!(Frame, tlb)),
+        jump_cache: at(offset_of!(Frame, jump_cache)),
+        page: at(offset_of!(Frame, page)),
+        pc: at(offset_of!(Frame, pc)),
+        mode_tag: at(offset_of!(Frame, mode_tag)),
+        scratch: at(offset_of!(Frame, scratch)),
+        slots: at(offset_of!(Frame, slots)),
+    }
+}
+
+impl Shared {
+    /// Prepares the engine of a machine whose vCPUs are guests of kind `G`.
+    ///
+    /// # Errors
+    /// If the host gives no memory for code.
+    pub fn new<G: Guest>(
+        memory: Arc<AddressSpace>,
+        cpus: Arc<Cpus>,
+        options: Options,
+    ) -> std::io::Result<Arc<Shared>> {
+        let code = Arc::new(CodeMemory::new(options.code_bytes)?);
+        let config = host::Config {
+            layout: layout(),
+            tlb: host::Tlb {
+                entries_log2: tlb::ENTRIES_LOG2,
+                entry_log2: 5,
+                read: offset_of!(tlb::Entry, read) as i32,
+                write: offset_of!(tlb::Entry, write) as i32,
+                execute: offset_of!(tlb::Entry, execute) as i32,
+                addend: offset_of!(tlb::Entry, addend) as i32,
+            },
+            jump_cache: host::JumpCache { entries_log2: tlb::JUMPS_LOG2 },
+            hot_slots: G::HOT_SLOTS.to_vec(),
+            features: host::Features::detect(),
+        };
+        let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
+        code.write(0, &bytes);
+        let enter = stubs.enter;
+        let shared = Arc::new(Shared {
+            cache: Mutex::new(Cache::new(code.clone(), bytes.len())),
+            translator: Mutex::new(Translator {
+                builder: ir::Builder::new(),
+                pipeline: opt::Pipeline::new(),
+                emitter: host::Emitter::new(config, stubs),
+                code: host::Code::default(),
+                helpers: G::HELPERS.iter().map(|h| h.info).collect(),
+                page: Box::new([0; 4096]),
+                links: Vec::new(),
+                points: Vec::new(),
+            }),
+            memory,
+            cpus,
+            options,
+            code,
+            enter,
+            epoch: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            entries: Mutex::default(),
+        });
+        shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
+        Ok(shared)
+    }
+
+    /// The code cache, locked.
+    pub fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Makes the TLB entries of a vCPU known, so that write tags can be taken away.
+    pub(crate) fn register(&self, entries: Arc<Entries>) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entries);
+    }
+    /// From here on every store to the page is told to us.
+    fn protect(self: &Arc<Self>, ram: &Arc<Ram>, offset: u64) {
+        self.watch(ram);
+        ram.protect_code(offset, 4096);
+        let host_page = ram.host_ptr() as u64 + offset;
+        let all = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().for_each(|e| e.forget_writes(host_page));
+    }
+    /// Hears of stores into pages of `ram` that have translations.
+    fn watch(self: &Arc<Self>, ram: &Arc<Ram>) {
+        ram.watch_code(Arc::new(Watch { shared: Arc::downgrade(self), ram: Arc::downgrade(ram) }));
+    }
+    pub(crate) fn needs_room(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+    /// Has everything forgotten as soon as all vCPUs have come out.
+    pub(crate) fn ask_clear(self: &Arc<Self>, handle: &CpuHandle) {
+        let shared = self.clone();
+        handle.async_run_on(move |_| shared.clear());
+    }
+    /// Forgets all translations. Not to be called from inside the accelerator.
+    pub fn clear(&self) {
+        self.cpus.alone(|| {
+            if self.full.swap(false, AcqRel) {
+                // The pages stay marked until the first store finds them without translations.
+                self.cache().clear();
+                self.epoch.fetch_add(1, AcqRel);
+            }
+        });
+    }
+
+    /// Translates. `None`: the first instruction crosses the page's end and no second page was given, or there is no room.
+    pub(crate) fn translate<G: Guest>(
+        self: &Arc<Self>,
+        config: &G::Config,
+        bus: &Bus,
+        at: &At,
+    ) -> Option<(Id, u64)> {
+        let start = Instant::now();
+        let key = Key::new(at.host_page, at.offset, at.mode);
+        let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match at.second {
+            None => self.cache().find(key),
+            Some(second) => self.cache().find_crossing(key, second),
+        };
+        if found.is_some() {
+            return found;
+        }
+        if !self.cache().has_room(BLOCK_ROOM) {
+            self.full.store(true, Release);
+            return None;
+        }
+        let t = &mut *translator;
+        let mut pages = Vec::with_capacity(2);
+        for page in [Some(at.host_page), at.second].into_iter().flatten() {
+            pages.push(bus.ram_at(page)?);
+        }
+        for (ram, offset) in &pages {
+            if !ram.has_code(*offset) {
+                self.protect(ram, *offset);
+            }
+        }
+        pages[0].0.read(pages[0].1, &mut t.page[..]);
+        let next = pages.get(1).map(|(ram, offset)| {
+            let mut bytes = [0; 16];
+            ram.read(*offset, &mut bytes);
+            bytes
+        });
+        let trace = Trace::of(at.pc);
+        let fetch = (at.offset, next);
+        let (mut block, built) =
+            t.build::<G>(at.mode, config, fetch, self.options.block_limit, self.options.verify)?;
+        if let Some(trace) = &trace {
+            let mut bytes = t.page[at.offset as usize..].to_vec();
+            bytes.extend(next.unwrap_or_default());
+            trace.built::<G>(config, &bytes[..built.bytes as usize], &block);
+        }
+        let helpers = &t.helpers;
+        let helper = |id: u16| helpers[id as usize];
+        if self.options.passes {
+            t.pipeline.run(&mut block, &helper);
+        }
+        debug_assert_eq!(ir::verify::verify(&block, &|id| helpers.get(id as usize).copied()), Ok(()));
+        if let Some(trace) = &trace {
+            trace.optimised(&block);
+        }
+        let (base, first_link) = {
+            let cache = self.cache();
+            (self.code.address(cache.next_offset()), cache.next_link())
+        };
+        if t.emitter.emit(&block, &helper, base, at.offset as i64, first_link as u64, &mut t.code).is_err() {
+            return None;
+        }
+        t.links.clear();
+        t.links.extend(t.code.links.iter().map(|l| (l.at, l.stub, l.target as u16)));
+        t.points.clear();
+        t.points.extend(t.code.points.iter().map(|p| (p.return_offset, p.insn)));
+        if let Some(trace) = &trace {
+            trace.emitted(&t.code.bytes, base);
+        }
+        let repeatable = first_unrepeatable(&block, &t.helpers).is_none().then_some(built.insns);
+        let mut cache = self.cache();
+        if pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
+            // Somebody stored into the page while we read it, and found nothing to forget: once more.
+            drop(cache);
+            drop(translator);
+            return self.translate::<G>(config, bus, at);
+        }
+        cache.counts.guest_insns += built.insns as u64;
+        cache.counts.nanoseconds += start.elapsed().as_nanos() as u64;
+        Some(cache.insert(NewBlock {
+            key,
+            host_page: at.host_page,
+            second: at.second,
+            offset: at.offset,
+            bytes: built.bytes as u16,
+            repeatable,
+            code: &t.code.bytes,
+            entry_jne: t.code.entry_jne,
+            links: &t.links,
+            points: &t.points,
+        }))
+    }
+}

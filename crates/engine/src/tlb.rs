@@ -1,0 +1,250 @@
+//! The soft TLB and the jump cache of one vCPU.
+//!
+//! A vCPU keeps a few *sets*, one for each address space that it used lately (root, ASID, privilege, SUM, MXR: the
+//! guest numbers them). Switching spaces swaps two pointers in the frame. Translated code reads the entries at constant
+//! offsets, so their layout is fixed here and nowhere else:
+//!
+//! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
+//!   host memory, else all ones) and the distance from guest virtual to host address;
+//! - [`Jump`], 16 bytes, index `(pc >> 1) % 4096`: pc xor mode tag, host address of the code.
+//!
+//! Glossary. *Page*: 4 KiB of guest virtual memory. *Host page*: the host address of the RAM behind it, which also
+//! names the physical page everywhere in the engine. *Log*: indices filled since the last flush, so that flushing
+//! costs what was filled.
+//!
+//! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
+//! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::*};
+
+/// log2 of the entries of a set.
+pub const ENTRIES_LOG2: u32 = 12;
+/// Entries of a set.
+pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
+/// log2 of the entries of a jump cache.
+pub const JUMPS_LOG2: u32 = 12;
+const JUMPS: usize = 1 << JUMPS_LOG2;
+/// A tag that matches no address.
+pub const NONE: u64 = u64::MAX;
+/// Sets that a vCPU keeps.
+pub const SETS: usize = 16;
+
+/// One entry of the soft TLB.
+#[repr(C, align(32))]
+pub struct Entry {
+    /// Virtual page that may be read.
+    pub read: AtomicU64,
+    /// Virtual page that may be written.
+    pub write: AtomicU64,
+    /// Virtual page that may be executed (looked at by the engine only).
+    pub execute: AtomicU64,
+    /// Host address minus guest virtual address.
+    pub addend: AtomicU64,
+}
+
+/// One entry of the jump cache.
+#[repr(C, align(16))]
+pub struct Jump {
+    /// pc xor mode tag.
+    pub tag: AtomicU64,
+    /// Host address of the code.
+    pub code: AtomicU64,
+}
+
+/// The entries of one set: the part that other threads may reach.
+pub struct Entries(Box<[Entry]>);
+
+impl Entries {
+    /// Takes the write tags of a physical page away; any thread may ask.
+    pub fn forget_writes(&self, host_page: u64) {
+        for e in &self.0 {
+            let tag = e.write.load(Relaxed);
+            if tag != NONE && tag.wrapping_add(e.addend.load(Relaxed)) == host_page {
+                // If its owner has refilled it meanwhile, it has looked at the page's state and found code.
+                let _ = e.write.compare_exchange(tag, NONE, SeqCst, Relaxed);
+            }
+        }
+    }
+}
+
+/// One address space's translations.
+pub struct Set {
+    entries: Arc<Entries>,
+    jumps: Box<[Jump]>,
+    /// Number of the space, [`NONE`] if the set is free.
+    space: u64,
+    used: u64,
+    /// Indices of entries filled.
+    filled: Vec<u16>,
+    /// Indices of jumps filled.
+    jumped: Vec<u16>,
+    /// Gigabytes of virtual space in which a superpage was filled in pieces.
+    large: Vec<u64>,
+    /// Which virtual pages may be in the jump cache: a bit for each value of the page number modulo 1024.
+    jump_pages: [u64; 16],
+}
+
+/// Which accesses may go straight to host memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Loads.
+    pub read: bool,
+    /// Stores.
+    pub write: bool,
+    /// Fetches.
+    pub execute: bool,
+}
+
+impl Set {
+    fn new() -> Set {
+        let entry = || Entry {
+            read: AtomicU64::new(NONE),
+            write: AtomicU64::new(NONE),
+            execute: AtomicU64::new(NONE),
+            addend: AtomicU64::new(0),
+        };
+        let jump = || Jump { tag: AtomicU64::new(NONE), code: AtomicU64::new(0) };
+        Set {
+            entries: Arc::new(Entries((0..ENTRIES).map(|_| entry()).collect())),
+            jumps: (0..JUMPS).map(|_| jump()).collect(),
+            space: NONE,
+            used: 0,
+            filled: Vec::new(),
+            jumped: Vec::new(),
+            large: Vec::new(),
+            jump_pages: [0; 16],
+        }
+    }
+    /// Host address of the entries.
+    pub fn entries_address(&self) -> u64 {
+        self.entries.0.as_ptr() as u64
+    }
+    /// Host address of the jump cache.
+    pub fn jumps_address(&self) -> u64 {
+        self.jumps.as_ptr() as u64
+    }
+    /// The entry that a virtual address falls on.
+    #[inline(always)]
+    pub fn entry(&self, va: u64) -> &Entry {
+        &self.entries.0[(va >> 12) as usize % ENTRIES]
+    }
+    /// The code for `pc` in the mode of `mode_tag`, if the jump cache has it.
+    #[inline(always)]
+    pub fn jump(&self, pc: u64, mode_tag: u64) -> Option<u64> {
+        let j = &self.jumps[(pc >> 1) as usize % JUMPS];
+        (j.tag.load(Relaxed) == pc ^ mode_tag).then(|| j.code.load(Relaxed))
+    }
+    /// Puts code into the jump cache; `last` is an address in the last page that it was made from.
+    pub fn set_jump(&mut self, pc: u64, mode_tag: u64, code: u64, last: u64) {
+        let i = (pc >> 1) as usize % JUMPS;
+        let j = &self.jumps[i];
+        if j.tag.load(Relaxed) == NONE {
+            self.jumped.push(i as u16);
+        }
+        for page in [pc >> 12, last >> 12] {
+            self.jump_pages[(page >> 6) as usize % 16] |= 1 << (page & 63);
+        }
+        j.tag.store(pc ^ mode_tag, Relaxed);
+        j.code.store(code, Relaxed);
+    }
+    /// Fills an entry: `rights` says which tags match, `large` that the mapping is wider than a page.
+    pub fn fill(&mut self, va: u64, host_page: u64, rights: Rights, large: bool) {
+        let page = va & !4095;
+        let i = (va >> 12) as usize % ENTRIES;
+        let e = &self.entries.0[i];
+        if [&e.read, &e.write, &e.execute].iter().all(|t| t.load(Relaxed) == NONE) {
+            self.filled.push(i as u16);
+        }
+        if large && !self.large.contains(&(va >> 30)) {
+            self.large.push(va >> 30);
+        }
+        let tag = |on| if on { page } else { NONE };
+        // The old write tag goes before the addend changes: another thread reads them together.
+        e.write.store(NONE, SeqCst);
+        e.addend.store(host_page.wrapping_sub(page), Relaxed);
+        e.read.store(tag(rights.read), Relaxed);
+        e.execute.store(tag(rights.execute), Relaxed);
+        e.write.store(tag(rights.write), SeqCst);
+    }
+    /// Forgets everything.
+    pub fn flush(&mut self) {
+        for i in self.filled.drain(..) {
+            let e = &self.entries.0[i as usize];
+            [&e.read, &e.write, &e.execute].iter().for_each(|t| t.store(NONE, Relaxed));
+        }
+        self.large.clear();
+        self.forget_jumps();
+    }
+    /// Forgets the jump cache.
+    pub fn forget_jumps(&mut self) {
+        for i in self.jumped.drain(..) {
+            self.jumps[i as usize].tag.store(NONE, Relaxed);
+        }
+        self.jump_pages = [0; 16];
+    }
+    /// Forgets the page at `va` (everything, if it may be part of a superpage).
+    pub fn flush_page(&mut self, va: u64) {
+        if self.large.contains(&(va >> 30)) {
+            return self.flush();
+        }
+        let page = va & !4095;
+        let e = self.entry(va);
+        for tag in [&e.read, &e.write, &e.execute] {
+            if tag.load(Relaxed) == page {
+                tag.store(NONE, Relaxed);
+            }
+        }
+        let n = page >> 12;
+        if self.jump_pages[(n >> 6) as usize % 16] & 1 << (n & 63) != 0 {
+            self.forget_jumps();
+        }
+    }
+}
+
+/// The sets of one vCPU.
+#[derive(Default)]
+pub struct Tlb {
+    sets: Vec<Set>,
+    clock: u64,
+}
+
+impl Tlb {
+    /// Index of the set for a space, and its entries if it is new (others must know them). The set that was not used for
+    /// longest makes room, but never set `keep`.
+    pub fn select(&mut self, space: u64, keep: usize) -> (usize, Option<Arc<Entries>>) {
+        self.clock += 1;
+        let now = self.clock;
+        if let Some(i) = self.sets.iter().position(|s| s.space == space) {
+            self.sets[i].used = now;
+            return (i, None);
+        }
+        let mut oldest =
+            (0..self.sets.len()).filter(|&i| i != keep).min_by_key(|&i| self.sets[i].used).unwrap_or(0);
+        let mut made = None;
+        if self.sets.len() < SETS {
+            oldest = self.sets.len();
+            let set = Set::new();
+            made = Some(set.entries.clone());
+            self.sets.push(set);
+        }
+        let set = &mut self.sets[oldest];
+        set.flush();
+        set.space = space;
+        set.used = now;
+        (oldest, made)
+    }
+    /// Set `i`.
+    #[inline(always)]
+    pub fn set(&mut self, i: usize) -> &mut Set {
+        &mut self.sets[i]
+    }
+    /// All sets with their spaces.
+    pub fn sets(&mut self) -> impl Iterator<Item = (u64, &mut Set)> {
+        self.sets.iter_mut().map(|s| (s.space, s))
+    }
+}
+
+#[cfg(test)]
+#[path = "tlb_test.rs"]
+mod test;

@@ -1,0 +1,81 @@
+use super::*;
+
+const RW: Rights = Rights { read: true, write: true, execute: false };
+
+fn hits(set: &Set, va: u64) -> [bool; 3] {
+    let e = set.entry(va);
+    [&e.read, &e.write, &e.execute].map(|t| t.load(Relaxed) == va & !4095)
+}
+
+#[test]
+fn a_filled_page_is_found_until_it_is_flushed() {
+    let mut tlb = Tlb::default();
+    let (i, made) = tlb.select(7, usize::MAX);
+    assert!(made.is_some());
+    let set = tlb.set(i);
+    set.fill(0x1234_5678, 0x7000_0000_3000, RW, false);
+    assert_eq!(hits(set, 0x1234_5000), [true, true, false]);
+    assert_eq!(set.entry(0x1234_5678).addend.load(Relaxed).wrapping_add(0x1234_5678), 0x7000_0000_3678);
+    set.flush_page(0x1234_6000);
+    assert_eq!(hits(set, 0x1234_5000), [true, true, false]);
+    set.flush_page(0x1234_5fff);
+    assert_eq!(hits(set, 0x1234_5000), [false; 3]);
+}
+
+#[test]
+fn a_piece_of_a_superpage_takes_the_whole_with_it() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(7, usize::MAX);
+    let set = tlb.set(i);
+    set.fill(0x8000_0000, 0x7000_0000_0000, RW, true);
+    set.fill(0x8000_1000, 0x7000_0000_1000, RW, true);
+    set.flush_page(0x8000_1000);
+    assert_eq!(hits(set, 0x8000_0000), [false; 3]);
+}
+
+#[test]
+fn spaces_keep_their_sets_until_there_are_too_many() {
+    let mut tlb = Tlb::default();
+    let (first, _) = tlb.select(0, usize::MAX);
+    tlb.set(first).fill(0x1000, 0x2000, RW, false);
+    for space in 1..SETS as u64 {
+        tlb.select(space, usize::MAX);
+    }
+    assert_eq!(tlb.select(0, usize::MAX).0, first);
+    assert_eq!(hits(tlb.set(first), 0x1000), [true, true, false]);
+    // The one not used for longest, number 1, makes room; a set that is in use never does.
+    let (second, _) = tlb.select(1, usize::MAX);
+    let (third, _) = tlb.select(2, usize::MAX);
+    assert_eq!(tlb.select(100, third).1.map(|_| ()), None);
+    assert_eq!(tlb.select(1, usize::MAX).0, second);
+}
+
+#[test]
+fn write_tags_go_wherever_the_page_is_mapped() {
+    let mut tlb = Tlb::default();
+    let (i, made) = tlb.select(1, usize::MAX);
+    let entries = made.unwrap();
+    let set = tlb.set(i);
+    set.fill(0x1000, 0x7000_0000, RW, false);
+    set.fill(0xffff_ffc0_0000_2000, 0x7000_0000, RW, false);
+    set.fill(0x3000, 0x7000_1000, RW, false);
+    entries.forget_writes(0x7000_0000);
+    assert_eq!(hits(set, 0x1000), [true, false, false]);
+    assert_eq!(hits(set, 0xffff_ffc0_0000_2000), [true, false, false]);
+    assert_eq!(hits(set, 0x3000), [true, true, false]);
+}
+
+#[test]
+fn jumps_are_forgotten_with_either_page_of_a_crossing_instruction() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(1, usize::MAX);
+    let set = tlb.set(i);
+    let tag = 3 << 57;
+    set.set_jump(0x1ffe, tag, 42, 0x2001);
+    assert_eq!(set.jump(0x1ffe, tag), Some(42));
+    assert_eq!(set.jump(0x1ffe, 0), None);
+    set.flush_page(0x5000);
+    assert_eq!(set.jump(0x1ffe, tag), Some(42));
+    set.flush_page(0x2000);
+    assert_eq!(set.jump(0x1ffe, tag), None);
+}

@@ -1,0 +1,89 @@
+//! The log items of `-d` that concern translation and execution: in_asm, op, op_opt, out_asm, exec, cpu.
+
+use base::log::{self, LogMask};
+use cpu::Guest;
+use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
+use ir::Block;
+use std::fmt::Write;
+
+/// One translation, as the log shows it.
+pub(crate) struct Trace {
+    pc: u64,
+}
+
+impl Trace {
+    /// The trace of a block at guest address `pc`, if any item wants it.
+    pub(crate) fn of(pc: u64) -> Option<Trace> {
+        let any = LogMask::IN_ASM | LogMask::OP | LogMask::OP_OPT | LogMask::OUT_ASM;
+        (log::enabled(any) && log::in_filter(pc)).then_some(Trace { pc })
+    }
+    /// The guest's bytes and the block that was built from them.
+    pub(crate) fn built<G: Guest>(&self, config: &G::Config, bytes: &[u8], block: &Block) {
+        if log::enabled(LogMask::IN_ASM) {
+            let mut text = String::from("----------------\nIN: \n");
+            let mut at = 0;
+            while at < bytes.len() {
+                let pc = self.pc.wrapping_add(at as u64);
+                let (line, len) = G::disassemble(config, pc, &bytes[at..]);
+                let len = len.clamp(1, bytes.len() - at);
+                let word = bytes[at..at + len].iter().rev().fold(String::new(), |mut s, b| {
+                    let _ = write!(s, "{b:02x}");
+                    s
+                });
+                let _ = writeln!(text, "0x{pc:08x}:  {word:<18}{line}");
+                at += len;
+            }
+            log::write(format_args!("{text}\n"));
+        }
+        if log::enabled(LogMask::OP) {
+            log::write(format_args!("OP:\n{}\n", block));
+        }
+    }
+    /// The block after the passes.
+    pub(crate) fn optimised(&self, block: &Block) {
+        if log::enabled(LogMask::OP_OPT) {
+            log::write(format_args!("OP after optimization:\n{}\n", block));
+        }
+    }
+    /// The host code, to be placed at address `base`.
+    pub(crate) fn emitted(&self, code: &[u8], base: u64) {
+        if log::enabled(LogMask::OUT_ASM) {
+            let mut text = format!("OUT: [size={}]\n  -- guest addr 0x{:016x}\n", code.len(), self.pc);
+            disassemble_host(code, base, &mut text);
+            log::write(format_args!("{text}\n"));
+        }
+    }
+}
+
+fn disassemble_host(code: &[u8], base: u64, text: &mut String) {
+    let mut decoder = Decoder::with_ip(64, code, base, DecoderOptions::NONE);
+    let mut formatter = NasmFormatter::new();
+    let mut line = String::new();
+    while decoder.can_decode() {
+        let insn = decoder.decode();
+        line.clear();
+        formatter.format(&insn, &mut line);
+        let at = (insn.ip() - base) as usize;
+        let bytes =
+            code[at..at + insn.len()].iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
+        let _ = writeln!(text, "0x{:x}:  {bytes:<24} {line}", insn.ip());
+    }
+}
+
+/// Before a block is entered from the dispatcher: items exec and cpu.
+pub(crate) fn before_block<G: Guest>(g: &G, code: u64) {
+    if log::enabled(LogMask::EXEC | LogMask::CPU) && log::in_filter(g.pc()) {
+        write_block(g, code);
+    }
+}
+
+#[cold]
+fn write_block<G: Guest>(g: &G, code: u64) {
+    if log::enabled(LogMask::EXEC) {
+        let (index, pc, mode) = (g.index(), g.pc(), g.mode());
+        log::write(format_args!("Trace {index}: 0x{code:x} [00000000/{pc:016x}/{mode:08x}/00000000] \n"));
+    }
+    if log::enabled(LogMask::CPU) {
+        log::write(format_args!("{}", g.dump(log::enabled(LogMask::FPU))));
+    }
+}
