@@ -64,6 +64,13 @@ impl<G: Guest> Tcg<G> {
         }
         match value {
             STATUS => this.exit.take(),
+            exit::INTERRUPT => {
+                if frame.interrupt.load(Relaxed) == 0 {
+                    // The block is dead, and the jump cache may still lead to it.
+                    this.tlb.set(this.code_set).forget_jump(frame.pc());
+                }
+                None
+            }
             v => {
                 if let Some(id) = exit::link_of(v) {
                     this.follow_link(g, id as u32);

@@ -183,6 +183,11 @@ impl Set {
         }
         self.jump_pages = [0; 16];
     }
+    /// Forgets the code for `pc`.
+    pub fn forget_jump(&mut self, pc: u64) {
+        // It stays in the list of those to be forgotten, which does no harm.
+        self.jumps[(pc >> 1) as usize % JUMPS].tag.store(NONE, Relaxed);
+    }
     /// Forgets the page at `va` (everything, if it may be part of a superpage).
     pub fn flush_page(&mut self, va: u64) {
         if self.large.contains(&(va >> 30)) {
