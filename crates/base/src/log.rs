@@ -1,10 +1,11 @@
 //! The log of `-d ITEM,..`, `-D FILE` and `-dfilter RANGES`.
 //!
 //! Which items are wanted is one global word, so that asking costs one relaxed load. The sink is standard
-//! error, or the file of `-D` (`%d` in its name becomes the process id; with item `tid`, the thread's).
+//! error, or the file of `-D`.
 //! What the guest does wrong is logged through [`guest_error!`](crate::guest_error), which each call site
 //! repeats only so many times per second, since a guest can do it a million times.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
@@ -93,7 +94,18 @@ impl fmt::Debug for LogMask {
 static MASK: AtomicU32 = AtomicU32::new(0);
 static FILTERED: AtomicBool = AtomicBool::new(false);
 static FILTER: Mutex<Vec<RangeInclusive<u64>>> = Mutex::new(Vec::new());
-static SINK: Mutex<Option<File>> = Mutex::new(None);
+static SINK: Mutex<Sink> = Mutex::new(Sink::Stderr);
+
+enum Sink {
+    Stderr,
+    File(File),
+    /// A file for each thread, named by this template.
+    PerThread(String),
+}
+
+thread_local! {
+    static OWN_FILE: RefCell<Option<File>> = const { RefCell::new(None) };
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -115,14 +127,42 @@ pub fn set_mask(mask: LogMask) {
     MASK.store(mask.0, Relaxed);
 }
 
-/// Sends the log to a file (created, truncated; `%d` becomes the process id), or back to standard error.
-pub fn set_file(name: Option<&str>) -> io::Result<()> {
-    let file = match name {
-        Some(name) => Some(File::create(name.replacen("%d", &std::process::id().to_string(), 1))?),
-        None => None,
+/// Sends the log to a file (created, truncated), or back to standard error. One `%d` in the name becomes the
+/// process id, or with item `tid` set the id of each thread that writes.
+///
+/// # Errors
+/// The name is no template, is none although `tid` needs one, or the file cannot be made.
+pub fn set_file(name: Option<&str>) -> crate::Result<()> {
+    let sink = match name {
+        None if enabled(LogMask::TID) => {
+            return Err(crate::error!("Filename template with '%d' required for 'tid'"));
+        }
+        None => Sink::Stderr,
+        Some(name) => {
+            let numbered = name.contains('%');
+            if numbered && (name.matches('%').count() != 1 || !name.contains("%d")) {
+                return Err(crate::error!("Bad logfile template: {name}"));
+            }
+            match enabled(LogMask::TID) {
+                true if !numbered => {
+                    return Err(crate::error!("Filename template with '%d' required for 'tid'"));
+                }
+                true => Sink::PerThread(name.to_owned()),
+                false => Sink::File(create(&name.replace("%d", &std::process::id().to_string()))?),
+            }
+        }
     };
-    *lock(&SINK) = file;
+    *lock(&SINK) = sink;
     Ok(())
+}
+
+fn create(name: &str) -> crate::Result<File> {
+    File::create(name).map_err(|e| {
+        // The system's words without the number that the library adds.
+        let text = e.to_string();
+        let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
+        crate::error!("Error opening logfile {name}: {reason}")
+    })
 }
 
 /// Limits the items that concern a guest address to these ranges (`-dfilter`); empty means everywhere.
@@ -148,7 +188,6 @@ pub fn parse_filter(text: &str) -> crate::Result<Vec<RangeInclusive<u64>>> {
 }
 
 fn parse_range(part: &str) -> crate::Result<RangeInclusive<u64>> {
-    let bad = |text: &str| crate::error!("Invalid number to the left of range operator in '{text}'");
     let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
@@ -156,29 +195,41 @@ fn parse_range(part: &str) -> crate::Result<RangeInclusive<u64>> {
     let at = part
         .find("..")
         .or_else(|| part.find(['+', '-']))
-        .ok_or_else(|| crate::error!("Bad range specifier '{part}'"))?;
+        .ok_or_else(|| crate::error!("Bad range specifier"))?;
     let (left, rest) = part.split_at(at);
     let operator = if rest.starts_with("..") { ".." } else { &rest[..1] };
     let right = &rest[operator.len()..];
-    let first = number(left).ok_or_else(|| bad(left))?;
-    let second = number(right)
-        .ok_or_else(|| crate::error!("Invalid number to the right of range operator '{right}'"))?;
+    let first = number(left).ok_or_else(|| crate::error!("Invalid number to the left of {operator}"))?;
+    let second = number(right).ok_or_else(|| crate::error!("Invalid number to the right of {operator}"))?;
     match operator {
         ".." if second >= first => Ok(first..=second),
         "+" if second > 0 => Ok(first..=first.saturating_add(second - 1)),
         "-" if second > 0 => Ok(first.saturating_sub(second - 1)..=first),
-        _ => Err(crate::error!("Invalid range '{part}'")),
+        _ => Err(crate::error!("Invalid range")),
     }
 }
 
 /// Writes text to the log whatever the items are. A failing sink is not an error of the caller's.
 pub fn write(text: fmt::Arguments<'_>) {
+    let text = text.to_string();
     let mut sink = lock(&SINK);
-    let _ = match sink.as_mut() {
+    let _ = match &mut *sink {
         // A whole record goes out in one write, so that two processes can share a file.
-        Some(file) => file.write_all(text.to_string().as_bytes()),
-        None => io::stderr().lock().write_all(text.to_string().as_bytes()),
+        Sink::File(file) => file.write_all(text.as_bytes()),
+        Sink::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+        Sink::PerThread(template) => OWN_FILE.with_borrow_mut(|own| {
+            if own.is_none() {
+                *own = File::create(template.replace("%d", &thread_id())).ok();
+            }
+            own.as_mut().map_or(Ok(()), |file| file.write_all(text.as_bytes()))
+        }),
     };
+}
+
+/// The id that the host's kernel gave this thread.
+fn thread_id() -> String {
+    let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    link.file_name().map_or_else(|| "0".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Lets a call site through [`Limit::PER_SECOND`] times a second. Used by the macros; one per site.

@@ -12,9 +12,12 @@ fn words() {
 fn filters() {
     let ranges = parse_filter("0x1000+0x100,0x2000..0x20ff,4096-16").unwrap();
     assert_eq!(ranges, [0x1000..=0x10ff, 0x2000..=0x20ff, 4081..=4096]);
-    assert!(parse_filter("12").is_err());
-    assert!(parse_filter("x+1").is_err());
-    assert!(parse_filter("1+").is_err());
+    let error = |text| parse_filter(text).unwrap_err().to_string();
+    assert_eq!(error("12"), "Bad range specifier");
+    assert_eq!(error("x+1"), "Invalid number to the left of +");
+    assert_eq!(error("1+x"), "Invalid number to the right of +");
+    assert_eq!(error("5..1"), "Invalid range");
+    assert_eq!(error("1+0"), "Invalid range");
 }
 
 #[test]
@@ -34,8 +37,21 @@ fn file_and_macros() {
     crate::guest_error!("bad {}", 1);
     crate::unimp!("not shown");
     crate::log_item!(LogMask::GUEST_ERRORS, "and this");
+    set_mask(LogMask::GUEST_ERRORS | LogMask::TID);
+    assert_eq!(set_file(None).unwrap_err().message(), "Filename template with '%d' required for 'tid'");
+    assert!(set_file(Some("plain")).is_err());
+    set_file(path.to_str()).unwrap();
+    let own = std::env::temp_dir().join(format!("tinamou-log-test-{}", thread_id()));
+    crate::guest_error!("own");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "own\n");
+    std::fs::remove_file(own).unwrap();
     set_mask(LogMask::NONE);
     set_file(None).unwrap();
+    assert_eq!(set_file(Some("/tmp/%d%d")).unwrap_err().message(), "Bad logfile template: /tmp/%d%d");
+    assert_eq!(
+        set_file(Some("/nonexistent/x")).unwrap_err().message(),
+        "Error opening logfile /nonexistent/x: No such file or directory"
+    );
     let text = std::fs::read_to_string(&real).unwrap();
     std::fs::remove_file(real).unwrap();
     assert_eq!(text, "bad 1\nand this\n");

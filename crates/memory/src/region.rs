@@ -51,6 +51,8 @@ pub struct Region {
 #[derive(Clone)]
 pub(crate) struct Owner {
     pub(crate) node: Weak<Node>,
+    /// The region's own node, a child of that.
+    own: Weak<Node>,
     /// False when the node only keeps the region for want of an owner.
     pub(crate) owns: bool,
 }
@@ -214,8 +216,16 @@ impl Region {
         self.join(container, false);
     }
     fn join(&self, node: &ObjectRef, owns: bool) {
-        node.add_child(&format!("{}[*]", object::escape(&self.name)), &Node::new("memory-region"));
-        *lock(&self.owner) = Some(Owner { node: Arc::downgrade(node), owns });
+        self.leave_tree();
+        let own = Node::new("memory-region");
+        node.add_child(&format!("{}[*]", object::escape(&self.name)), &own);
+        *lock(&self.owner) = Some(Owner { node: Arc::downgrade(node), own: Arc::downgrade(&own), owns });
+    }
+    /// Takes the region out of the tree of objects, when its device is unplugged.
+    pub fn leave_tree(&self) {
+        if let Some(own) = lock(&self.owner).take().and_then(|o| o.own.upgrade()) {
+            own.unparent();
+        }
     }
     pub(crate) fn owner(&self) -> Option<Owner> {
         lock(&self.owner).clone()

@@ -125,6 +125,15 @@ impl AddressSpace {
         listener.changed(&FlatView::default(), &self.view.load());
         listeners.push(listener);
     }
+    /// Takes a listener away again. It hears of the current view as a change to nothing.
+    pub fn unlisten(&self, listener: &Arc<dyn Listener>) {
+        let mut listeners = lock(&self.drawing);
+        let before = listeners.len();
+        listeners.retain(|l| !Arc::ptr_eq(l, listener));
+        if listeners.len() != before {
+            listener.changed(&self.view.load(), &FlatView::default());
+        }
+    }
     /// Says who performs shutdown and reset. Other effects are performed here.
     pub fn set_effect_sink(&self, sink: EffectSink) {
         self.sink.store(Some(Arc::new(sink)));

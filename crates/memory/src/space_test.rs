@@ -167,3 +167,65 @@ fn listeners_and_aliases() {
     transaction(|| transaction(|| ram.set_address(0x8000)));
     assert_eq!(other.view().ranges().len(), 1);
 }
+
+#[test]
+fn listeners_leave() {
+    struct Count(AtomicU64);
+    impl Listener for Count {
+        fn changed(&self, old: &FlatView, new: &FlatView) {
+            self.0.fetch_add((old.ranges().len() * 100 + new.ranges().len()) as u64, SeqCst);
+        }
+    }
+    let (space, _, _, ram) = world();
+    let count = Arc::new(Count(AtomicU64::new(0)));
+    let listener: Arc<dyn Listener> = count.clone();
+    space.listen(listener.clone());
+    assert_eq!(count.0.swap(0, SeqCst), 4);
+    space.unlisten(&listener);
+    space.unlisten(&listener);
+    assert_eq!(count.0.swap(0, SeqCst), 400);
+    ram.set_enabled(false);
+    assert_eq!(count.0.load(SeqCst), 0);
+}
+
+#[test]
+fn owners_in_the_tree() {
+    let (_, _, _, ram) = world();
+    let node = object::Node::new_device("thing");
+    ram.set_owner(&node);
+    assert_eq!(node.children()[0].0, "ram[0]");
+    ram.set_unowned(&node);
+    assert_eq!(node.children().len(), 1);
+    ram.leave_tree();
+    assert!(node.children().is_empty());
+}
+
+/// While one thread moves memory about, others always see all of it or none, and never a stale place after
+/// the move has returned.
+#[test]
+fn changes_under_load() {
+    let system = Region::container("system", WHOLE);
+    let space = AddressSpace::new("memory", &system);
+    let (low, high) = (Ram::anonymous(0x1000).unwrap(), Ram::anonymous(0x1000).unwrap());
+    low.write_u64(0, 0x1111);
+    high.write_u64(0, 0x2222);
+    let (low, high) = (Region::ram("low", low), Region::ram("high", high));
+    system.add_subregion(0, &low);
+    system.add_overlap(0, &high, 1);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|| {
+                while !done.load(SeqCst) {
+                    assert!(matches!(space.read_int(0, 8), Ok(0x1111 | 0x2222)));
+                }
+            });
+        }
+        for n in 0..2000 {
+            let on = n % 2 == 0;
+            high.set_enabled(on);
+            assert_eq!(space.read_int(0, 8), Ok(if on { 0x2222 } else { 0x1111 }));
+        }
+        done.store(true, SeqCst);
+    });
+}

@@ -42,4 +42,4 @@ pub use node::{Ambiguous, Node, NodeProperty, ObjectRef, escape, unattached};
 pub use print::print_tree;
 pub use property::{OnOffAuto, PropertyError, PropertyInfo, PropertyType, PropertyValue, Size, parse_size};
 pub use qtree::print_qtree;
-pub use types::{Category, TypeInfo, Types};
+pub use types::{Category, ROOTS, TypeInfo, Types};

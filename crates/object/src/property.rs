@@ -159,6 +159,12 @@ pub enum PropertyError {
     /// The value has another type; the type wanted.
     #[error("expected a value of type {0}")]
     Type(&'static str),
+    /// The value names something that does not exist.
+    #[error("there is nothing of that name")]
+    NoSuchValue,
+    /// The value does not have the form that the property wants.
+    #[error("the value cannot be used")]
+    Unusable,
     /// The value cannot be used; the reason, complete.
     #[error("{0}")]
     Value(String),
@@ -179,16 +185,15 @@ impl PropertyError {
             ),
             Self::Type("bool") => base::error!("Parameter '{name}' expects 'on' or 'off'"),
             Self::Type("str") => base::error!("Invalid parameter type for '{name}', expected: string"),
-            Self::Type("size") => base::error!("Parameter '{name}' expects a non-negative number below 2^64")
-                .hint("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."),
-            Self::Type(of) if of.starts_with("int") || of.starts_with("uint") => {
-                if parse_number(value).is_some() {
-                    base::error!("Parameter '{name}' expects {of}")
-                } else {
-                    base::error!("Parameter '{name}' expects a number")
-                }
-            }
+            Self::Type("OnOffAuto") => base::error!("Parameter '{name}' does not accept value '{value}'"),
+            // A number that is none, and one that does not fit.
+            Self::Type(of) if of.starts_with("int") || of.starts_with("uint") => match parse_number(value) {
+                Some(_) => base::error!("Parameter '{name}' expects {of}_t"),
+                None => base::error!("Parameter '{name}' expects integer"),
+            },
             Self::Type(of) => base::error!("Parameter '{name}' expects {of}"),
+            Self::NoSuchValue => base::error!("Property '{kind}.{name}' can't find value '{value}'"),
+            Self::Unusable => base::error!("Property '{kind}.{name}' doesn't take value '{value}'"),
             Self::Value(reason) => Error::new(reason),
         }
     }

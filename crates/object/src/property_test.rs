@@ -42,8 +42,8 @@ fn values_from_text() {
 fn words() {
     let e = |e: PropertyError, v: &str| e.error("serial-mm", "", "baudbase", v).to_string();
     assert_eq!(e(PropertyError::NotFound, ""), "Property 'serial-mm.baudbase' not found");
-    assert_eq!(e(PropertyError::Type("uint8"), "x"), "Parameter 'baudbase' expects a number");
-    assert_eq!(e(PropertyError::Type("uint8"), "300"), "Parameter 'baudbase' expects uint8");
+    assert_eq!(e(PropertyError::Type("uint8"), "x"), "Parameter 'baudbase' expects integer");
+    assert_eq!(e(PropertyError::Type("uint8"), "300"), "Parameter 'baudbase' expects uint8_t");
     assert_eq!(e(PropertyError::Type("bool"), "300"), "Parameter 'baudbase' expects 'on' or 'off'");
 }
 
