@@ -71,6 +71,12 @@ impl CpuHandle {
             self.interrupt();
         }
     }
+    /// Takes input line `n` back if it is set, and tells whether it was: for inputs of which only the edge counts. For
+    /// the vCPU's own thread; nobody is woken.
+    pub fn take_line(&self, n: u32) -> bool {
+        let bit = 1u64 << (n & 63);
+        self.lines.load(Acquire) & bit != 0 && self.lines.fetch_and(!bit, AcqRel) & bit != 0
+    }
     /// Makes the vCPU look at its interrupts, waking it if it waits.
     pub fn interrupt(&self) {
         self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);

@@ -3,6 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+mod board;
 pub mod fdt;
 pub mod loader;
+mod machine;
+pub mod riscv;
 pub mod sbi;
+
+pub use board::{Board, Bus, Irq, Part, Processors};
+pub use machine::{Bios, MachineType, Setup, TYPES, find};

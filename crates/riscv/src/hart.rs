@@ -188,6 +188,10 @@ impl Hart {
     }
     /// mip: input lines, bits set by software, the supervisor timer.
     pub(crate) fn mip(&self) -> u64 {
+        // SSIP is set from outside by an edge and stays until software clears it.
+        if self.handle.take_line(1) {
+            self.put(slot::MIP, self.get(slot::MIP) | 1 << 1);
+        }
         let mut mip = self.handle.lines() | self.get(slot::MIP);
         if self.stce() {
             // Software cannot set STIP then; the comparison is made here too, so that it is never late.

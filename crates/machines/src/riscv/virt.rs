@@ -1,0 +1,449 @@
+//! `virt`: the board that software for QEMU's board of this name runs on.
+//!
+//! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2. The PCI Express host bridge, the
+//! platform bus and the AIA interrupt controllers do not exist here yet: they are neither on the bus nor in the
+//! device tree.
+
+use super::boot::{self, Boot, Layout};
+use super::harts::{Harts, input};
+use super::platform::HartPlatform;
+use crate::board::{Board, Irq};
+use crate::machine::{Bios, MachineType, Setup};
+use base::{Result, error};
+use cpu::Cpu;
+use devices::block::pflash_cfi01::PflashCfi01;
+use devices::char::ns16550a::Ns16550a;
+use devices::firmware::fw_cfg::{FwCfgMem, key};
+use devices::intc::riscv_aclint::{AclintMtimer, AclintSwi};
+use devices::intc::sifive_plic::SifivePlic;
+use devices::misc::sifive_test::SifiveTest;
+use devices::rtc::goldfish_rtc::GoldfishRtc;
+use memory::{Dma, Ram, Region};
+use object::DeviceCell;
+use riscv::Hart;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The machine.
+pub const TYPE: MachineType = MachineType {
+    name: "virt",
+    desc: "RISC-V VirtIO board",
+    max_cpus: 512,
+    default_memory: 128 << 20,
+    ram_name: "riscv_virt_board.ram",
+    default_cpu: "rv64",
+    properties: &[
+        ("aclint", "bool", "(TCG only) Set on/off to enable/disable emulating ACLINT devices"),
+        ("acpi", "OnOffAuto", "Enable ACPI"),
+        ("aia", "string", "Set type of AIA interrupt controller. Valid values are none, aplic, and aplic-imsic."),
+        (
+            "aia-guests",
+            "string",
+            "Set number of guest MMIO pages for AIA IMSIC. Valid value should be between 0 and 7.",
+        ),
+        ("iommu-sys", "OnOffAuto", "Enable IOMMU platform device"),
+    ],
+    build,
+};
+
+/// The memory map: first address and size.
+mod map {
+    pub const MROM: (u64, u64) = (0x1000, 0xf000);
+    pub const TEST: u64 = 0x10_0000;
+    pub const RTC: u64 = 0x10_1000;
+    pub const CLINT: u64 = 0x200_0000;
+    /// In the CLINT as in the ACLINT the timer follows the software interrupts.
+    pub const MTIMER: u64 = CLINT + 0x4000;
+    pub const ACLINT_SSWI: u64 = 0x2f0_0000;
+    pub const PLIC: u64 = 0xc00_0000;
+    pub const UART0: u64 = 0x1000_0000;
+    pub const VIRTIO: (u64, u64) = (0x1000_1000, 0x1000);
+    pub const FW_CFG: (u64, u64) = (0x1010_0000, 0x18);
+    pub const FLASH: (u64, u64) = (0x2000_0000, 0x200_0000);
+    pub const DRAM: u64 = 0x8000_0000;
+}
+
+/// Inputs of the PLIC.
+mod irq {
+    pub const VIRTIO: u32 = 1;
+    pub const UART0: u32 = 10;
+    pub const RTC: u32 = 11;
+}
+
+/// Slots for virtio devices.
+pub const VIRTIO_SLOTS: u32 = 8;
+/// Sources of the PLIC, the one that does not exist (0) included.
+const PLIC_SOURCES: u32 = 96;
+/// Frequency of `mtime`, in Hz.
+const TIMEBASE: u32 = 10_000_000;
+/// What the UART divides, in Hz.
+const UART_CLOCK: u32 = 3_686_400;
+/// Events of the SBI PMU extension and the counters that can count them (device tree binding "riscv,pmu"): cycles,
+/// instructions, and misses of the data TLB (reads, writes) and of the instruction TLB; counters 3 to 18.
+const PMU_EVENTS: [u32; 15] = [
+    0x1, 0x1, 0x7_fff9, 0x2, 0x2, 0x7_fffc, 0x1_0019, 0x1_0019, 0x7_fff8, 0x1_001b, 0x1_001b, 0x7_fff8, 0x1_0021,
+    0x1_0021, 0x7_fff8,
+];
+
+struct Properties {
+    aclint: bool,
+    dumpdtb: Option<String>,
+}
+
+fn properties(setup: &Setup) -> Result<Properties> {
+    let mut all = Properties { aclint: false, dumpdtb: None };
+    let switch = |key: &str, text: &str| match text {
+        "on" | "yes" | "true" | "y" => Ok(true),
+        "off" | "no" | "false" | "n" => Ok(false),
+        _ => Err(error!("Parameter '{key}' expects 'on' or 'off'")),
+    };
+    for (key, value) in &setup.properties {
+        match key.as_str() {
+            "aclint" => all.aclint = switch(key, value)?,
+            "acpi" | "iommu-sys" if !["on", "off", "auto"].contains(&value.as_str()) => {
+                return Err(error!("Parameter '{key}' does not accept value '{value}'"));
+            }
+            "iommu-sys" if value == "on" => {
+                return Err(error!("iommu-sys=on is not supported by Tinamou yet"));
+            }
+            "aia" => match value.as_str() {
+                "none" => {}
+                "aplic" | "aplic-imsic" => {
+                    return Err(error!("aia={value} is not supported by Tinamou yet"));
+                }
+                _ => {
+                    return Err(error!("Invalid AIA interrupt controller type")
+                        .hint("Valid values are none, aplic, and aplic-imsic."));
+                }
+            },
+            "dumpdtb" => all.dumpdtb = Some(value.clone()),
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+fn build(setup: Setup) -> Result<Board> {
+    let properties = properties(&setup)?;
+    let config = super::config(&setup.cpu)?;
+    let mut board = Board::new("virt", &setup.events);
+    let platform = HartPlatform::new(TIMEBASE);
+    let (rom, size) = map::MROM;
+    let mut harts = Harts::build(&mut board, &config, setup.cpus, rom, &platform)?;
+    let ram = setup.ram.clone().ok_or_else(|| error!("the machine needs memory"))?;
+    let layout = Layout { ram: map::DRAM, ram_size: ram.len(), rom, xlen: config.xlen() };
+
+    board
+        .describe("/")
+        .prop_u32("#address-cells", 2)
+        .prop_u32("#size-cells", 2)
+        .prop_str("compatible", "riscv-virtio")
+        .prop_str("model", "riscv-virtio,qemu");
+    board
+        .describe("/soc")
+        .prop_u32("#address-cells", 2)
+        .prop_u32("#size-cells", 2)
+        .prop_str("compatible", "simple-bus")
+        .prop_empty("ranges");
+    harts.describe(&mut board, &config, TIMEBASE);
+    let plic = interrupts(&mut board, &harts, properties.aclint, &platform, setup.cpus)?;
+    memory(&mut board, ram, size)?;
+    let source = |n: u32| Irq { line: plic.0.input_line(n), controller: plic.1, number: n };
+    test(&mut board)?;
+    virtio(&mut board, &source)?;
+    let uart = serial(&mut board, &setup, source(irq::UART0))?;
+    clock(&mut board, &setup, source(irq::RTC))?;
+    flash(&mut board, &setup)?;
+    fw_cfg(&mut board, &setup)?;
+    board.describe("/pmu").prop_str("compatible", "riscv,pmu").prop_u32s("riscv,event-to-mhpmcounters", &PMU_EVENTS);
+
+    // From here on the tree may be the user's own.
+    if let Some(path) = &setup.dtb {
+        board.fdt = boot::load_dtb(path)?;
+    }
+    let stdout = if setup.dtb.is_none() { Some(uart.as_str()) } else { None };
+    Boot::chosen(&mut board, &setup, stdout);
+    if let Some(path) = &properties.dumpdtb {
+        board.fdt.dump(Path::new(path)).map_err(base::Error::new)?;
+        return Err(super::dumped(path));
+    }
+    finish(&mut board, &setup, layout, &platform)?;
+    Ok(board)
+}
+
+/// The interrupt controllers. Returns the PLIC and its phandle.
+fn interrupts(
+    board: &mut Board,
+    harts: &Harts,
+    aclint: bool,
+    platform: &Arc<HartPlatform>,
+    count: u32,
+) -> Result<(Arc<DeviceCell<SifivePlic>>, u32)> {
+    let all = 0..count as usize;
+    let swi = DeviceCell::new(AclintSwi::mswi(count));
+    let mut adding = board.add(&swi).at(0, map::CLINT);
+    for hart in all.clone() {
+        adding = adding.line("", hart, harts.line(hart, input::MSI));
+    }
+    adding.done()?;
+    let mtimer = DeviceCell::new(AclintMtimer::virt(count, TIMEBASE));
+    AclintMtimer::connect(&mtimer, &board.events);
+    platform.set_mtime(mtimer.with(|m| m.time()));
+    let mut adding = board.add(&mtimer).at(0, map::MTIMER);
+    for hart in all.clone() {
+        adding = adding.line("", hart, harts.line(hart, input::MTI));
+    }
+    adding.done()?;
+    if aclint {
+        let sswi = DeviceCell::new(AclintSwi::sswi(count));
+        let mut adding = board.add(&sswi).at(0, map::ACLINT_SSWI);
+        for hart in all.clone() {
+            adding = adding.line("", hart, harts.line(hart, input::SSI));
+        }
+        adding.done()?;
+        for (path, compatible, address, input) in [
+            ("mswi", "riscv,aclint-mswi", map::CLINT, input::MSI),
+            ("sswi", "riscv,aclint-sswi", map::ACLINT_SSWI, input::SSI),
+        ] {
+            board
+                .describe(&format!("/soc/{path}@{address:x}"))
+                .prop_str("compatible", compatible)
+                .prop_u64s("reg", &[address, 0x4000])
+                .prop_u32s("interrupts-extended", &harts.extended(&[input]))
+                .prop_empty("interrupt-controller")
+                .prop_u32("#interrupt-cells", 0);
+        }
+        board
+            .describe(&format!("/soc/mtimer@{:x}", map::MTIMER))
+            .prop_str("compatible", "riscv,aclint-mtimer")
+            .prop_u64s("reg", &[map::MTIMER + 0x7ff8, 0x4008, map::MTIMER, 0x7ff8])
+            .prop_u32s("interrupts-extended", &harts.extended(&[input::MTI]));
+    } else {
+        board
+            .describe(&format!("/soc/clint@{:x}", map::CLINT))
+            .prop_strs("compatible", &["sifive,clint0", "riscv,clint0"])
+            .prop_u64s("reg", &[map::CLINT, 0x1_0000])
+            .prop_u32s("interrupts-extended", &harts.extended(&[input::MSI, input::MTI]));
+    }
+    let modes = vec!["MS"; count as usize].join(",");
+    let plic = DeviceCell::new(SifivePlic::virt(&modes)?);
+    let phandle = board.fdt.allocate_phandle();
+    let mut adding = board.add(&plic).at(0, map::PLIC);
+    for hart in all {
+        adding = adding
+            .line("", hart * 2, harts.line(hart, input::MEI))
+            .line("", hart * 2 + 1, harts.line(hart, input::SEI));
+    }
+    adding
+        .describe("plic", &["sifive,plic-1.0.0", "riscv,plic0"], 0, |node| {
+            node.prop_u32("#address-cells", 0)
+                .prop_u32("#interrupt-cells", 1)
+                .prop_empty("interrupt-controller")
+                .prop_u32s("interrupts-extended", &harts.extended(&[input::MEI, input::SEI]))
+                .prop_u32("riscv,ndev", PLIC_SOURCES - 1)
+                .prop_u32("phandle", phandle);
+        })
+        .done()?;
+    Ok((plic, phandle))
+}
+
+fn memory(board: &mut Board, ram: Arc<Ram>, rom_size: u64) -> Result<()> {
+    let size = ram.len();
+    board
+        .describe(&format!("/memory@{:x}", map::DRAM))
+        .prop_str("device_type", "memory")
+        .prop_u64s("reg", &[map::DRAM, size]);
+    let region = Region::ram(TYPE.ram_name, ram);
+    board.map(map::DRAM, &region);
+    let rom = Region::rom("riscv_virt_board.mrom", Ram::anonymous(rom_size)?);
+    rom.set_unowned(&object::unattached(&board.machine));
+    board.map(map::MROM.0, &rom);
+    Ok(())
+}
+
+/// The test finisher, by which the guest switches the machine off.
+fn test(board: &mut Board) -> Result<()> {
+    let phandle = board.fdt.allocate_phandle();
+    board
+        .add(&DeviceCell::new(SifiveTest::new()))
+        .at(0, map::TEST)
+        .describe("test", &["sifive,test1", "sifive,test0", "syscon"], 0, |node| {
+            node.prop_u32("phandle", phandle);
+        })
+        .done()?;
+    for (name, value) in [("reboot", 0x7777), ("poweroff", 0x5555)] {
+        board
+            .describe(&format!("/{name}"))
+            .prop_str("compatible", &format!("syscon-{name}"))
+            .prop_u32("offset", 0)
+            .prop_u32("regmap", phandle)
+            .prop_u32("value", value);
+    }
+    Ok(())
+}
+
+fn virtio(board: &mut Board, source: &dyn Fn(u32) -> Irq) -> Result<()> {
+    let (first, size) = map::VIRTIO;
+    for slot in 0..VIRTIO_SLOTS {
+        let transport = super::virtio_transport(board)?;
+        board
+            .add(&transport)
+            .at(0, first + size * u64::from(slot))
+            .irq("sysbus-irq", 0, source(irq::VIRTIO + slot))
+            .bus(&format!("virtio-mmio-bus.{slot}"), "virtio-mmio-bus")
+            .describe("virtio_mmio", &["virtio,mmio"], size, |_| {})
+            .done()?;
+    }
+    Ok(())
+}
+
+/// The serial port. Returns its path in the device tree.
+fn serial(board: &mut Board, setup: &Setup, irq: Irq) -> Result<String> {
+    let uart = DeviceCell::new(Ns16550a::new(399_193, 0));
+    Ns16550a::connect(&uart, &board.events, setup.serial.first().cloned().flatten());
+    let part = board
+        .add(&uart)
+        .at(0, map::UART0)
+        .hide_address()
+        .irq("sysbus-irq", 0, irq)
+        .describe("serial", &["ns16550a"], 0x100, |node| {
+            node.prop_u32("clock-frequency", UART_CLOCK);
+        })
+        .done()?;
+    part.node.add_child("serial", &object::Node::new("serial"));
+    let path = format!("/soc/serial@{:x}", map::UART0);
+    board.describe("/aliases").prop_str("serial0", &path);
+    Ok(path)
+}
+
+fn clock(board: &mut Board, setup: &Setup, irq: Irq) -> Result<()> {
+    let rtc = DeviceCell::new(GoldfishRtc::new());
+    GoldfishRtc::connect(&rtc, &board.events, setup.rtc_clock, setup.rtc_date_ns);
+    board
+        .add(&rtc)
+        .at(0, map::RTC)
+        .irq("sysbus-irq", 0, irq)
+        .describe("rtc", &["google,goldfish-rtc"], 0x1000, |_| {})
+        .done()?;
+    Ok(())
+}
+
+fn flash(board: &mut Board, setup: &Setup) -> Result<()> {
+    let (first, size) = map::FLASH;
+    for (n, drive) in setup.flash.iter().enumerate() {
+        let name = format!("virt.flash{n}");
+        let ram = Ram::anonymous(size)?;
+        if let Some(drive) = drive {
+            if drive.len() != size {
+                return Err(error!(
+                    "cfi.pflash01 device '/machine/{name}' requires {size} bytes, pflash{n} block backend provides {} bytes",
+                    drive.len()
+                ));
+            }
+            PflashCfi01::fill(&ram, drive.as_ref())?;
+        } else {
+            // An erased flash.
+            ram.fill(0, size, 0xff);
+        }
+        let bank = DeviceCell::new(PflashCfi01::virt(&name, size));
+        let region = PflashCfi01::connect(&bank, &ram, drive.clone())?;
+        board
+            .add_named(&name, &bank)
+            .in_place_of(0, region, first + size * n as u64)
+            .hide_address()
+            .done()?;
+        board.flushes.push(Box::new(move || PflashCfi01::flush(&bank)));
+    }
+    board
+        .describe(&format!("/flash@{first:x}"))
+        .prop_str("compatible", "cfi-flash")
+        .prop_u64s("reg", &[first, size, first + size, size])
+        .prop_u32("bank-width", 4);
+    Ok(())
+}
+
+fn fw_cfg(board: &mut Board, setup: &Setup) -> Result<()> {
+    let (address, size) = map::FW_CFG;
+    let device = DeviceCell::new(FwCfgMem::new(Some(Dma::new(&board.memory))));
+    device.with(|d| -> Result<()> {
+        d.set_u16(key::NB_CPUS, setup.cpus.min(u16::MAX.into()) as u16);
+        if setup.flash[0].is_some() && setup.kernel.is_some() {
+            software(d, setup)?;
+        }
+        setup.fw_cfg.iter().try_for_each(|(name, data)| d.add_file(name, data.clone()))
+    })?;
+    board
+        .add_named("fw_cfg", &device)
+        .at(0, address + 8)
+        .at(1, address)
+        .at(2, address + 16)
+        .done()?;
+    board
+        .describe(&format!("/fw-cfg@{address:x}"))
+        .prop_str("compatible", "qemu,fw-cfg-mmio")
+        .prop_u64s("reg", &[address, size])
+        .prop_empty("dma-coherent");
+    Ok(())
+}
+
+/// Kernel, initial RAM disk and command line for firmware in flash, which loads them by itself.
+fn software(device: &mut FwCfgMem, setup: &Setup) -> Result<()> {
+    const LIMIT: u64 = 1 << 31;
+    let read = |path: &Path| {
+        crate::loader::read_file(path, LIMIT).map_err(|e| error!("could not load kernel '{}'", e.file.display()))
+    };
+    if let Some(path) = &setup.kernel {
+        let data = read(path)?;
+        device.set_u32(key::KERNEL_SIZE, data.len() as u32);
+        device.set_bytes(key::KERNEL_DATA, data);
+    }
+    if let Some(path) = &setup.initrd {
+        let data = read(path)?;
+        device.set_u32(key::INITRD_SIZE, data.len() as u32);
+        device.set_bytes(key::INITRD_DATA, data);
+    }
+    if let Some(line) = &setup.append {
+        device.set_u32(key::CMDLINE_SIZE, line.len() as u32 + 1);
+        device.set_string(key::CMDLINE_DATA, line);
+    }
+    Ok(())
+}
+
+/// Loads what runs, and says what a reset does.
+fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartPlatform>) -> Result<()> {
+    let mut boot = Boot::firmware(board, setup, layout)?;
+    if setup.flash[0].is_some() {
+        // Without firmware in memory the flash holds it; with firmware, the flash holds what comes after it.
+        match setup.bios {
+            Bios::None => boot.start = map::FLASH.0,
+            _ => boot.kernel_entry = map::FLASH.0,
+        }
+    } else {
+        boot.kernel(board, setup, layout)?;
+    }
+    let fdt = Boot::device_tree(board, layout)?;
+    boot.reset_vector(board, layout, fdt);
+    board.roms.check()?;
+    let entry = boot.kernel_entry;
+    if boot.builtin {
+        if entry == 0 {
+            return Err(error!("the built-in SBI has nothing to start: give a kernel (-kernel)"));
+        }
+        platform.serve_sbi(Some(map::UART0));
+        board.reset_processor = Arc::new(move |cpu| {
+            cpu.reset();
+            let first = cpu.index() == 0;
+            if first && let Some(hart) = cpu.as_any().downcast_mut::<Hart>() {
+                hart.start_supervisor(entry, 0, fdt);
+            }
+            cpu.set_halted(!first);
+        });
+    }
+    let platform = platform.clone();
+    board.resets.push(Box::new(move || platform.reset()));
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "virt_test.rs"]
+mod test;
