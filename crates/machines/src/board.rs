@@ -4,9 +4,10 @@
 use crate::fdt::{Fdt, Node as FdtNode};
 use base::{Result, error};
 use cpu::Cpus;
+use devices::virtio::mmio::VirtioMmio;
 use events::EventLoop;
-use memory::{AddressSpace, Region, Roms, WHOLE, device_regions};
-use object::{AnyDevice, Device, DeviceCell, Line, Node, ObjectRef, unattached};
+use memory::{AddressSpace, Dma, Region, Roms, WHOLE, device_regions};
+use object::{AnyDevice, Device, DeviceCell, Line, Node, ObjectRef, PropertyValue, unattached};
 use std::sync::Arc;
 
 /// The processors of a board, to be run by an accelerator.
@@ -17,50 +18,12 @@ pub enum Processors {
     RiscV(Vec<riscv::Hart>),
 }
 
-/// A part of the board.
-pub struct Part {
-    /// The device; `None` for what is listed as a device and has no registers (a group of harts).
-    pub device: Option<Arc<dyn AnyDevice>>,
-    /// Its place in the object tree.
-    pub node: ObjectRef,
-    /// Its register windows: the region, and the address at which it was mapped.
-    pub windows: Vec<(Arc<Region>, Option<u64>)>,
-    /// Whether the monitor's list shows the addresses. It does not where a board maps a window by hand.
-    pub shows_address: bool,
-    /// Buses that the part offers.
-    pub buses: Vec<Arc<Bus>>,
-}
-
-/// A bus and what sits on it.
-pub struct Bus {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub type_name: String,
-    /// Its place in the object tree.
-    pub node: ObjectRef,
-    /// Parts on it, in the order in which they came.
-    pub parts: std::sync::Mutex<Vec<Arc<Part>>>,
-}
-
-impl Bus {
-    /// A bus at a place of the object tree.
-    pub fn new(name: &str, node: &ObjectRef) -> Arc<Bus> {
-        Arc::new(Bus {
-            name: name.to_owned(),
-            type_name: node.type_name().to_owned(),
-            node: node.clone(),
-            parts: std::sync::Mutex::default(),
-        })
-    }
-    /// The parts, in the order in which they came.
-    pub fn parts(&self) -> Vec<Arc<Part>> {
-        self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-    /// Adds a part.
-    pub fn add(&self, part: Arc<Part>) {
-        self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(part);
-    }
+/// A place for a virtio device.
+pub struct Slot {
+    /// The transport.
+    pub transport: Arc<DeviceCell<VirtioMmio>>,
+    /// Its bus.
+    pub bus: ObjectRef,
 }
 
 /// An input of an interrupt controller, with the names under which the device tree knows it.
@@ -76,7 +39,9 @@ pub struct Irq {
 
 /// A board under construction, and then as it is.
 pub struct Board {
-    /// Root of the object tree.
+    /// Root of the object tree; its child `machine` is the board.
+    pub root: ObjectRef,
+    /// The board in the object tree.
     pub machine: ObjectRef,
     /// What processors and devices see.
     pub memory: Arc<AddressSpace>,
@@ -101,7 +66,13 @@ pub struct Board {
     /// The device tree.
     pub fdt: Fdt,
     /// The bus that all parts sit on.
-    pub bus: Arc<Bus>,
+    pub bus: ObjectRef,
+    /// Devices, in the order in which they came.
+    pub devices: Vec<Arc<dyn AnyDevice>>,
+    /// Places for virtio devices, in order of address.
+    pub slots: Vec<Slot>,
+    /// Values for properties of all devices of a type (`-global`): type, property, value.
+    pub globals: Vec<(String, String, String)>,
     /// Path of the node of the device tree under which parts are described.
     pub soc: &'static str,
     /// Lines to say to the user.
@@ -111,7 +82,9 @@ pub struct Board {
 impl Board {
     /// An empty board whose machine object is of type `NAME-machine`.
     pub fn new(name: &str, events: &EventLoop) -> Board {
+        let root = Node::new("container");
         let machine = Node::new(format!("{name}-machine"));
+        root.add_child("machine", &machine);
         for container in ["peripheral", "peripheral-anon"] {
             machine.add_child(container, &Node::new("container"));
         }
@@ -125,7 +98,11 @@ impl Board {
         let sysbus = Node::new("System");
         loose.add_child("sysbus", &sysbus);
         Board {
-            bus: Bus::new("main-system-bus", &sysbus),
+            root,
+            bus: sysbus,
+            devices: Vec::new(),
+            slots: Vec::new(),
+            globals: Vec::new(),
             machine,
             spaces: vec![memory.clone(), io],
             memory,
@@ -165,34 +142,62 @@ impl Board {
             None => unattached(&self.machine).add_child("device[*]", &node),
         };
         let windows = device_regions(&device, Some(&node)).into_iter().map(|r| (r, None)).collect();
-        let part =
-            Part { device: Some(device), node, windows, shows_address: true, buses: Vec::new() };
-        Adding { board: self, part, irqs: Vec::new(), errors: Vec::new() }
+        Adding { board: self, device, node, windows, shows_address: true, irqs: Vec::new(), errors: Vec::new() }
     }
 
     /// Adds a part that is listed and has no registers.
     pub fn add_group(&mut self, name: &str, node: &ObjectRef) {
         self.machine.add_child(name, node);
-        self.bus.add(Arc::new(Part {
-            device: None,
-            node: node.clone(),
-            windows: Vec::new(),
-            shows_address: false,
-            buses: Vec::new(),
-        }));
+        self.bus.attach(node);
     }
 
-    /// All devices, in the order in which they came, those on buses after the part that offers the bus.
-    pub fn devices(&self) -> Vec<Arc<dyn AnyDevice>> {
-        fn visit(bus: &Bus, all: &mut Vec<Arc<dyn AnyDevice>>) {
-            for part in bus.parts() {
-                all.extend(part.device.clone());
-                part.buses.iter().for_each(|bus| visit(bus, all));
+    /// Sets the properties of a device that `-global` gives for its type or one that it is a kind of.
+    ///
+    /// # Errors
+    /// A value that the property does not take.
+    pub fn apply_globals(&self, device: &Arc<dyn AnyDevice>) -> Result<()> {
+        let info = device.type_info();
+        for (kind, property, value) in &self.globals {
+            if kind == info.name || info.parent == Some(kind) {
+                let fail = |e: object::PropertyError| {
+                    let reason = e.error(info.name, "", property, value);
+                    error!("can't apply global {kind}.{property}={value}: {reason}")
+                };
+                device.set_property(property, &PropertyValue::Str(value.clone())).map_err(fail)?;
             }
         }
-        let mut all = Vec::new();
-        visit(&self.bus, &mut all);
-        all
+        Ok(())
+    }
+
+    /// Puts a virtio device into a slot: the one with bus `bus`, or the last that is free. `id` is the user's name for it.
+    ///
+    /// # Errors
+    /// There is no room, no such bus, or the device refuses its configuration.
+    pub fn plug_virtio(&mut self, device: &Arc<dyn AnyDevice>, id: Option<&str>, bus: Option<&str>) -> Result<()> {
+        let name = device.type_info().name;
+        let free = |slot: &&Slot| !slot.transport.with(|t| t.is_occupied());
+        let slot = match bus {
+            Some(bus) => {
+                let named = self.slots.iter().find(|s| s.bus.name().as_deref() == Some(bus));
+                let slot = named.ok_or_else(|| error!("Bus '{bus}' not found"))?;
+                Some(slot).filter(free).ok_or_else(|| error!("Bus '{bus}' is full"))?
+            }
+            None => self
+                .slots
+                .iter()
+                .rev()
+                .find(free)
+                .ok_or_else(|| error!("No 'virtio-bus' bus found for device '{name}'"))?,
+        };
+        let node = Node::for_device(device.clone());
+        let place = if id.is_some() { "peripheral" } else { "peripheral-anon" };
+        let container = self.machine.child(place).unwrap_or_else(|| self.machine.clone());
+        container.add_child(id.unwrap_or("device[*]"), &node);
+        slot.bus.attach(&node);
+        VirtioMmio::plug_any(&slot.transport, device, Dma::new(&self.memory))?;
+        device.realize()?;
+        self.devices.push(device.clone());
+        Ok(())
     }
 
     /// The node of the device tree at `path`.
@@ -205,7 +210,10 @@ impl Board {
 #[must_use]
 pub struct Adding<'a> {
     board: &'a mut Board,
-    part: Part,
+    device: Arc<dyn AnyDevice>,
+    node: ObjectRef,
+    windows: Vec<(Arc<Region>, Option<u64>)>,
+    shows_address: bool,
     irqs: Vec<Irq>,
     errors: Vec<String>,
 }
@@ -213,7 +221,7 @@ pub struct Adding<'a> {
 impl Adding<'_> {
     /// Maps register window `n` at an address.
     pub fn at(mut self, n: usize, address: u64) -> Self {
-        match self.part.windows.get_mut(n) {
+        match self.windows.get_mut(n) {
             Some((region, place)) => {
                 self.board.system.add_subregion(address, region);
                 *place = Some(address);
@@ -222,10 +230,9 @@ impl Adding<'_> {
         }
         self
     }
-    /// Maps the windows one after the other from an address on, where they were made to lie so.
+    /// Maps `region` instead of register window `n`: a window that is shown through memory has a region of its own kind.
     pub fn in_place_of(mut self, n: usize, region: Arc<Region>, address: u64) -> Self {
-        // A window that is shown through memory (a flash bank in its reading mode) has a region of its own kind.
-        if let Some(window) = self.part.windows.get_mut(n) {
+        if let Some(window) = self.windows.get_mut(n) {
             self.board.system.add_subregion(address, &region);
             *window = (region, Some(address));
         }
@@ -233,14 +240,12 @@ impl Adding<'_> {
     }
     /// Keeps the addresses out of the monitor's list of devices.
     pub fn hide_address(mut self) -> Self {
-        self.part.shows_address = false;
+        self.shows_address = false;
         self
     }
     /// Connects output `n` of the group `wire` to a line.
     pub fn line(mut self, wire: &str, n: usize, line: Line) -> Self {
-        if let Some(device) = &self.part.device
-            && !device.connect(wire, n, line)
-        {
+        if !self.device.connect(wire, n, line) {
             self.errors.push(format!("no output {wire}[{n}]"));
         }
         self
@@ -249,13 +254,6 @@ impl Adding<'_> {
     pub fn irq(mut self, wire: &str, n: usize, irq: Irq) -> Self {
         self.irqs.push(irq.clone());
         self.line(wire, n, irq.line)
-    }
-    /// Offers a bus of its own, a child of its node.
-    pub fn bus(mut self, name: &str, type_name: &str) -> Self {
-        let node = Node::new(type_name);
-        self.part.node.add_child(name, &node);
-        self.part.buses.push(Bus::new(name, &node));
-        self
     }
     /// Describes the part in the device tree: a node `name@address` with the address of the first window, `size` bytes
     /// (the window's own if 0), its interrupts and what `more` adds.
@@ -266,7 +264,7 @@ impl Adding<'_> {
         size: u64,
         more: impl FnOnce(&mut FdtNode),
     ) -> Self {
-        let Some((region, Some(address))) = self.part.windows.first() else { return self };
+        let Some((region, Some(address))) = self.windows.first() else { return self };
         let size = if size == 0 { region.size() as u64 } else { size };
         let path = format!("{}/{name}@{address:x}", self.board.soc);
         let node = self.board.fdt.node(&path);
@@ -279,18 +277,22 @@ impl Adding<'_> {
         more(node);
         self
     }
-    /// Realizes the device and puts it on the board.
+    /// Realizes the device and puts it on the board; returns its place in the object tree.
     ///
     /// # Errors
     /// The device refuses its configuration.
-    pub fn done(self) -> Result<Arc<Part>> {
-        if let Some(device) = &self.part.device {
-            // A wire that is not there is a mistake in a board's description.
-            assert!(self.errors.is_empty(), "{}: {}", device.type_info().name, self.errors.join(", "));
-            device.realize().map_err(|e| error!("{}", e))?;
+    pub fn done(self) -> Result<ObjectRef> {
+        // A wire that is not there is a mistake in a board's description.
+        assert!(self.errors.is_empty(), "{}: {}", self.device.type_info().name, self.errors.join(", "));
+        if self.shows_address {
+            for (n, (_, address)) in self.windows.iter().enumerate() {
+                address.iter().for_each(|a| self.node.map_window(n, *a));
+            }
         }
-        let part = Arc::new(self.part);
-        self.board.bus.add(part.clone());
-        Ok(part)
+        self.board.apply_globals(&self.device)?;
+        self.device.realize()?;
+        self.board.bus.attach(&self.node);
+        self.board.devices.push(self.device);
+        Ok(self.node)
     }
 }

@@ -42,6 +42,8 @@ pub struct Setup {
     pub events: EventLoop,
     /// Options of the machine, without its name; each must be one of its properties.
     pub properties: Vec<(String, String)>,
+    /// Values for properties of all devices of a type: type, property, value.
+    pub globals: Vec<(String, String, String)>,
     /// CPU model and its options, as `-cpu` has them.
     pub cpu: String,
     /// Number of processors.

@@ -7,3 +7,28 @@ pub mod none;
 mod platform;
 pub mod spike;
 pub mod virt;
+
+use base::{Error, Result, error};
+use riscv::Config;
+
+/// The CPU model that `-cpu` names.
+fn config(cpu: &str) -> Result<Config> {
+    let (model, options) = cpu.split_once(',').unwrap_or((cpu, ""));
+    match (model, options) {
+        ("rv64", "") => Ok(riscv::config::rv64()),
+        _ => Err(error!("unable to find CPU model '{model}'")),
+    }
+}
+
+/// What ends the making of a machine of which only the device tree was wanted. The message is for standard output, the
+/// exit status 0: [`is_dump`] tells it from an error.
+fn dumped(path: &str) -> Error {
+    error!("{DUMPED}{path}. Exiting...")
+}
+
+const DUMPED: &str = "DTB dumped to ";
+
+/// Whether an error of a machine's `build` says that the device tree has been written as `dumpdtb=` asks.
+pub fn is_dump(error: &Error) -> bool {
+    error.message().starts_with(DUMPED)
+}

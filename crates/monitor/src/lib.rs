@@ -2,3 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod gdb;
+pub mod hmp;
+mod vm;
+
+pub use vm::{Vm, read_physical, read_virtual, write_physical, write_virtual};

@@ -54,7 +54,7 @@ impl Harts {
         reset_pc: u64,
         platform: &Arc<HartPlatform>,
     ) -> Result<Harts> {
-        let array = Node::new("riscv.hart_array");
+        let array = Node::new_device("riscv.hart_array");
         let fixed = |name, kind, value| NodeProperty::fixed(name, kind, value);
         let type_name = format!("{}-riscv-cpu", config.model());
         array.add_property(fixed("num-harts", "uint32", PropertyValue::Uint(count.into())));
@@ -66,7 +66,7 @@ impl Harts {
         for index in 0..count {
             let mut hart = Hart::new(index, config.clone(), platform.clone());
             hart.set_reset_pc(reset_pc);
-            let node = Node::new(type_name.clone());
+            let node = Node::new_device(type_name.clone());
             for n in 0..16 {
                 node.add_child(&format!("riscv.cpu.rnmi[{n}]"), &Node::new("irq"));
             }

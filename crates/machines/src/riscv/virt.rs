@@ -7,7 +7,7 @@
 use super::boot::{self, Boot, Layout};
 use super::harts::{Harts, input};
 use super::platform::HartPlatform;
-use crate::board::{Board, Irq};
+use crate::board::{Board, Irq, Slot};
 use crate::machine::{Bios, MachineType, Setup};
 use base::{Result, error};
 use cpu::Cpu;
@@ -18,8 +18,9 @@ use devices::intc::riscv_aclint::{AclintMtimer, AclintSwi};
 use devices::intc::sifive_plic::SifivePlic;
 use devices::misc::sifive_test::SifiveTest;
 use devices::rtc::goldfish_rtc::GoldfishRtc;
+use devices::virtio::mmio::VirtioMmio;
 use memory::{Dma, Ram, Region};
-use object::DeviceCell;
+use object::{DeviceCell, Node};
 use riscv::Hart;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,6 +128,7 @@ fn build(setup: Setup) -> Result<Board> {
     let properties = properties(&setup)?;
     let config = super::config(&setup.cpu)?;
     let mut board = Board::new("virt", &setup.events);
+    board.globals.clone_from(&setup.globals);
     let platform = HartPlatform::new(TIMEBASE);
     let (rom, size) = map::MROM;
     let mut harts = Harts::build(&mut board, &config, setup.cpus, rom, &platform)?;
@@ -285,14 +287,16 @@ fn test(board: &mut Board) -> Result<()> {
 fn virtio(board: &mut Board, source: &dyn Fn(u32) -> Irq) -> Result<()> {
     let (first, size) = map::VIRTIO;
     for slot in 0..VIRTIO_SLOTS {
-        let transport = super::virtio_transport(board)?;
-        board
+        let transport = DeviceCell::new(VirtioMmio::new(true));
+        let node = board
             .add(&transport)
             .at(0, first + size * u64::from(slot))
             .irq("sysbus-irq", 0, source(irq::VIRTIO + slot))
-            .bus(&format!("virtio-mmio-bus.{slot}"), "virtio-mmio-bus")
             .describe("virtio_mmio", &["virtio,mmio"], size, |_| {})
             .done()?;
+        let bus = Node::new("virtio-mmio-bus");
+        node.add_child(&format!("virtio-mmio-bus.{slot}"), &bus);
+        board.slots.push(Slot { transport, bus });
     }
     Ok(())
 }
@@ -301,7 +305,7 @@ fn virtio(board: &mut Board, source: &dyn Fn(u32) -> Irq) -> Result<()> {
 fn serial(board: &mut Board, setup: &Setup, irq: Irq) -> Result<String> {
     let uart = DeviceCell::new(Ns16550a::new(399_193, 0));
     Ns16550a::connect(&uart, &board.events, setup.serial.first().cloned().flatten());
-    let part = board
+    let node = board
         .add(&uart)
         .at(0, map::UART0)
         .hide_address()
@@ -310,7 +314,7 @@ fn serial(board: &mut Board, setup: &Setup, irq: Irq) -> Result<String> {
             node.prop_u32("clock-frequency", UART_CLOCK);
         })
         .done()?;
-    part.node.add_child("serial", &object::Node::new("serial"));
+    node.add_child("serial", &Node::new("serial"));
     let path = format!("/soc/serial@{:x}", map::UART0);
     board.describe("/aliases").prop_str("serial0", &path);
     Ok(path)

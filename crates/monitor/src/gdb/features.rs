@@ -26,7 +26,7 @@ fn feature(set: &RegisterSet) -> String {
         out.push_str("  <union id=\"riscv_double\">\n    <field name=\"float\" type=\"ieee_single\"/>\n");
         out.push_str("    <field name=\"double\" type=\"ieee_double\"/>\n  </union>\n");
     }
-    for (n, register) in set.registers.iter().enumerate() {
+    for register in &set.registers {
         let _ = write!(out, r#"  <reg name="{}" bitsize="{}""#, register.name, register.bits);
         if n == 0 || set.first == 0 || register.number != set.first + n {
             let _ = write!(out, r#" regnum="{}""#, register.number);

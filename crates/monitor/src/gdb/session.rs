@@ -355,7 +355,7 @@ impl Session {
         let sets = self.target.register_sets(self.general);
         let set = sets.first();
         set.map_or(Vec::new(), |s| {
-            s.registers.iter().enumerate().map(|(n, r)| (s.first + n, r.bits.div_ceil(8) as usize)).collect()
+            s.registers.iter().map(|r| (r.number, r.bits.div_ceil(8) as usize)).collect()
         })
     }
 

@@ -1,0 +1,124 @@
+//! The machine as monitors need it.
+
+use cpu::{Cpu, CpuHandle, Cpus};
+use memory::AddressSpace;
+use object::ObjectRef;
+use std::sync::Arc;
+
+/// What the wiring of the program lets monitors do. All is called on the main loop's thread.
+pub trait Vm: Send + Sync {
+    /// The vCPUs.
+    fn cpus(&self) -> Arc<Cpus>;
+    /// Guest memory.
+    fn memory(&self) -> Arc<AddressSpace>;
+    /// All address spaces.
+    fn spaces(&self) -> Vec<Arc<AddressSpace>>;
+    /// Root of the object tree.
+    fn root(&self) -> ObjectRef;
+    /// The bus that all others hang on.
+    fn bus(&self) -> ObjectRef;
+    /// The text of `info roms`.
+    fn roms(&self) -> String;
+    /// The text of `info status`, without the end of the line.
+    fn status(&self) -> String;
+    /// The text of `info chardev`.
+    fn chardevs(&self) -> String;
+    /// The text of `info block`.
+    fn blocks(&self) -> String;
+    /// The text of `info network`.
+    fn networks(&self) -> String;
+    /// The guest's name, if it has one.
+    fn name(&self) -> Option<String>;
+    /// The guest's UUID.
+    fn uuid(&self) -> String;
+    /// The version of this program, in parentheses or not, as it follows the number in `info version`.
+    fn package(&self) -> String;
+    /// The text of `info jit`.
+    fn translation(&self) -> String;
+    /// The device tree.
+    fn dtb(&self) -> Option<Vec<u8>>;
+    /// Stops the machine.
+    fn stop(&self);
+    /// Lets the machine run.
+    ///
+    /// # Errors
+    /// It cannot run in its present state.
+    fn run(&self) -> base::Result<()>;
+    /// Resets the machine.
+    fn reset(&self);
+    /// Presses the power button.
+    fn power_down(&self);
+    /// Ends the program.
+    fn quit(&self);
+}
+
+/// Does something with vCPU `index` on its thread.
+pub(crate) fn with_cpu<R: Send + 'static>(
+    vm: &dyn Vm,
+    index: usize,
+    f: impl FnOnce(&mut dyn Cpu) -> R + Send + 'static,
+) -> Option<R> {
+    let handle: Arc<CpuHandle> = vm.cpus().all().get(index)?.clone();
+    handle.run_on(f)
+}
+
+const PAGE: u64 = 4096;
+
+/// Physical address of a virtual one, as vCPU `index` sees it.
+pub fn translate(vm: &dyn Vm, index: usize, address: u64) -> Option<u64> {
+    let memory = vm.memory();
+    with_cpu(vm, index, move |cpu| {
+        cpu.debug_translate(address, &mut |at, size| memory.read_int(at, size).ok())
+    })?
+}
+
+/// Splits a range at pages and does `f` with the physical address of each part.
+fn each_page(
+    vm: &dyn Vm,
+    index: usize,
+    address: u64,
+    length: usize,
+    mut f: impl FnMut(u64, std::ops::Range<usize>) -> bool,
+) -> bool {
+    let mut done = 0;
+    while done < length {
+        let at = address.wrapping_add(done as u64);
+        let part = (length - done).min((PAGE - at % PAGE) as usize);
+        let Some(physical) = translate(vm, index, at) else { return false };
+        if !f(physical, done..done + part) {
+            return false;
+        }
+        done += part;
+    }
+    true
+}
+
+/// Reads memory as vCPU `index` sees it; false if some of it is not there.
+pub fn read_virtual(vm: &dyn Vm, index: usize, address: u64, into: &mut [u8]) -> bool {
+    let length = into.len();
+    each_page(vm, index, address, length, |physical, range| {
+        into.get_mut(range).is_some_and(|part| read_physical(vm, physical, part))
+    })
+}
+
+/// Writes memory as vCPU `index` sees it, ROM included, as a debugger may.
+pub fn write_virtual(vm: &dyn Vm, index: usize, address: u64, from: &[u8]) -> bool {
+    each_page(vm, index, address, from.len(), |physical, range| {
+        from.get(range).is_some_and(|part| write_physical(vm, physical, part))
+    })
+}
+
+/// Reads physical memory.
+pub fn read_physical(vm: &dyn Vm, address: u64, into: &mut [u8]) -> bool {
+    vm.memory().read(address, into).is_ok()
+}
+
+/// Writes physical memory, ROM included.
+pub fn write_physical(vm: &dyn Vm, address: u64, from: &[u8]) -> bool {
+    let memory = vm.memory();
+    match memory.lookup(address) {
+        Some(range) if range.readable(address).is_some() => memory.write_rom(address, from).is_ok(),
+        Some(_) => memory.write(address, from).is_ok(),
+        None => false,
+    }
+}
