@@ -4,6 +4,13 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::block::pflash_cfi01::PflashCfi01;
+use crate::firmware::fw_cfg::FwCfgMem;
+use crate::virtio::blk::VirtioBlk;
+use crate::virtio::console::VirtioSerial;
+use crate::virtio::driver_test::guest_memory;
+use crate::virtio::mmio::VirtioMmio;
+use crate::virtio::rng::VirtioRng;
 use object::{AnyDevice, Device, DeviceCell};
 use state::{Loader, Saver};
 
@@ -14,8 +21,9 @@ impl Random {
     /// Seeded from the environment's `SEED` or else from the clock.
     pub(crate) fn new(what: &str) -> Self {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given
-            .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64));
+        let seed = given.unwrap_or_else(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64)
+        });
         println!("{what}: SEED={seed}");
         Self(seed)
     }
@@ -61,7 +69,48 @@ fn all() -> Vec<Make> {
         || cell(crate::intc::riscv_aclint::AclintSwi::sswi(2)),
         || cell(crate::intc::sifive_plic::SifivePlic::virt("MS,MS").unwrap()),
         || cell(crate::misc::sifive_test::SifiveTest::new()),
+        || cell(crate::rtc::goldfish_rtc::GoldfishRtc::new()),
+        flash,
+        firmware,
+        || plugged(virtio_blk(), true),
+        || plugged(virtio_blk(), false),
+        || plugged(cell(VirtioRng::new()), false),
+        || plugged(cell(VirtioSerial::new()), false),
+        virtio_blk,
+        || cell(VirtioRng::new()),
+        || cell(VirtioSerial::new()),
     ]
+}
+
+fn flash() -> Arc<dyn AnyDevice> {
+    let ram = memory::Ram::anonymous(1 << 20).unwrap();
+    let cell = DeviceCell::new(PflashCfi01::virt("flash", 1 << 20));
+    PflashCfi01::connect(&cell, &ram, None).unwrap();
+    cell.realize().unwrap();
+    cell
+}
+
+fn firmware() -> Arc<dyn AnyDevice> {
+    let mut device = FwCfgMem::new(Some(guest_memory()));
+    device.add_file("etc/x", vec![1; 100]).unwrap();
+    device.add_writable_file("etc/y", vec![1; 100], None).unwrap();
+    cell(device)
+}
+
+fn virtio_blk() -> Arc<dyn AnyDevice> {
+    let cell = DeviceCell::new(VirtioBlk::new());
+    let drive = backends::block::NullDevice { len: 1 << 20, read_only: false };
+    VirtioBlk::connect(&cell, Arc::new(drive));
+    cell.realize().unwrap();
+    cell
+}
+
+/// A transport with a device on its bus: the guest sees both.
+fn plugged(device: Arc<dyn AnyDevice>, legacy: bool) -> Arc<dyn AnyDevice> {
+    let transport = DeviceCell::new(VirtioMmio::new(legacy));
+    transport.realize().unwrap();
+    VirtioMmio::plug_any(&transport, &device, guest_memory()).unwrap();
+    transport
 }
 
 fn saved(device: &Arc<dyn AnyDevice>) -> Vec<u8> {

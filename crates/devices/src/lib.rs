@@ -7,21 +7,35 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod block;
 pub mod char;
+pub mod firmware;
 pub mod intc;
 pub mod misc;
+pub mod property_types;
+pub mod rtc;
 pub mod timer;
+pub mod virtio;
 
 use object::{Anatomy, TypeInfo};
 
 /// All types of devices.
 pub fn types() -> &'static [&'static TypeInfo] {
     &[
+        block::pflash_cfi01::PflashCfi01::TYPE,
         char::ns16550a::Ns16550a::TYPE,
+        firmware::fw_cfg::FwCfgMem::TYPE,
         intc::riscv_aclint::AclintMtimer::TYPE,
         intc::riscv_aclint::AclintSwi::TYPE,
         intc::sifive_plic::SifivePlic::TYPE,
         misc::sifive_test::SifiveTest::TYPE,
+        rtc::goldfish_rtc::GoldfishRtc::TYPE,
+        virtio::blk::VirtioBlk::TYPE,
+        virtio::console::VirtioSerial::TYPE,
+        virtio::console::Virtconsole::TYPE,
+        virtio::console::Virtserialport::TYPE,
+        virtio::mmio::VirtioMmio::TYPE,
+        virtio::rng::VirtioRng::TYPE,
     ]
 }
 

@@ -81,7 +81,10 @@ impl Device for AclintSwi {
 
     fn realize(&mut self) -> base::Result<()> {
         if self.num_harts > MAX_HARTS {
-            return Err(base::error!("aclint.swi: num-harts is {}, which is above {MAX_HARTS}", self.num_harts));
+            return Err(base::error!(
+                "aclint.swi: num-harts is {}, which is above {MAX_HARTS}",
+                self.num_harts
+            ));
         }
         self.hart.resize(self.num_harts as usize, Line::unconnected());
         self.reset_state();
@@ -302,7 +305,10 @@ impl Device for AclintMtimer {
 
     fn realize(&mut self) -> base::Result<()> {
         if self.num_harts > MAX_HARTS {
-            return Err(base::error!("aclint.mtimer: num-harts is {}, which is above {MAX_HARTS}", self.num_harts));
+            return Err(base::error!(
+                "aclint.mtimer: num-harts is {}, which is above {MAX_HARTS}",
+                self.num_harts
+            ));
         }
         if self.timebase_freq == 0 {
             return Err("aclint.mtimer: timebase-freq cannot be 0".into());

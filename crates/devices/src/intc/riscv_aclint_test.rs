@@ -27,9 +27,13 @@ fn supervisor_software_interrupts_are_pulses() {
     cell.realize().unwrap();
     let seen = Arc::new(AtomicU32::new(0));
     let also = seen.clone();
-    cell.connect("hart", 0, Line::to_fn(move |level| {
-        also.fetch_add(if level { 1 } else { 100 }, SeqCst);
-    }));
+    cell.connect(
+        "hart",
+        0,
+        Line::to_fn(move |level| {
+            also.fetch_add(if level { 1 } else { 100 }, SeqCst);
+        }),
+    );
     cell.write(0, 0, 4, 1);
     assert_eq!((seen.load(SeqCst), cell.read(0, 0, 4)), (101, 0));
     cell.write(0, 0, 4, 0);

@@ -184,7 +184,7 @@ impl SifivePlic {
             let n = from.checked_div(u64::from(stride))?;
             (n < count as u64).then(|| (n as usize, from % u64::from(stride)))
         };
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return None;
         }
         let contexts = self.regs.contexts.len();
@@ -259,7 +259,9 @@ impl SifivePlic {
     fn complete(&mut self, context: usize, source: usize) {
         let enabled = self.regs.contexts.get(context).is_some_and(|per| get(&per.enable, source));
         if source >= self.num_sources as usize || !enabled {
-            base::guest_error!("plic: context {context} completes interrupt {source}, which it has not enabled");
+            base::guest_error!(
+                "plic: context {context} completes interrupt {source}, which it has not enabled"
+            );
             return;
         }
         put(&mut self.regs.claimed, source, false);
@@ -279,7 +281,9 @@ impl Device for SifivePlic {
             Some(Register::Enable(context, n)) => {
                 self.regs.contexts.get(context).map_or(0, |per| word(&per.enable, n))
             }
-            Some(Register::Threshold(context)) => self.regs.contexts.get(context).map_or(0, |per| per.threshold),
+            Some(Register::Threshold(context)) => {
+                self.regs.contexts.get(context).map_or(0, |per| per.threshold)
+            }
             Some(Register::Claim(context)) => self.claim(context),
             None => {
                 base::guest_error!("plic: read of {offset:#x}, where no register is");
@@ -306,7 +310,8 @@ impl Device for SifivePlic {
                 base::guest_error!("plic: write to the pending bits, which can only be read");
             }
             Some(Register::Enable(context, n)) => {
-                if let Some(word) = self.regs.contexts.get_mut(context).and_then(|per| per.enable.get_mut(n)) {
+                if let Some(word) = self.regs.contexts.get_mut(context).and_then(|per| per.enable.get_mut(n))
+                {
                     *word = value;
                     self.update();
                 }
@@ -339,7 +344,10 @@ impl Device for SifivePlic {
 
     fn realize(&mut self) -> base::Result<()> {
         if self.num_sources > MAX_SOURCES {
-            return Err(base::error!("plic: num-sources is {}, which is above {MAX_SOURCES}", self.num_sources));
+            return Err(base::error!(
+                "plic: num-sources is {}, which is above {MAX_SOURCES}",
+                self.num_sources
+            ));
         }
         self.prepare()?;
         self.reset_state();

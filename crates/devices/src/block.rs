@@ -1,0 +1,3 @@
+//! Storage that is no bus device.
+
+pub mod pflash_cfi01;

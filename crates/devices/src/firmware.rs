@@ -1,0 +1,3 @@
+//! What the machine tells its firmware.
+
+pub mod fw_cfg;

@@ -1,0 +1,103 @@
+//! Types of properties that several devices have.
+
+use object::{PropertyError, PropertyType, PropertyValue};
+
+/// `on`, `off`, or what is best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOffAuto {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+    /// The device decides.
+    #[default]
+    Auto,
+}
+
+impl OnOffAuto {
+    /// The decision, when `auto` means `auto`.
+    pub fn or(self, auto: bool) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Auto => auto,
+        }
+    }
+}
+
+impl PropertyType for OnOffAuto {
+    const KIND: &'static str = "OnOffAuto";
+
+    fn get(&self) -> PropertyValue {
+        let text = match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        };
+        PropertyValue::Str(text.to_owned())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        *self = match (value.as_bool(), value.as_str()) {
+            (Some(true), _) => Self::On,
+            (Some(false), _) => Self::Off,
+            (None, Some("auto")) => Self::Auto,
+            (None, Some(text)) => {
+                return Err(PropertyError::Value(format!(
+                    "Parameter '(null)' does not accept value '{text}'"
+                )));
+            }
+            (None, None) => return Err(PropertyError::Type(Self::KIND)),
+        };
+        Ok(())
+    }
+}
+
+/// An Ethernet address, `52:54:00:12:34:56`. All zeros stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// The address that network card `n` of a machine gets unless it is given one.
+    pub const fn nth(n: u8) -> Self {
+        Self([0x52, 0x54, 0x00, 0x12, 0x34, 0x56u8.wrapping_add(n)])
+    }
+
+    /// Whether there is an address.
+    pub fn is_set(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Reads the usual notation, with `:` or `-`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2)?;
+            *byte = u8::from_str_radix(part, 16).ok()?;
+        }
+        parts.next().is_none().then_some(Self(bytes))
+    }
+}
+
+impl std::fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl PropertyType for MacAddress {
+    const KIND: &'static str = "str";
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(self.to_string())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        let text = value.as_str().ok_or(PropertyError::Type(Self::KIND))?;
+        *self = Self::parse(text)
+            .ok_or_else(|| PropertyError::Value(format!("Property value '{text}' is no MAC address")))?;
+        Ok(())
+    }
+}

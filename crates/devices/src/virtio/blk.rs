@@ -1,0 +1,672 @@
+//! The block device: "virtio-blk-device".
+//!
+//! Document: VIRTIO 1.2, section 5.2. Requests run on the worker threads of the drive's queue, which copy
+//! straight between the drive and guest memory; a vCPU only takes them from the ring. Left out: SCSI commands,
+//! zoned devices, secure erase, lifetime.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use backends::block::{BlockDevice, BlockQueue};
+use memory::Dma;
+use object::{Device, DeviceCell, Size};
+use state::State;
+
+use super::common::{
+    CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
+};
+use super::queue::{Broken, Chain, gather, length, scatter};
+use crate::property_types::OnOffAuto;
+
+/// The unit of the guest's addresses, whatever the block size.
+const SECTOR: u64 = 512;
+/// How much is copied between two looks at whether the request is still wanted; fits the processor's cache.
+const CHUNK: usize = 256 << 10;
+/// The status byte that follows each request's data.
+const STATUS: u64 = 1;
+
+mod feature {
+    pub const SEG_MAX: u64 = 1 << 2;
+    pub const GEOMETRY: u64 = 1 << 4;
+    pub const RO: u64 = 1 << 5;
+    pub const BLK_SIZE: u64 = 1 << 6;
+    pub const FLUSH: u64 = 1 << 9;
+    pub const TOPOLOGY: u64 = 1 << 10;
+    pub const CONFIG_WCE: u64 = 1 << 11;
+    pub const MQ: u64 = 1 << 12;
+    pub const DISCARD: u64 = 1 << 13;
+    pub const WRITE_ZEROES: u64 = 1 << 14;
+}
+
+/// Types of request.
+mod request {
+    pub const IN: u32 = 0;
+    pub const OUT: u32 = 1;
+    pub const FLUSH: u32 = 4;
+    pub const GET_ID: u32 = 8;
+    pub const DISCARD: u32 = 11;
+    pub const WRITE_ZEROES: u32 = 13;
+    /// Legacy drivers may set it on any request; there are no barriers.
+    pub const BARRIER: u32 = 1 << 31;
+}
+
+/// How a request has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Ok = 0,
+    IoError = 1,
+    Unsupported = 2,
+}
+
+/// What is saved. Requests under way are not: the machine waits for them, or the driver finds them in the
+/// ring again.
+#[derive(Clone, Debug, Default, State)]
+#[state(name = "virtio-blk")]
+pub struct BlkState {
+    core: CoreState,
+    /// The driver has switched the write cache on.
+    write_cache: bool,
+}
+
+virtio_device! {
+    /// The device.
+    #[derive(Device)]
+    #[device(name = "virtio-blk-device", parent = "virtio-device", bus = "virtio-bus", category = "storage",
+        user_creatable)]
+    pub struct VirtioBlk {
+        /// Id of the drive.
+        #[property(desc = "Node name or ID of a block device to use as a backend")]
+        pub drive: String,
+        /// What VIRTIO_BLK_T_GET_ID says.
+        #[property]
+        pub serial: Option<String>,
+        /// Bytes of a logical block; 0 for the drive's.
+        #[property(name = "logical_block_size", default = 0u64, desc = "A power of two between 512 B and 2 MiB")]
+        pub logical_block_size: Size,
+        /// Bytes of a physical block; 0 for the logical.
+        #[property(name = "physical_block_size", default = 0u64, desc = "A power of two between 512 B and 2 MiB")]
+        pub physical_block_size: Size,
+        /// Suggested smallest transfer in bytes.
+        #[property(name = "min_io_size", default = 0u64)]
+        pub min_io_size: Size,
+        /// Suggested best transfer in bytes.
+        #[property(name = "opt_io_size", default = 0u64)]
+        pub opt_io_size: Size,
+        /// Unit of discards in bytes; all ones for one block.
+        #[property(name = "discard_granularity", default = 0xffff_ffff_u64)]
+        pub discard_granularity: Size,
+        /// Whether writes may be cached before a flush.
+        #[property(name = "write-cache", default = OnOffAuto::Auto)]
+        pub write_cache: OnOffAuto,
+        /// Whether the driver may change that.
+        #[property(name = "config-wce", default = true)]
+        pub config_wce: bool,
+        /// Number of request queues; 65535 for one.
+        #[property(name = "num-queues", default = 65535u16)]
+        pub num_queues: u16,
+        /// Descriptors of a queue.
+        #[property(name = "queue-size", default = 256u16)]
+        pub queue_size: u16,
+        /// Offer as many segments as a queue holds.
+        #[property(name = "seg-max-adjust", default = true)]
+        pub seg_max_adjust: bool,
+        /// Offer discards.
+        #[property(default = true)]
+        pub discard: bool,
+        /// Offer writing zeroes.
+        #[property(name = "write-zeroes", default = true)]
+        pub write_zeroes: bool,
+        /// Longest discard in sectors.
+        #[property(name = "max-discard-sectors", default = 0x3f_ffff_u32)]
+        pub max_discard_sectors: u32,
+        /// Longest writing of zeroes in sectors.
+        #[property(name = "max-write-zeroes-sectors", default = 0x3f_ffff_u32)]
+        pub max_write_zeroes_sectors: u32,
+        /// Tell the driver the unit of discards.
+        #[property(name = "report-discard-granularity", default = true)]
+        pub report_discard_granularity: bool,
+        /// Cylinders; 0 to be computed.
+        #[property(default = 0u32)]
+        pub cyls: u32,
+        /// Heads; 0 to be computed.
+        #[property(default = 0u32)]
+        pub heads: u32,
+        /// Sectors of a track; 0 to be computed.
+        #[property(default = 0u32)]
+        pub secs: u32,
+        /// Place in the boot order; -1 for none.
+        #[property(default = -1i32)]
+        pub bootindex: i32,
+        /// Others may write the drive too.
+        #[property(name = "share-rw", default = false)]
+        pub share_rw: bool,
+        store: Option<Arc<BlockQueue>>,
+        gate: Arc<Gate>,
+        flights: Vec<Flights>,
+        this: Weak<DeviceCell<Self>>,
+        #[state]
+        state: BlkState,
+    }
+}
+
+/// Lets requests of a queue touch guest memory only as long as the queue has not been reset since they were
+/// taken: one epoch for each queue. Copying holds it shared, a reset alone.
+#[derive(Default)]
+struct Gate(RwLock<Vec<u64>>);
+
+impl Gate {
+    fn pass<R>(&self, queue: usize, epoch: u64, copy: impl FnOnce() -> R) -> Option<R> {
+        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (epochs.get(queue) == Some(&epoch)).then(copy)
+    }
+
+    fn epoch(&self, queue: usize) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(queue).copied().unwrap_or(0)
+    }
+
+    /// Waits until nobody copies for this queue, and lets nobody any more.
+    fn close(&self, queue: usize) {
+        if let Some(epoch) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(queue) {
+            *epoch += 1;
+        }
+    }
+}
+
+/// Requests under way of one queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flights {
+    /// All of them.
+    count: usize,
+    /// Those from before a reset: until they are over no new ones are begun, lest an old write come after a
+    /// new one.
+    stale: usize,
+}
+
+/// One request as a worker has it.
+struct Job {
+    dma: Dma,
+    gate: Arc<Gate>,
+    queue: usize,
+    epoch: u64,
+    chain: Chain,
+    kind: u32,
+    sector: u64,
+    write_through: bool,
+    limits: Limits,
+    serial: [u8; 20],
+}
+
+/// What requests are checked against.
+#[derive(Clone, Copy)]
+struct Limits {
+    block_size: u64,
+    discard: bool,
+    write_zeroes: bool,
+    max_discard_sectors: u32,
+    max_write_zeroes_sectors: u32,
+}
+
+/// Why a request ends before its end.
+enum Stop {
+    /// It is answered so.
+    Answer(Outcome),
+    /// Its buffers are nowhere.
+    Broken(Broken),
+    /// Its queue has been reset: nobody waits for an answer.
+    Gone,
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Stop::Answer(Outcome::IoError)
+    }
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Stop::Broken(broken)
+    }
+}
+
+impl Job {
+    /// Performs the request; returns how many bytes of the writable buffers were filled.
+    fn perform(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
+        let room = length(&self.chain.writable).saturating_sub(STATUS);
+        let result = match self.kind & !request::BARRIER {
+            request::IN => self.read(device, room),
+            request::OUT => self.write(device),
+            request::FLUSH => device.flush().map(|()| 0).map_err(Stop::from),
+            request::GET_ID => self.get_id(room),
+            request::DISCARD if self.limits.discard => self.discard(device),
+            request::WRITE_ZEROES if self.limits.write_zeroes => self.write_zeroes(device),
+            _ => Err(Stop::Answer(Outcome::Unsupported)),
+        };
+        let (outcome, filled) = match result {
+            Ok(filled) => (Outcome::Ok, filled),
+            Err(Stop::Answer(outcome)) => (outcome, 0),
+            Err(stop) => return Err(stop),
+        };
+        self.pass(|| scatter(&self.dma, &self.chain.writable, room, &[outcome as u8]))??;
+        Ok(filled + STATUS as u32)
+    }
+
+    fn pass<R>(&self, copy: impl FnOnce() -> R) -> Result<R, Stop> {
+        self.gate.pass(self.queue, self.epoch, copy).ok_or(Stop::Gone)
+    }
+
+    /// Where on the drive `count` bytes from the request's sector on lie.
+    fn place(&self, device: &dyn BlockDevice, count: u64) -> Result<u64, Stop> {
+        let bad = Stop::Answer(Outcome::IoError);
+        let Some(start) = self.sector.checked_mul(SECTOR) else { return Err(bad) };
+        let inside = start.checked_add(count).is_some_and(|end| end <= device.len());
+        let aligned =
+            start.is_multiple_of(self.limits.block_size) && count.is_multiple_of(self.limits.block_size);
+        if inside && aligned { Ok(start) } else { Err(bad) }
+    }
+
+    fn read(&self, device: &dyn BlockDevice, count: u64) -> Result<u32, Stop> {
+        let start = self.place(device, count)?;
+        let mut chunk = vec![0; CHUNK.min(count as usize)];
+        let mut done = 0;
+        while done < count {
+            let size = chunk.len().min((count - done) as usize);
+            let part = chunk.get_mut(..size).unwrap_or_default();
+            device.read_at(start + done, part)?;
+            self.pass(|| scatter(&self.dma, &self.chain.writable, done, part))??;
+            done += size as u64;
+        }
+        Ok(count as u32)
+    }
+
+    fn write(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
+        let count = length(&self.chain.readable).saturating_sub(HEADER);
+        if device.read_only() {
+            return Err(Stop::Answer(Outcome::IoError));
+        }
+        let start = self.place(device, count)?;
+        let mut chunk = vec![0; CHUNK.min(count as usize)];
+        let mut done = 0;
+        while done < count {
+            let size = chunk.len().min((count - done) as usize);
+            let part = chunk.get_mut(..size).unwrap_or_default();
+            self.pass(|| gather(&self.dma, &self.chain.readable, HEADER + done, part))??;
+            device.write_at(start + done, part)?;
+            done += size as u64;
+        }
+        if self.write_through {
+            device.flush()?;
+        }
+        Ok(0)
+    }
+
+    fn get_id(&self, room: u64) -> Result<u32, Stop> {
+        let count = self.serial.len().min(room as usize);
+        let id = self.serial.get(..count).unwrap_or_default();
+        self.pass(|| scatter(&self.dma, &self.chain.writable, 0, id))??;
+        Ok(count as u32)
+    }
+
+    /// The one segment of a discard or of writing zeroes (5.2.6): where, how many bytes, flags.
+    fn segment(&self, device: &dyn BlockDevice, max_sectors: u32) -> Result<(u64, u64, u32), Stop> {
+        let count = length(&self.chain.readable).saturating_sub(HEADER);
+        let mut bytes = [0; 16];
+        if count != 16 {
+            // At most one segment was offered.
+            return Err(Stop::Answer(Outcome::IoError));
+        }
+        self.pass(|| gather(&self.dma, &self.chain.readable, HEADER, &mut bytes))??;
+        let all = u128::from_le_bytes(bytes);
+        let (sector, sectors, flags) = (all as u64, (all >> 64) as u32, (all >> 96) as u32);
+        let bytes = u64::from(sectors) * SECTOR;
+        let start = sector.checked_mul(SECTOR).filter(|start| {
+            start.checked_add(bytes).is_some_and(|end| end <= device.len()) && sectors <= max_sectors
+        });
+        let Some(start) = start.filter(|_| !device.read_only()) else {
+            return Err(Stop::Answer(Outcome::IoError));
+        };
+        Ok((start, bytes, flags))
+    }
+
+    fn discard(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
+        let (start, bytes, flags) = self.segment(device, self.limits.max_discard_sectors)?;
+        if flags != 0 {
+            return Err(Stop::Answer(Outcome::Unsupported));
+        }
+        device.discard(start, bytes)?;
+        Ok(0)
+    }
+
+    fn write_zeroes(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
+        let (start, bytes, flags) = self.segment(device, self.limits.max_write_zeroes_sectors)?;
+        if flags & !1 != 0 {
+            return Err(Stop::Answer(Outcome::Unsupported));
+        }
+        device.write_zeroes(start, bytes, flags & 1 != 0)?;
+        if self.write_through {
+            device.flush()?;
+        }
+        Ok(0)
+    }
+}
+
+/// Bytes of a request's header: type, priority, sector.
+const HEADER: u64 = 16;
+
+impl VirtioBlk {
+    /// A device; its configuration is the public fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the device its drive; to be called before it is realized.
+    pub fn connect(cell: &Arc<DeviceCell<Self>>, drive: Arc<dyn BlockDevice>) {
+        cell.with(|device| {
+            device.this = Arc::downgrade(cell);
+            device.store = Some(Arc::new(BlockQueue::new(drive)));
+        });
+    }
+
+    /// Waits until no request is under way. For saving the state while the vCPUs stand still, and for the end.
+    /// Not to be called with any device's lock held.
+    pub fn drain(cell: &DeviceCell<Self>) {
+        if let Some(store) = cell.with(|device| device.store.clone()) {
+            store.drain();
+        }
+    }
+
+    /// The drive has another size now: the driver is told.
+    pub fn resized(cell: &DeviceCell<Self>) {
+        cell.with(|device| device.virtio().config_changed());
+    }
+
+    fn drive(&self) -> Option<&Arc<dyn BlockDevice>> {
+        self.store.as_ref().map(|store| store.device())
+    }
+
+    fn queues(&self) -> u16 {
+        if self.num_queues == u16::MAX { 1 } else { self.num_queues.max(1) }
+    }
+
+    fn block_size(&self) -> u64 {
+        self.logical_block_size.0.max(SECTOR)
+    }
+
+    /// Whether each write goes to the medium before it is answered (5.2.6.2).
+    fn write_through(&mut self) -> bool {
+        let write_cache = self.state.write_cache;
+        let virtio = self.virtio();
+        if virtio.has(feature::CONFIG_WCE) {
+            !write_cache
+        } else {
+            !write_cache || !virtio.has(feature::FLUSH)
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            block_size: self.block_size(),
+            discard: self.discard,
+            write_zeroes: self.write_zeroes,
+            max_discard_sectors: self.max_discard_sectors,
+            max_write_zeroes_sectors: self.max_write_zeroes_sectors,
+        }
+    }
+
+    fn serial_bytes(&self) -> [u8; 20] {
+        let mut id = [0; 20];
+        let text = self.serial.as_deref().unwrap_or("").bytes();
+        id.iter_mut().zip(text).for_each(|(to, from)| *to = from);
+        id
+    }
+
+    /// Takes all requests that wait in a queue and hands them to the workers.
+    fn take_requests(&mut self, queue: usize) {
+        if self.flights.get(queue).is_none_or(|flights| flights.stale > 0) {
+            return;
+        }
+        self.virtio().set_notification(queue, false);
+        loop {
+            while let Some(chain) = self.virtio().pop(queue) {
+                self.begin(queue, chain);
+            }
+            self.virtio().set_notification(queue, true);
+            // A chain that came between the last look and the wish for notifications.
+            if self.virtio().available(queue) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, queue: usize, chain: Chain) {
+        let Some(dma) = self.virtio().dma() else { return };
+        let mut header = [0; HEADER as usize];
+        let read = gather(&dma, &chain.readable, 0, &mut header);
+        if read != Ok(header.len()) || length(&chain.writable) == 0 {
+            let why = read.err().unwrap_or(Broken("a request has no header or no status"));
+            self.virtio().fail(why);
+            return;
+        }
+        let header = u128::from_le_bytes(header);
+        let job = Job {
+            dma,
+            gate: self.gate.clone(),
+            queue,
+            epoch: self.gate.epoch(queue),
+            kind: header as u32,
+            sector: (header >> 64) as u64,
+            write_through: self.write_through(),
+            limits: self.limits(),
+            serial: self.serial_bytes(),
+            chain,
+        };
+        let Some(store) = self.store.clone() else {
+            self.virtio().fail(Broken("there is no drive"));
+            return;
+        };
+        if let Some(flights) = self.flights.get_mut(queue) {
+            flights.count += 1;
+        }
+        let this = self.this.clone();
+        store.run(move |device| {
+            let result = job.perform(device);
+            if let Some(cell) = this.upgrade() {
+                cell.with(|device| device.finish(&job, result));
+            }
+        });
+    }
+
+    /// A request has ended.
+    fn finish(&mut self, job: &Job, result: Result<u32, Stop>) {
+        let queue = job.queue;
+        let current = self.gate.epoch(queue) == job.epoch;
+        let Some(flights) = self.flights.get_mut(queue) else { return };
+        flights.count = flights.count.saturating_sub(1);
+        if !current {
+            flights.stale = flights.stale.saturating_sub(1);
+            if flights.stale == 0 {
+                self.take_requests(queue);
+            }
+            return;
+        }
+        match result {
+            Ok(written) => {
+                let mut virtio = self.virtio();
+                virtio.push(queue, job.chain.head, written);
+                virtio.publish(queue);
+            }
+            Err(Stop::Broken(broken)) => self.virtio().fail(broken),
+            Err(_) => {}
+        }
+    }
+
+    fn close_queue(&mut self, queue: usize) {
+        self.gate.close(queue);
+        if let Some(flights) = self.flights.get_mut(queue) {
+            flights.stale = flights.count;
+        }
+    }
+
+    fn put_config(&self, config: &mut [u8; 60]) {
+        let bytes = self.drive().map_or(0, |drive| drive.len());
+        let sectors = bytes / SECTOR;
+        let (heads, secs) =
+            (if self.heads != 0 { self.heads } else { 16 }, if self.secs != 0 { self.secs } else { 63 });
+        let cylinders = if self.cyls != 0 {
+            u64::from(self.cyls)
+        } else {
+            (sectors / u64::from(heads) / u64::from(secs)).clamp(2, 16383)
+        };
+        let block = self.block_size();
+        let physical = self.physical_block_size.0.max(block);
+        let seg_max = if self.seg_max_adjust { u32::from(self.queue_size.saturating_sub(2)) } else { 126 };
+        let granularity = match self.discard_granularity.0 {
+            0xffff_ffff => block,
+            other => other.max(block),
+        };
+        let alignment = if self.report_discard_granularity { granularity } else { block };
+        let write_cache = u8::from(self.state.write_cache);
+        let fields: [(usize, &[u8]); 17] = [
+            (0, &sectors.to_le_bytes()),
+            (12, &seg_max.to_le_bytes()),
+            (16, &(cylinders as u16).to_le_bytes()),
+            (18, &[heads as u8]),
+            (19, &[secs as u8]),
+            (20, &(block as u32).to_le_bytes()),
+            (24, &[(physical / block).checked_ilog2().unwrap_or(0) as u8]),
+            (26, &((self.min_io_size.0 / block) as u16).to_le_bytes()),
+            (28, &((self.opt_io_size.0 / block) as u32).to_le_bytes()),
+            (32, &[write_cache]),
+            (34, &self.queues().to_le_bytes()),
+            (36, &self.max_discard_sectors.to_le_bytes()),
+            (40, &1u32.to_le_bytes()),
+            (44, &((alignment / SECTOR) as u32).to_le_bytes()),
+            (48, &self.max_write_zeroes_sectors.to_le_bytes()),
+            (52, &1u32.to_le_bytes()),
+            (56, &[1]),
+        ];
+        for (at, bytes) in fields {
+            if let Some(field) = config.get_mut(at..at + bytes.len()) {
+                field.copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+impl VirtioDevice for VirtioBlk {
+    const ID: u32 = 2;
+
+    fn virtio(&mut self) -> Virtio<'_> {
+        Virtio { wiring: &self.wiring, state: &mut self.state.core }
+    }
+
+    fn set_wiring(&mut self, wiring: Wiring) {
+        self.wiring = wiring;
+    }
+
+    fn options(&self) -> CommonOptions {
+        // The header of a legacy request stands alone.
+        CommonOptions { any_layout: false, ..self.common_options() }
+    }
+
+    fn offered(&self, _: bool) -> u64 {
+        let offer = |wanted: bool, feature: u64| if wanted { feature } else { 0 };
+        feature::SEG_MAX
+            | feature::GEOMETRY
+            | feature::BLK_SIZE
+            | feature::FLUSH
+            | feature::TOPOLOGY
+            | offer(self.config_wce, feature::CONFIG_WCE)
+            | offer(self.queues() > 1, feature::MQ)
+            | offer(self.discard, feature::DISCARD)
+            | offer(self.write_zeroes, feature::WRITE_ZEROES)
+            | offer(self.drive().is_some_and(|drive| drive.read_only()), feature::RO)
+    }
+
+    fn queue_sizes(&self) -> Vec<u16> {
+        vec![self.queue_size; usize::from(self.queues())]
+    }
+
+    fn config(&mut self) -> Vec<u8> {
+        let mut config = [0; 60];
+        self.put_config(&mut config);
+        config.to_vec()
+    }
+
+    fn write_config(&mut self, offset: usize, bytes: &[u8]) {
+        // Only `writeback` can be written.
+        if let Some(at) = 32usize.checked_sub(offset)
+            && let Some(value) = bytes.get(at)
+            && self.virtio().has(feature::CONFIG_WCE)
+        {
+            self.state.write_cache = value & 1 != 0;
+        }
+    }
+
+    fn notify(&mut self, queue: usize) {
+        self.take_requests(queue);
+    }
+
+    fn queue_reset(&mut self, queue: usize) {
+        self.close_queue(queue);
+    }
+}
+
+impl Device for VirtioBlk {
+    fn realize(&mut self) -> base::Result<()> {
+        let power = |size: u64| size == 0 || (size.is_power_of_two() && (512..=2 << 20).contains(&size));
+        for (name, size) in [
+            ("logical_block_size", self.logical_block_size.0),
+            ("physical_block_size", self.physical_block_size.0),
+        ] {
+            if !power(size) {
+                return Err(base::error!("{name} must be a power of 2 between 512 and 2097152"));
+            }
+        }
+        if self.physical_block_size.0 != 0 && self.physical_block_size.0 < self.logical_block_size.0 {
+            return Err("logical_block_size > physical_block_size not supported".into());
+        }
+        if self.num_queues == 0 {
+            return Err("num-queues property must be larger than 0".into());
+        }
+        if self.queue_size <= 2 || !self.queue_size.is_power_of_two() || self.queue_size > 1024 {
+            return Err(base::error!(
+                "invalid queue-size property ({}), must be a power of 2 (max 1024)",
+                self.queue_size
+            ));
+        }
+        if self.store.is_none() {
+            return Err("drive property not set".into());
+        }
+        let queues = usize::from(self.queues());
+        self.flights = vec![Flights::default(); queues];
+        *self.gate.0.write().unwrap_or_else(PoisonError::into_inner) = vec![0; queues];
+        self.reset_state();
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        for queue in 0..self.flights.len() {
+            self.close_queue(queue);
+        }
+        self.reset_state();
+        self.wiring.irq.lower();
+    }
+
+    fn reset_state(&mut self) {
+        self.state = BlkState { core: fresh_state(self), write_cache: self.write_cache.or(true) };
+    }
+
+    fn loaded(&mut self) -> Result<(), String> {
+        loaded(self)?;
+        for queue in 0..self.flights.len() {
+            self.close_queue(queue);
+            // What the saved machine had begun is begun again.
+            self.take_requests(queue);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "blk_test.rs"]
+mod test;
