@@ -139,7 +139,7 @@ pub(super) fn uuid(context: &mut Context<'_>, (): ()) -> Result<()> {
 pub(super) fn qom_tree(context: &mut Context<'_>, (path,): (Option<Word>,)) -> Result<()> {
     let root = context.vm.root();
     let path = path.map_or_else(|| "/machine".to_owned(), |Word(path)| path);
-    match root.find(&path) {
+    match root.resolve(&path) {
         Ok(Some(node)) => context.out.push_str(&object::print_tree(&node)),
         Ok(None) => {
             let _ = writeln!(context.out, "Path '{path}' could not be resolved.");
