@@ -142,7 +142,15 @@ impl Board {
             None => unattached(&self.machine).add_child("device[*]", &node),
         };
         let windows = device_regions(&device, Some(&node)).into_iter().map(|r| (r, None)).collect();
-        Adding { board: self, device, node, windows, shows_address: true, irqs: Vec::new(), errors: Vec::new() }
+        Adding {
+            board: self,
+            device,
+            node,
+            windows,
+            shows_address: true,
+            irqs: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 
     /// Adds a part that is listed and has no registers.
@@ -173,7 +181,12 @@ impl Board {
     ///
     /// # Errors
     /// There is no room, no such bus, or the device refuses its configuration.
-    pub fn plug_virtio(&mut self, device: &Arc<dyn AnyDevice>, id: Option<&str>, bus: Option<&str>) -> Result<()> {
+    pub fn plug_virtio(
+        &mut self,
+        device: &Arc<dyn AnyDevice>,
+        id: Option<&str>,
+        bus: Option<&str>,
+    ) -> Result<()> {
         let name = device.type_info().name;
         let free = |slot: &&Slot| !slot.transport.with(|t| t.is_occupied());
         let slot = match bus {

@@ -13,11 +13,7 @@ use riscv::Config;
 
 /// The CPU model that `-cpu` names.
 fn config(cpu: &str) -> Result<Config> {
-    let (model, options) = cpu.split_once(',').unwrap_or((cpu, ""));
-    match (model, options) {
-        ("rv64", "") => Ok(riscv::config::rv64()),
-        _ => Err(error!("unable to find CPU model '{model}'")),
-    }
+    riscv::models::parse_cpu(cpu).map_err(|e| error!("{e}"))
 }
 
 /// What ends the making of a machine of which only the device tree was wanted. The message is for standard output, the

@@ -59,13 +59,17 @@ pub fn choose_firmware(setup: &Setup, notices: &mut Vec<String>) -> Result<Optio
             .map(Some)
             .ok_or_else(|| error!("Unable to find the RISC-V BIOS \"{name}\"")),
         Bios::Default => {
-            let found = ["opensbi-riscv64-generic-fw_dynamic.bin", "riscv64/opensbi/generic/fw_dynamic.bin", "opensbi/generic/fw_dynamic.bin"]
-                .into_iter()
-                .find_map(|name| find_file(setup, name))
-                .or_else(|| {
-                    Some(PathBuf::from("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"))
-                        .filter(|p| p.is_file())
-                });
+            let found = [
+                "opensbi-riscv64-generic-fw_dynamic.bin",
+                "riscv64/opensbi/generic/fw_dynamic.bin",
+                "opensbi/generic/fw_dynamic.bin",
+            ]
+            .into_iter()
+            .find_map(|name| find_file(setup, name))
+            .or_else(|| {
+                Some(PathBuf::from("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"))
+                    .filter(|p| p.is_file())
+            });
             if found.is_none() {
                 notices.push("no OpenSBI is installed: using the built-in SBI (-bios builtin)".into());
             }
@@ -131,16 +135,22 @@ impl Boot {
     /// A file is not there, is damaged or does not fit.
     pub fn kernel(&mut self, board: &mut Board, setup: &Setup, layout: Layout) -> Result<()> {
         let Some(path) = &setup.kernel else { return Ok(()) };
-        let at = if self.firmware_end == layout.ram { layout.ram } else { self.firmware_end.next_multiple_of(KERNEL_ALIGN) };
+        let at = if self.firmware_end == layout.ram {
+            layout.ram
+        } else {
+            self.firmware_end.next_multiple_of(KERNEL_ALIGN)
+        };
         let end = layout.ram.saturating_add(layout.ram_size);
-        let fail = |e: loader::LoadError| error!("could not load kernel '{}'", path.display()).because(e.reason);
+        let fail =
+            |e: loader::LoadError| error!("could not load kernel '{}'", path.display()).because(e.reason);
         let loaded = loader::load(path, at, end.saturating_sub(at)).map_err(fail)?;
         let low = if matches!(loaded.form, Form::Elf32 | Form::Elf64) { loaded.low } else { at };
         self.kernel_entry = loaded.entry;
         self.take(board, loaded);
         let Some(path) = &setup.initrd else { return Ok(()) };
         let at = loader::initrd_address(low, layout.ram_size);
-        let fail = |e: loader::LoadError| error!("could not load ramdisk '{}'", path.display()).because(e.reason);
+        let fail =
+            |e: loader::LoadError| error!("could not load ramdisk '{}'", path.display()).because(e.reason);
         let blob = loader::load_initrd(path, at, end.saturating_sub(at)).map_err(fail)?;
         if blob.bytes.is_empty() {
             return Ok(());

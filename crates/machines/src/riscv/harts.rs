@@ -135,9 +135,11 @@ fn describe_isa(node: &mut FdtNode, config: &Config) {
     node.prop_str("riscv,isa", &config.isa_string())
         .prop_str("riscv,isa-base", &config.isa_base())
         .prop_strs("riscv,isa-extensions", &config.isa_extensions());
-    for (extension, name) in
-        [(Zicbom, "riscv,cbom-block-size"), (Zicboz, "riscv,cboz-block-size"), (Zicbop, "riscv,cbop-block-size")]
-    {
+    for (extension, name) in [
+        (Zicbom, "riscv,cbom-block-size"),
+        (Zicboz, "riscv,cboz-block-size"),
+        (Zicbop, "riscv,cbop-block-size"),
+    ] {
         if config.has(extension) {
             node.prop_u32(name, 64);
         }

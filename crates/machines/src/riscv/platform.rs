@@ -71,7 +71,12 @@ impl HartPlatform {
             events.timer(Clock::Virtual, move || hart.set_line(input::STI, true))
         };
         let timers = harts.iter().map(timer).collect();
-        let _ = self.around.set(Around { harts: harts.to_vec(), memory, clocks: events.clocks().clone(), timers });
+        let _ = self.around.set(Around {
+            harts: harts.to_vec(),
+            memory,
+            clocks: events.clocks().clone(),
+            timers,
+        });
     }
 
     /// Serves `ecall` from S-mode from now on.
@@ -363,7 +368,9 @@ impl SbiPlatform for Serving<'_> {
             && self.memory().is_some_and(|m| m.write(address, bytes).is_ok())
     }
     fn console_write(&self, bytes: &[u8]) -> Result<usize, SbiError> {
-        let (Some(at), Some(memory)) = (self.builtin.uart, self.memory()) else { return Err(SbiError::Denied) };
+        let (Some(at), Some(memory)) = (self.builtin.uart, self.memory()) else {
+            return Err(SbiError::Denied);
+        };
         let mut done = 0;
         for &byte in bytes {
             // 16550, line status register: bit 5 is set while a byte can be written.

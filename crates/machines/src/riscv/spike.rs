@@ -86,7 +86,9 @@ fn build(setup: Setup) -> Result<Board> {
 
     let mut boot = Boot::firmware(&mut board, &setup, layout)?;
     if boot.builtin {
-        return Err(error!("the built-in SBI has no console on this machine: give a firmware file or -bios none"));
+        return Err(error!(
+            "the built-in SBI has no console on this machine: give a firmware file or -bios none"
+        ));
     }
     if setup.kernel.is_some() {
         boot.kernel(&mut board, &setup, layout)?;

@@ -10,7 +10,6 @@ use super::platform::HartPlatform;
 use crate::board::{Board, Irq, Slot};
 use crate::machine::{Bios, MachineType, Setup};
 use base::{Result, error};
-use cpu::Cpu;
 use devices::block::pflash_cfi01::PflashCfi01;
 use devices::char::ns16550a::Ns16550a;
 use devices::firmware::fw_cfg::{FwCfgMem, key};
@@ -36,7 +35,11 @@ pub const TYPE: MachineType = MachineType {
     properties: &[
         ("aclint", "bool", "(TCG only) Set on/off to enable/disable emulating ACLINT devices"),
         ("acpi", "OnOffAuto", "Enable ACPI"),
-        ("aia", "string", "Set type of AIA interrupt controller. Valid values are none, aplic, and aplic-imsic."),
+        (
+            "aia",
+            "string",
+            "Set type of AIA interrupt controller. Valid values are none, aplic, and aplic-imsic.",
+        ),
         (
             "aia-guests",
             "string",
@@ -82,8 +85,8 @@ const UART_CLOCK: u32 = 3_686_400;
 /// Events of the SBI PMU extension and the counters that can count them (device tree binding "riscv,pmu"): cycles,
 /// instructions, and misses of the data TLB (reads, writes) and of the instruction TLB; counters 3 to 18.
 const PMU_EVENTS: [u32; 15] = [
-    0x1, 0x1, 0x7_fff9, 0x2, 0x2, 0x7_fffc, 0x1_0019, 0x1_0019, 0x7_fff8, 0x1_001b, 0x1_001b, 0x7_fff8, 0x1_0021,
-    0x1_0021, 0x7_fff8,
+    0x1, 0x1, 0x7_fff9, 0x2, 0x2, 0x7_fffc, 0x1_0019, 0x1_0019, 0x7_fff8, 0x1_001b, 0x1_001b, 0x7_fff8,
+    0x1_0021, 0x1_0021, 0x7_fff8,
 ];
 
 struct Properties {
@@ -157,7 +160,10 @@ fn build(setup: Setup) -> Result<Board> {
     clock(&mut board, &setup, source(irq::RTC))?;
     flash(&mut board, &setup)?;
     fw_cfg(&mut board, &setup)?;
-    board.describe("/pmu").prop_str("compatible", "riscv,pmu").prop_u32s("riscv,event-to-mhpmcounters", &PMU_EVENTS);
+    board
+        .describe("/pmu")
+        .prop_str("compatible", "riscv,pmu")
+        .prop_u32s("riscv,event-to-mhpmcounters", &PMU_EVENTS);
 
     // From here on the tree may be the user's own.
     if let Some(path) = &setup.dtb {
@@ -232,9 +238,11 @@ fn interrupts(
     let phandle = board.fdt.allocate_phandle();
     let mut adding = board.add(&plic).at(0, map::PLIC);
     for hart in all {
-        adding = adding
-            .line("", hart * 2, harts.line(hart, input::MEI))
-            .line("", hart * 2 + 1, harts.line(hart, input::SEI));
+        adding = adding.line("", hart * 2, harts.line(hart, input::MEI)).line(
+            "",
+            hart * 2 + 1,
+            harts.line(hart, input::SEI),
+        );
     }
     adding
         .describe("plic", &["sifive,plic-1.0.0", "riscv,plic0"], 0, |node| {
@@ -376,12 +384,7 @@ fn fw_cfg(board: &mut Board, setup: &Setup) -> Result<()> {
         }
         setup.fw_cfg.iter().try_for_each(|(name, data)| d.add_file(name, data.clone()))
     })?;
-    board
-        .add_named("fw_cfg", &device)
-        .at(0, address + 8)
-        .at(1, address)
-        .at(2, address + 16)
-        .done()?;
+    board.add_named("fw_cfg", &device).at(0, address + 8).at(1, address).at(2, address + 16).done()?;
     board
         .describe(&format!("/fw-cfg@{address:x}"))
         .prop_str("compatible", "qemu,fw-cfg-mmio")
@@ -394,7 +397,8 @@ fn fw_cfg(board: &mut Board, setup: &Setup) -> Result<()> {
 fn software(device: &mut FwCfgMem, setup: &Setup) -> Result<()> {
     const LIMIT: u64 = 1 << 31;
     let read = |path: &Path| {
-        crate::loader::read_file(path, LIMIT).map_err(|e| error!("could not load kernel '{}'", e.file.display()))
+        crate::loader::read_file(path, LIMIT)
+            .map_err(|e| error!("could not load kernel '{}'", e.file.display()))
     };
     if let Some(path) = &setup.kernel {
         let data = read(path)?;

@@ -28,9 +28,7 @@ fn feature(set: &RegisterSet) -> String {
     }
     for register in &set.registers {
         let _ = write!(out, r#"  <reg name="{}" bitsize="{}""#, register.name, register.bits);
-        if n == 0 || set.first == 0 || register.number != set.first + n {
-            let _ = write!(out, r#" regnum="{}""#, register.number);
-        }
+        let _ = write!(out, r#" regnum="{}""#, register.number);
         if !register.kind.is_empty() {
             let _ = write!(out, r#" type="{}""#, register.kind);
         }

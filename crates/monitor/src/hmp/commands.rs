@@ -41,12 +41,12 @@ macro_rules! commands {
     // Switches are told which letters there are; all other types take themselves from the line.
     (@call $context:ident, $arguments:ident, $function:path, switches $letters:literal $(, $ty:ty)*) => {{
         let switches = Switches::take($arguments, $letters)?;
-        let rest = ($(<$ty>::take($arguments)?,)*);
+        let rest = ($(<$ty as Argument>::take($arguments)?,)*);
         $arguments.finish()?;
         $function($context, switches, rest)
     }};
     (@call $context:ident, $arguments:ident, $function:path, $($ty:ty),*) => {{
-        let rest = ($(<$ty>::take($arguments)?,)*);
+        let rest = ($(<$ty as Argument>::take($arguments)?,)*);
         $arguments.finish()?;
         $function($context, rest)
     }};
@@ -237,7 +237,7 @@ fn information(context: &mut Context<'_>, _: (Rest,)) -> Result<()> {
 /// The items of the log, as `help log` and a wrong item show them.
 pub fn log_help() -> String {
     let mut out = String::from("Log items (comma separated):\nnone            remove all logs\n");
-    for (_, name, what) in LogMask::ITEMS {
+    for (_, name, what) in log::ITEMS {
         let _ = writeln!(out, "{name:15} {what}");
     }
     out
@@ -301,7 +301,13 @@ fn show(context: &mut Context<'_>, format: Format, at: u64, read: &mut dyn FnMut
     for _ in 0..format.count.min(MOST) {
         let mut bytes = [0; 4];
         // The last instruction before the end of memory may be a short one.
-        let got = if read(at, &mut bytes) { 4 } else if read(at, &mut bytes[..2]) { 2 } else { 0 };
+        let got = if read(at, &mut bytes) {
+            4
+        } else if read(at, &mut bytes[..2]) {
+            2
+        } else {
+            0
+        };
         if got == 0 {
             let _ = writeln!(context.out, "{at:#010x}:  Address {at:#x} is out of bounds.");
             break;

@@ -105,7 +105,10 @@ fn the_answers_of_the_reference() {
         ("help foo", "unknown command: 'foo'\n"),
         ("x", "unexpected end of expression\nTry \"help x\" for more information\n"),
         ("x/4x", "unexpected end of expression\nTry \"help x\" for more information\n"),
-        ("stop foo", "stop|s: extraneous characters at the end of line\nTry \"help stop\" for more information\n"),
+        (
+            "stop foo",
+            "stop|s: extraneous characters at the end of line\nTry \"help stop\" for more information\n",
+        ),
         ("xp /4xb 0x1000", "0000000000001000: 0x97 0x02 0x00 0x00\n"),
         ("p /x 0x10+3*2", "0x16\n"),
         ("p 0x10", "0x10\n"),
@@ -120,7 +123,10 @@ fn the_answers_of_the_reference() {
         ("cpu 3", "invalid CPU index\n"),
         ("cpu", "unexpected end of expression\nTry \"help cpu\" for more information\n"),
         ("info registers 5", "CPU#5 not available\n"),
-        ("info registers foo", "invalid char 'f' in expression\nTry \"help info registers\" for more information\n"),
+        (
+            "info registers foo",
+            "invalid char 'f' in expression\nTry \"help info registers\" for more information\n",
+        ),
         ("info mtree -x", "mtree: unsupported option -x\nTry \"help info mtree\" for more information\n"),
         ("info qom-tree foo", "Path 'foo' could not be resolved.\n"),
         ("info status", "VM status: paused (prelaunch)\n"),

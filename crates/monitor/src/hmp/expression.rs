@@ -23,7 +23,7 @@ struct Parser<'t, 'r> {
     depth: u32,
 }
 
-impl Parser<'_, '_> {
+impl<'t> Parser<'t, '_> {
     fn peek(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start();
         self.rest.chars().next()
@@ -110,7 +110,9 @@ impl Parser<'_, '_> {
             }
             '\'' => {
                 self.bump();
-                let Some(value) = self.rest.chars().next() else { return Err(error!("character constant expected")) };
+                let Some(value) = self.rest.chars().next() else {
+                    return Err(error!("character constant expected"));
+                };
                 self.bump();
                 if !self.rest.starts_with('\'') {
                     return Err(error!("missing terminating ' character"));
@@ -131,7 +133,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn word(&mut self, part: impl Fn(char) -> bool) -> &str {
+    fn word(&mut self, part: impl Fn(char) -> bool) -> &'t str {
         let end = self.rest.find(|c| !part(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;

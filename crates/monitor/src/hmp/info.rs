@@ -107,11 +107,8 @@ impl Walk {
 
     fn flush(&mut self) {
         let Some((v, p, s, a)) = self.last.take() else { return };
-        let letters: String = "rwxugad"
-            .chars()
-            .enumerate()
-            .map(|(n, c)| if a >> (n + 1) & 1 != 0 { c } else { '-' })
-            .collect();
+        let letters: String =
+            "rwxugad".chars().enumerate().map(|(n, c)| if a >> (n + 1) & 1 != 0 { c } else { '-' }).collect();
         self.lines += 1;
         let _ = writeln!(self.out, "{v:016x} {p:016x} {s:016x} {letters}");
     }

@@ -158,7 +158,9 @@ impl Line {
     }
 
     fn remember(&mut self, step: isize, echo: &mut String) {
-        let Some(place) = self.place.checked_add_signed(step).filter(|p| *p <= self.history.len()) else { return };
+        let Some(place) = self.place.checked_add_signed(step).filter(|p| *p <= self.history.len()) else {
+            return;
+        };
         self.place = place;
         let text = self.history.get(place).cloned().unwrap_or_default();
         self.erase(0, self.text.len(), echo);
