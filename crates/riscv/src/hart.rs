@@ -6,7 +6,7 @@ use crate::helpers::HELPERS;
 use crate::mode::{self, M, Mode};
 use crate::mstatus;
 use crate::pmp::Pmp;
-use crate::slot;
+use crate::slot::{self, HartState};
 use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -150,6 +150,23 @@ impl Hart {
         self.set_x(11, a1);
         self.frame.set_pc(pc);
         self.refresh();
+    }
+    /// The state to be saved.
+    pub fn save(&mut self) -> HartState {
+        let counters = [slot::CYCLE_BASE, slot::INSTRET_BASE].map(|n| self.get(n).wrapping_add(self.ticks()));
+        HartState { halted: self.halted, counters, ..HartState::take(&self.frame) }
+    }
+    /// Goes on from a saved state.
+    pub fn restore(&mut self, s: &HartState) {
+        s.put(&self.frame);
+        self.halted = s.halted;
+        let ticks = self.ticks();
+        self.put(slot::CYCLE_BASE, s.counters[0].wrapping_sub(ticks));
+        self.put(slot::INSTRET_BASE, s.counters[1].wrapping_sub(ticks));
+        self.refresh();
+        let deadline = self.get(slot::STIMECMP);
+        let armed = (self.stce() && deadline != u64::MAX).then_some(deadline);
+        self.platform.arm_stimecmp(self.handle.index(), armed);
     }
     /// Computes again what is derived from slots: after they were changed from outside (reset, restored state).
     pub fn refresh(&mut self) {

@@ -34,6 +34,7 @@ pub use config::Config;
 pub use extension::{Extension, Extensions};
 pub use hart::{Hart, Platform};
 pub use models::{CpuError, models, parse_cpu};
+pub use slot::HartState;
 
 #[cfg(test)]
 mod bus_test;
@@ -41,5 +42,7 @@ mod bus_test;
 mod decode_test;
 #[cfg(test)]
 mod differential_test;
+#[cfg(test)]
+mod hart_test;
 #[cfg(test)]
 mod isa_test;

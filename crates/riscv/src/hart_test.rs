@@ -1,0 +1,103 @@
+use crate::bus_test::{Machine, RAM};
+use crate::mode::{M, S};
+use crate::{config, slot};
+use cpu::{Cpu, Guest};
+use std::sync::atomic::Ordering::Relaxed;
+
+fn machine(program: &[u32]) -> Machine {
+    let mut m = Machine::new(config::rv64(), 1 << 16);
+    m.program(program);
+    m
+}
+
+#[test]
+fn state_survives_saving() {
+    let mut m = machine(&[0x0010_0093]);
+    m.interpret();
+    m.hart.put(slot::STVEC, 0x1234);
+    let saved = m.hart.save();
+    let bytes = state::to_bytes(&saved);
+    let mut read = crate::HartState::default();
+    state::from_bytes(&mut read, &bytes).unwrap();
+    let mut other = machine(&[]);
+    other.hart.restore(&read);
+    assert_eq!(other.hart.x(1), 1);
+    assert_eq!(other.hart.pc(), RAM + 4);
+    assert_eq!(other.hart.get(slot::STVEC), 0x1234);
+    assert_eq!(other.hart.privilege(), M);
+}
+
+#[test]
+fn interrupts_are_taken_by_rank_and_delegation() {
+    let mut m = machine(&[]);
+    let h = &mut m.hart;
+    h.put(slot::MTVEC, RAM + 0x100 + 1);
+    h.put(slot::STVEC, RAM + 0x200 + 1);
+    h.put(slot::MIE, 0xaaa);
+    h.put(slot::MIDELEG, 0x222);
+    h.handle().clone().set_line(9, true);
+    h.handle().clone().set_line(7, true);
+    // M with MIE clear takes nothing.
+    assert!(!h.take_interrupt());
+    // S takes the machine's first, whatever SIE says, then its own if SIE.
+    h.set_privilege(S);
+    h.refresh();
+    assert!(h.take_interrupt());
+    assert_eq!(h.pc(), RAM + 0x100 + 4 * 7);
+    assert_eq!(h.get(slot::MCAUSE), 1 << 63 | 7);
+    h.handle().clone().set_line(7, false);
+    h.set_privilege(S);
+    assert!(!h.take_interrupt());
+    h.put(slot::MSTATUS, h.get(slot::MSTATUS) | crate::mstatus::SIE);
+    assert!(h.take_interrupt());
+    assert_eq!(h.pc(), RAM + 0x200 + 4 * 9);
+    assert_eq!(h.privilege(), S);
+}
+
+#[test]
+fn dump_begins_as_qemus() {
+    let m = machine(&[]);
+    let text = m.hart.dump(true);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], " pc       0000000080000000");
+    assert_eq!(lines[1], " mhartid  0000000000000000");
+    assert_eq!(lines[2], " mstatus  0000000a00000000");
+    assert!(text.contains("\n x0/zero  0000000000000000 x1/ra    0000000000000000 x2/sp "));
+    assert!(text.contains("\n f8/fs0   0000000000000000 f9/fs1   0000000000000000 f10/fa0  0000"));
+}
+
+/// Not a test of correctness: prints how long building and interpreting take.
+#[test]
+#[ignore]
+fn speed() {
+    // xor, mul, add, ld, sd, addi, srli, bne: 8 instructions.
+    let program = [
+        0x00d5_1313,
+        0x0065_4533,
+        0x02b5_0633,
+        0x0001_3683,
+        0x00d1_3023,
+        0x00c6_86b3,
+        0xfff2_8293,
+        0xfe02_92e3,
+    ];
+    let mut m = machine(&program);
+    m.hart.set_x(2, RAM + 0x1000);
+    m.hart.set_x(5, 1_000_000);
+    m.hart.frame.interrupt.store(0, Relaxed);
+    let t = std::time::Instant::now();
+    for _ in 0..4_000_000 {
+        m.hart.interpret(&mut m.bus);
+    }
+    println!("interpret: {:.1} ns per instruction", t.elapsed().as_nanos() as f64 / 4e6);
+    let page = m.bus.ram[..4096].to_vec();
+    let mut b = ir::Builder::new();
+    let fetch = cpu::Fetch { offset: 0, page: &page, next: None, limit: 64 };
+    let t = std::time::Instant::now();
+    let mut insns = 0;
+    for _ in 0..300_000 {
+        b.clear();
+        insns += crate::build::build(3, m.hart.config(), &fetch, &b).insns as u64;
+    }
+    println!("build: {:.1} ns per instruction", t.elapsed().as_nanos() as f64 / insns as f64);
+}
