@@ -182,6 +182,7 @@ impl Shared {
             jump_cache: host::JumpCache { entries_log2: tlb::JUMPS_LOG2 },
             hot_slots: G::HOT_SLOTS.to_vec(),
             features: host::Features::detect(),
+            loops: !options.nochain,
         };
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);

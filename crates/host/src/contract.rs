@@ -74,6 +74,8 @@ pub struct Config {
     pub hot_slots: Vec<u16>,
     /// Which optional instructions may be used.
     pub features: Features,
+    /// Whether a block may go on at its own entry without a link, which nobody could take back.
+    pub loops: bool,
 }
 
 /// How many slots can live in host registers.

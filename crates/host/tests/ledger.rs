@@ -26,6 +26,7 @@ fn config() -> Config {
         jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },
+        loops: true,
     }
 }
 

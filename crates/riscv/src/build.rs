@@ -99,7 +99,7 @@ impl<'a> Build<'a> {
     }
     fn single(&self, r: u8) -> V<'a, KF32> {
         let v = self.b.fget(F0 + (r as u16 & 31));
-        self.b.convert(Op::FUnbox, Ty::F32, v)
+        self.b.convert(Op::FUnbox, Ty::F64, v)
     }
     fn double(&self, r: u8) -> V<'a, KF64> {
         self.b.fget(F0 + (r as u16 & 31))
@@ -139,10 +139,10 @@ impl<'a> Build<'a> {
             Convert => {
                 match w {
                     Width::S if near => {
-                        self.put_single(rd, b.convert(Op::FNarrow, Ty::F32, self.double(rs[0])))
+                        self.put_single(rd, b.convert(Op::FNarrow, Ty::F64, self.double(rs[0])))
                     }
                     Width::D if near => {
-                        self.put_double(rd, b.convert(Op::FWiden, Ty::F64, self.single(rs[0])))
+                        self.put_double(rd, b.convert(Op::FWiden, Ty::F32, self.single(rs[0])))
                     }
                     _ => return false,
                 }

@@ -63,7 +63,7 @@ impl Emitter {
         self.fetch_condition(insts, i.args[0]);
         let start = self.asm.pos();
         let code = self.condition(insts, i.args[0]);
-        if target == self.entry {
+        if target == self.entry && self.cfg.loops {
             let at = self.asm.jump(Some(code));
             self.asm.patch(at, 0);
         } else if Self::in_page(target) {
@@ -74,7 +74,7 @@ impl Emitter {
         }
     }
     pub(super) fn goto(&mut self, target: i64) {
-        if target == self.entry {
+        if target == self.entry && self.cfg.loops {
             // Its own entry: no link is needed, an invalid block catches itself there.
             let at = self.asm.jump(None);
             self.asm.patch(at, 0);

@@ -57,6 +57,7 @@ pub fn config(features: Features) -> Config {
         jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         features,
+        loops: true,
     }
 }
 
