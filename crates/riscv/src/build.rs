@@ -18,7 +18,7 @@ const PAGE: usize = 4096;
 /// One instruction being built.
 pub struct Build<'a> {
     b: &'a Builder,
-    place: Place<'a>,
+    place: Place,
     /// The instruction's offset from the page base.
     offset: i64,
     edge: &'a Edge,
@@ -59,7 +59,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         };
         let row = config.decoder().decode(word);
         let length = if word & 3 == 3 { 4 } else { 2 };
-        let place = Place { word, length, mode: Mode(mode), config };
+        let place = Place { word, length, mode: Mode(mode), isa: config.isa() };
         let m = Build { b, place, offset: at as i64, edge: &edge };
         b.insn(m.offset);
         // Building stops at nothing: the builder's functions never return a reason to stop.
@@ -220,7 +220,7 @@ impl<'a> Machine for Build<'a> {
     type W = V<'a, K32>;
     type V = V<'a, K64>;
 
-    fn place(&self) -> &Place<'_> {
+    fn place(&self) -> &Place {
         &self.place
     }
     fn k(&self, c: u64) -> V<'a, K64> {

@@ -30,14 +30,41 @@ struct Inner {
     decoder: Decoder,
 }
 
+/// What the decoding of an instruction depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Isa {
+    rv32: bool,
+    extensions: Extensions,
+}
+
+impl Isa {
+    /// 32 or 64.
+    #[inline(always)]
+    pub fn xlen(self) -> u32 {
+        if self.rv32 { 32 } else { 64 }
+    }
+    /// Whether XLEN is 32.
+    #[inline(always)]
+    pub fn rv32(self) -> bool {
+        self.rv32
+    }
+    /// Whether there are 16-bit instructions.
+    #[inline(always)]
+    pub fn compressed(self) -> bool {
+        self.has(Extension::Zca)
+    }
+    /// Whether an extension is there.
+    #[inline(always)]
+    pub fn has(self, e: Extension) -> bool {
+        self.extensions.has(e)
+    }
+}
+
 /// A CPU model, ready to be used. Clones share it.
 #[derive(Clone)]
 pub struct Config {
     inner: Arc<Inner>,
-    // Copies of what is asked for each instruction.
-    rv32: bool,
-    compressed: bool,
-    extensions: Extensions,
+    isa: Isa,
 }
 
 /// What a [`Config`] is made of.
@@ -75,8 +102,7 @@ impl Config {
             warnings: p.warnings,
             decoder,
         };
-        let compressed = extensions.has(Extension::Zca);
-        Config { inner: Arc::new(inner), rv32: p.xlen == 32, compressed, extensions }
+        Config { inner: Arc::new(inner), isa: Isa { rv32: p.xlen == 32, extensions } }
     }
     /// What the user should be told about the model.
     pub fn warnings(&self) -> &[String] {
@@ -90,29 +116,34 @@ impl Config {
     pub fn model(&self) -> &str {
         &self.inner.model
     }
+    /// What decoding depends on.
+    #[inline(always)]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
     /// 32 or 64.
     #[inline(always)]
     pub fn xlen(&self) -> u32 {
-        if self.rv32 { 32 } else { 64 }
+        self.isa.xlen()
     }
     /// Whether XLEN is 32.
     #[inline(always)]
     pub fn rv32(&self) -> bool {
-        self.rv32
+        self.isa.rv32
     }
     /// Whether there are 16-bit instructions.
     #[inline(always)]
     pub fn compressed(&self) -> bool {
-        self.compressed
+        self.isa.compressed()
     }
     /// Whether an extension is there.
     #[inline(always)]
     pub fn has(&self, e: Extension) -> bool {
-        self.extensions.has(e)
+        self.isa.has(e)
     }
     /// All extensions.
     pub fn extensions(&self) -> Extensions {
-        self.extensions
+        self.isa.extensions
     }
     /// Largest address-translation mode.
     pub fn paging(&self) -> Paging {
@@ -129,7 +160,7 @@ impl Config {
     }
     /// misa.
     pub fn misa(&self) -> u64 {
-        let mxl = if self.rv32 { 1 << 30 } else { 2 << 62 };
+        let mxl = if self.rv32() { 1 << 30 } else { 2 << 62 };
         let letters = Extension::ALL.iter().filter(|e| matches!(e.kind(), Kind::Letter | Kind::Hidden));
         let bits = letters.filter(|e| self.has(**e)).map(|e| 1u64 << (e.name().as_bytes()[0] - b'a'));
         bits.fold(mxl, |a, b| a | b)

@@ -1,6 +1,6 @@
 //! Control and status registers: access, and the table's machinery. The table itself is in `csr_table.rs`.
 
-use crate::config::Config;
+use crate::config::Isa;
 pub use crate::csr_table::ROWS;
 use crate::extension::Extension;
 use crate::hart::Hart;
@@ -51,7 +51,7 @@ pub enum Need {
 
 impl Need {
     /// Whether a model has such a CSR.
-    pub fn exists(self, c: &Config) -> bool {
+    pub fn exists(self, c: Isa) -> bool {
         let counter = |n: u32| c.has(if n < 3 { Extension::Zicntr } else { Extension::Zihpm });
         match self {
             Need::Nothing => true,
@@ -165,12 +165,32 @@ impl Change {
     }
 }
 
+/// Meaning of the Zicsr instructions with an immediate.
+pub fn access_immediate<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: u8) -> Meaning {
+    let (privilege, operand) = (m.place().mode.privilege(), operand as u64);
+    // Switching interrupts off and on, which kernels do all the time.
+    let enables =
+        number == 0x100 && privilege >= S && m.place().isa.has(Extension::S) && operand == mstatus::SIE
+            || number == 0x300 && privilege == M && operand == mstatus::MIE;
+    if enables && change != Change::Write && !m.rv32() {
+        let (old, bit) = (m.get(slot::MSTATUS), m.k(operand));
+        m.put(slot::MSTATUS, if change == Change::Set { old | bit } else { old & !bit });
+        m.set(rd, if number == 0x100 { old & m.k(mstatus::SSTATUS) } else { old });
+        if change == Change::Set {
+            m.call(helpers::LOOK, &[])?;
+            m.goto(m.place().length);
+        }
+        return Ok(());
+    }
+    access(m, number, rd, change, m.k(operand), change == Change::Write || operand != 0)
+}
+
 /// Meaning of the Zicsr instructions.
 pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T::V, write: bool) -> Meaning {
     let place = m.place();
     let read = change != Change::Write || rd != 0;
     let privilege = place.mode.privilege() as u16;
-    let Some(row) = find(number).filter(|r| r.need.exists(place.config)) else { return m.illegal() };
+    let Some(row) = find(number).filter(|r| r.need.exists(place.isa)) else { return m.illegal() };
     if privilege < number >> 8 & 3 || write && number >> 10 == 3 {
         return m.illegal();
     }

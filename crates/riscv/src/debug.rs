@@ -53,7 +53,7 @@ pub fn register_sets(config: &Config) -> Vec<RegisterSet> {
         first: PRIVILEGE,
         registers: vec![Register { name: "priv", bits, kind: "", number: PRIVILEGE }],
     });
-    let mut rows: Vec<&csr::Csr> = csr::ROWS.iter().filter(|r| r.need.exists(config)).collect();
+    let mut rows: Vec<&csr::Csr> = csr::ROWS.iter().filter(|r| r.need.exists(config.isa())).collect();
     rows.sort_by_key(|r| r.number);
     let registers = rows
         .into_iter()
@@ -72,7 +72,7 @@ pub fn read(h: &mut Hart, n: usize) -> Option<u64> {
         PRIVILEGE => h.privilege() as u64,
         _ => {
             let row = csr::find(u16::try_from(n - CSR).ok().filter(|n| *n < 4096)?)?;
-            if !row.need.exists(&h.config) {
+            if !row.need.exists(h.config.isa()) {
                 return None;
             }
             csr::read(h, row)
@@ -96,7 +96,7 @@ pub fn write(h: &mut Hart, n: usize, v: u64) -> bool {
         }
         _ => {
             let row = u16::try_from(n - CSR).ok().filter(|n| *n < 4096).and_then(csr::find);
-            let Some(row) = row.filter(|r| r.need.exists(&h.config)) else { return false };
+            let Some(row) = row.filter(|r| r.need.exists(h.config.isa())) else { return false };
             csr::store(h, row, v);
             h.refresh();
         }

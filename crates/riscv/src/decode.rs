@@ -17,7 +17,6 @@ struct Candidate {
 
 /// Buckets over some bits of the word.
 struct Buckets {
-    key: fn(u32) -> usize,
     starts: Vec<u32>,
     candidates: Vec<Candidate>,
 }
@@ -40,7 +39,7 @@ fn narrow_spread(k: u32) -> u32 {
 }
 
 impl Buckets {
-    fn new(rows: &[&'static Row], bits: u32, key: fn(u32) -> usize, spread: fn(u32) -> u32) -> Buckets {
+    fn new(rows: &[&'static Row], bits: u32, spread: fn(u32) -> u32) -> Buckets {
         let key_mask = spread((1 << bits) - 1);
         let mut rows = rows.to_vec();
         rows.sort_by_key(|r| std::cmp::Reverse(r.mask.count_ones()));
@@ -53,11 +52,10 @@ impl Buckets {
             }
         }
         starts.push(candidates.len() as u32);
-        Buckets { key, starts, candidates }
+        Buckets { starts, candidates }
     }
-    #[inline]
-    fn find(&self, w: u32) -> Option<&'static Row> {
-        let k = (self.key)(w);
+    #[inline(always)]
+    fn find(&self, k: usize, w: u32) -> Option<&'static Row> {
         let (from, to) = (*self.starts.get(k)? as usize, *self.starts.get(k + 1)? as usize);
         self.candidates.get(from..to)?.iter().find(|c| w & c.mask == c.value).map(|c| c.row)
     }
@@ -85,15 +83,19 @@ impl Decoder {
             .collect();
         let of_length = |n: u8| rows.iter().copied().filter(|r| r.length == n).collect::<Vec<_>>();
         Decoder {
-            wide: Buckets::new(&of_length(4), 12, wide_key, wide_spread),
-            narrow: Buckets::new(&of_length(2), 8, narrow_key, narrow_spread),
+            wide: Buckets::new(&of_length(4), 12, wide_spread),
+            narrow: Buckets::new(&of_length(2), 8, narrow_spread),
             rows,
         }
     }
     /// The instruction whose bits are `word`; a compressed one in the low half.
     #[inline]
     pub fn decode(&self, word: u32) -> Option<&'static Row> {
-        if word & 3 == 3 { self.wide.find(word) } else { self.narrow.find(word & 0xffff) }
+        if word & 3 == 3 {
+            self.wide.find(wide_key(word), word)
+        } else {
+            self.narrow.find(narrow_key(word), word & 0xffff)
+        }
     }
     /// All instructions of the model.
     pub fn rows(&self) -> &[&'static Row] {

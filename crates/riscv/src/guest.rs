@@ -95,7 +95,7 @@ const DUMP: [&str; 27] = [
 impl Hart {
     /// The CSR named `name`, if the model has it.
     fn csr_named(&self, name: &str) -> Option<&'static csr::Csr> {
-        csr::ROWS.iter().find(|r| r.name == name && r.need.exists(&self.config))
+        csr::ROWS.iter().find(|r| r.name == name && r.need.exists(self.config.isa()))
     }
     /// Value of a CSR that has no side effects when read.
     fn peek(&self, name: &str) -> Option<u64> {

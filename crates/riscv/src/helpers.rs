@@ -59,6 +59,11 @@ helpers! {
         }
         old
     };
+    /// Interrupts were enabled: looks whether one is pending before the next block.
+    LOOK "look" 0 false Hidden |h, _, _| {
+        if h.wakes() { h.look() }
+        Ok(0)
+    };
     /// Makes stores into code visible.
     FENCE_I "fence_i" 0 false Any |h, mmu, _| {
         mmu.synchronize_code();

@@ -1,6 +1,5 @@
 //! The interpreter: values are numbers.
 
-use crate::config::Config;
 use crate::decode::is_wide;
 use crate::float::{self, File, Function};
 use crate::hart::Hart;
@@ -9,7 +8,7 @@ use crate::machine::softfloat_width::Width;
 use crate::machine::{Machine, Meaning, Place};
 use crate::mode::FloatState;
 use crate::{mstatus, slot};
-use cpu::{Frame, Mmu, Step, Stop};
+use cpu::{Mmu, Step, Stop};
 use ir::{Bit, MemOp, N32, N64};
 use softfloat::Round;
 use std::cell::{Cell, RefCell};
@@ -17,8 +16,7 @@ use std::cell::{Cell, RefCell};
 /// One instruction being interpreted.
 pub struct Interpreter<'a> {
     world: RefCell<(&'a mut Hart, &'a mut dyn Mmu<Hart>)>,
-    frame: &'a Frame,
-    place: Place<'a>,
+    place: Place,
     pc: u64,
     next: Cell<u64>,
     left: Cell<bool>,
@@ -39,7 +37,7 @@ impl Machine for Interpreter<'_> {
     type V = N64;
 
     #[inline(always)]
-    fn place(&self) -> &Place<'_> {
+    fn place(&self) -> &Place {
         &self.place
     }
     #[inline(always)]
@@ -48,11 +46,11 @@ impl Machine for Interpreter<'_> {
     }
     #[inline(always)]
     fn get(&self, slot: u16) -> N64 {
-        N64(self.frame.get(slot))
+        N64(self.world.borrow().0.frame.get(slot))
     }
     #[inline(always)]
     fn put(&self, slot: u16, v: N64) {
-        self.frame.set(slot, v.0)
+        self.world.borrow().0.frame.set(slot, v.0)
     }
     #[inline(always)]
     fn pc_plus(&self, offset: i64) -> N64 {
@@ -118,7 +116,7 @@ impl Machine for Interpreter<'_> {
     }
     fn float(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> Meaning {
         self.float_state(true)?;
-        let rm = if rm == 7 { self.frame.get(slot::FRM) as u8 } else { rm };
+        let rm = if rm == 7 { self.get(slot::FRM).0 as u8 } else { rm };
         let Some(round) = Round::from_frm(rm) else { return Err(illegal(self.place.word as u64)) };
         let operand = |n: usize| match f.from() {
             _ if n >= f.sources() => 0,
@@ -158,16 +156,12 @@ fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
         return Err(helpers::trap(crate::trap::cause::INSTRUCTION_MISALIGNED, pc));
     }
     let word = mmu.fetch(hart, pc, is_wide)?;
-    let frame = hart.frame.clone();
-    let config: Config = hart.config.clone();
-    let Some(row) = config.decoder().decode(word) else { return Err(illegal(word as u64)) };
+    let Some(row) = hart.config.decoder().decode(word) else { return Err(illegal(word as u64)) };
     let length = row.length as i64;
-    let place = Place { word, length, mode: hart.mode, config: &config };
-    let rv32 = config.rv32();
+    let place = Place { word, length, mode: hart.mode, isa: hart.config.isa() };
     let next = pc.wrapping_add(length as u64);
     let m = Interpreter {
         world: RefCell::new((hart, mmu)),
-        frame: &frame,
         place,
         pc,
         next: Cell::new(next),
@@ -176,7 +170,7 @@ fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
     (row.interpret)(&m, word)?;
     if !m.left.get() {
         let next = m.next.get();
-        frame.set_pc(if rv32 { next as u32 as u64 } else { next });
+        m.world.borrow().0.frame.set_pc(if m.rv32() { next as u32 as u64 } else { next });
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! Rust's `if` in a meaning may look only at what is known when the instruction is decoded: its fields and
 //! [`Machine::place`]. What depends on guest values goes through `select`, `branch` or `call`.
 
-use crate::Config;
+use crate::config::Isa;
 use crate::float::Function;
 use crate::helpers;
 use crate::mode::Mode;
@@ -28,15 +28,16 @@ pub mod softfloat_width {
 }
 
 /// What is known about an instruction when it is decoded.
-pub struct Place<'a> {
+#[derive(Clone, Copy)]
+pub struct Place {
     /// The instruction's bits.
     pub word: u32,
     /// Its length in bytes.
     pub length: i64,
     /// The mode it runs in.
     pub mode: Mode,
-    /// The CPU model.
-    pub config: &'a Config,
+    /// The instruction set.
+    pub isa: Isa,
 }
 
 /// A machine that an instruction can be told to.
@@ -52,7 +53,7 @@ pub trait Machine {
     type V: Int64<Half = Self::W, Bool = Self::B>;
 
     /// What is known about the instruction.
-    fn place(&self) -> &Place<'_>;
+    fn place(&self) -> &Place;
     /// A constant.
     fn k(&self, c: u64) -> Self::V;
     /// Reads a slot of the frame.
@@ -99,7 +100,7 @@ pub trait Machine {
     /// 32 or 64.
     #[inline(always)]
     fn xlen(&self) -> u32 {
-        self.place().config.xlen()
+        self.place().isa.xlen()
     }
     /// Whether XLEN is 32.
     #[inline(always)]

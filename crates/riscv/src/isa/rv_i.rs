@@ -19,7 +19,7 @@ fn hint(rd: u8, rs1: u8) -> u64 {
 
 /// Branches if `c`; without C a target that is not a multiple of 4 traps.
 fn branch<M: Machine>(m: &M, c: M::B, offset: i64) -> Meaning {
-    if offset & 2 != 0 && !m.place().config.compressed() {
+    if offset & 2 != 0 && !m.place().isa.compressed() {
         m.call(helpers::MISALIGNED_BRANCH, &[m.truth(c), m.pc_plus(offset)])?;
     }
     m.branch(c, offset);
@@ -35,7 +35,7 @@ isa! { I;
     Any lui   "....................    ..... 0110111" U   |m, i| m.set(i.rd, m.k(i.imm));
     Any auipc "....................    ..... 0010111" UPc |m, i| m.set(i.rd, m.pc_plus(i.imm as i64));
     Any jal   "....................    ..... 1101111" J   |m, i| {
-        if i.offset & 2 != 0 && !m.place().config.compressed() {
+        if i.offset & 2 != 0 && !m.place().isa.compressed() {
             m.call(helpers::MISALIGNED_BRANCH, &[m.k(1), m.pc_plus(i.offset)])?;
         }
         m.set(i.rd, m.pc_plus(m.place().length));
@@ -43,7 +43,7 @@ isa! { I;
     };
     Any jalr  "............ ..... 000  ..... 1100111" L   |m, i| {
         let target = m.address(i.rs1, i.imm) & m.k(!1);
-        if !m.place().config.compressed() {
+        if !m.place().isa.compressed() {
             m.call(helpers::MISALIGNED_BRANCH, &[(target >> m.k(1)) & m.k(1), target])?;
         }
         m.set(i.rd, m.pc_plus(m.place().length));

@@ -3,16 +3,16 @@
 
 /// CSR access (Unprivileged ISA, chapter "Zicsr").
 pub mod zicsr {
-    use crate::csr::{Change, access};
+    use crate::csr::{Change, access, access_immediate};
     use crate::format::*;
     use crate::table::isa;
     isa! { Zicsr;
         Any csrrw  "............ ..... 001 ..... 1110011" Csr |m, i| access(m, i.csr, i.rd, Change::Write, m.x(i.rs1), true)?;
         Any csrrs  "............ ..... 010 ..... 1110011" Csr |m, i| access(m, i.csr, i.rd, Change::Set, m.x(i.rs1), i.rs1 != 0)?;
         Any csrrc  "............ ..... 011 ..... 1110011" Csr |m, i| access(m, i.csr, i.rd, Change::Clear, m.x(i.rs1), i.rs1 != 0)?;
-        Any csrrwi "............ ..... 101 ..... 1110011" CsrI |m, i| access(m, i.csr, i.rd, Change::Write, m.k(i.imm as u64), true)?;
-        Any csrrsi "............ ..... 110 ..... 1110011" CsrI |m, i| access(m, i.csr, i.rd, Change::Set, m.k(i.imm as u64), i.imm != 0)?;
-        Any csrrci "............ ..... 111 ..... 1110011" CsrI |m, i| access(m, i.csr, i.rd, Change::Clear, m.k(i.imm as u64), i.imm != 0)?;
+        Any csrrwi "............ ..... 101 ..... 1110011" CsrI |m, i| access_immediate(m, i.csr, i.rd, Change::Write, i.imm)?;
+        Any csrrsi "............ ..... 110 ..... 1110011" CsrI |m, i| access_immediate(m, i.csr, i.rd, Change::Set, i.imm)?;
+        Any csrrci "............ ..... 111 ..... 1110011" CsrI |m, i| access_immediate(m, i.csr, i.rd, Change::Clear, i.imm)?;
     }
 }
 
