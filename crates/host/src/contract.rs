@@ -156,6 +156,10 @@ pub struct Stubs {
     pub leave: u64,
     /// By memop: load from scratch word 0 to scratch word 0; second half: with `xmm` registers preserved.
     pub load: [u64; 16],
+    /// As `load`, looking into the TLB first.
+    pub load_probe: [u64; 16],
+    /// As `store`, looking into the TLB first.
+    pub store_probe: [u64; 8],
     /// By log2 of the size: store scratch word 1 to scratch word 0; second half likewise.
     pub store: [u64; 8],
     /// Atomics on scratch words 0 to 2, imm in word 4: without and with `xmm` registers preserved.

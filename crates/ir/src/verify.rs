@@ -33,8 +33,8 @@ pub fn types(op: Op) -> &'static [Ty] {
         Sext32 | Zext32 => &[Ty::I32],
         FAdd | FSub | FMul | FDiv | FSqrt | FMa | FEq | FLt | FLe | FFromI64 | FFromI32 | FToI32 | FToI64
         | FBits | FFromBits => FLOATS,
-        FWiden | FBox => &[Ty::F32],
-        FNarrow | FUnbox => &[Ty::F64],
+        // The operation alone says both types.
+        FWiden | FBox | FNarrow | FUnbox => FLOATS,
         ExitIf => &[Ty::I1],
         Trunc | PcRel | Load | Store | Amo | Cas | StoreCond | Fence | Call | Insn | Goto | Jump | Leave => {
             &[Ty::I64]

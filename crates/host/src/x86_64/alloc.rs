@@ -111,6 +111,10 @@ impl Emitter {
     }
     /// Whether the value need not be saved when it loses its general register.
     fn elsewhere(&self, insts: &[Inst], r: u32) -> bool {
+        if r >= self.pseudo {
+            // An addend: whoever needs it next probes again.
+            return true;
+        }
         let v = self.val(r);
         v.home != 0 || v.xmm != NO || matches!(insts[r as usize].op, Op::Const | Op::PcRel)
     }

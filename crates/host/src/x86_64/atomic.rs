@@ -38,7 +38,7 @@ impl Emitter {
         let bytes = memop.bytes() as i32;
         self.asm.ins(TEST_B, false, 0, 0, Rm::R(base), bytes as i64 - 1);
         let misaligned = self.asm.jump(Some(cc::NE));
-        let missed = self.probe(base, 0, 1, true, entry, tag);
+        let missed = self.probe(base, (0, 0), true, entry, tag);
         self.asm.ins(ADD, true, entry, 0, Rm::R(base), 0);
         [misaligned, missed]
     }

@@ -134,6 +134,7 @@ impl Emitter {
             self.asm.ins(MOV_MI, true, 0, 0, m, self.insn);
             self.forget_slots(insts);
         }
+        self.forget_groups();
         let xmm = self.xmm_live() as usize;
         if any {
             self.call_stub(self.stubs.call[xmm], self.insn);

@@ -8,6 +8,7 @@ use super::asm::reg::*;
 use super::asm::*;
 use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE};
 use crate::{Config, Hooks, Stubs};
+use ir::MemOp;
 
 /// Registers that a called function preserves (System V ABI), in the order in which `enter` pushes them.
 const PRESERVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -36,13 +37,17 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
     stubs.leave = s.leave();
     for xmm in [false, true] {
         let x = xmm as usize;
-        for memop in [0, 1, 2, 3, 4, 5, 6, 3u64] {
-            let n = if memop == 3 { 3 } else { memop as usize };
-            stubs.load[n + 8 * x] = s.load(memop, xmm);
+        for memop in 0..7 {
+            stubs.load[memop as usize + 8 * x] = s.load(memop, xmm);
         }
         stubs.load[7 + 8 * x] = stubs.load[3 + 8 * x];
+        for n in 0..8 {
+            stubs.load_probe[n + 8 * x] = s.load_probe(MemOp(n as u8), stubs.load[n + 8 * x]);
+        }
         for memop in 0..4 {
-            stubs.store[memop as usize + 4 * x] = s.store(memop, xmm);
+            let slow = s.store(memop, xmm);
+            stubs.store[memop as usize + 4 * x] = slow;
+            stubs.store_probe[memop as usize + 4 * x] = s.store_probe(MemOp(memop as u8), slow);
         }
         stubs.amo[x] = s.with_arguments(hooks.amo, xmm);
         stubs.cas[x] = s.with_arguments(hooks.cas, xmm);
@@ -207,6 +212,53 @@ impl Stub<'_> {
             s.asm.ins(MOV, true, RDX, 0, value, 0);
             s.asm.mov_imm(RCX, memop);
         });
+        at
+    }
+    /// Probes the TLB for scratch word 0 and goes to `slow` on a miss; then `rax` holds the host address, and `rax` and
+    /// `rcx` are saved.
+    fn probe(&mut self, bytes: i32, write: bool, slow: u64) {
+        let tlb = self.cfg.tlb;
+        let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
+        self.asm.ins(MOV_MR, true, RAX, 0, self.word(WORD_SAVE), 0);
+        self.asm.ins(MOV_MR, true, RCX, 0, self.word(WORD_SAVE + 1), 0);
+        self.asm.ins(MOV, true, RAX, 0, self.word(0), 0);
+        self.asm.ins(LEA, true, RCX, 0, Rm::M(Mem::at(RAX, bytes - 1)), 0);
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), (12 - tlb.entry_log2) as i64);
+        self.asm.ins(AND_I, true, 0, 0, Rm::R(RCX), -4096);
+        self.asm.ins(AND_I, false, 0, 0, Rm::R(RAX), mask);
+        self.asm.ins(ADD, true, RAX, 0, self.field(self.cfg.layout.tlb), 0);
+        let field = if write { tlb.write } else { tlb.read };
+        self.asm.ins(CMP, true, RCX, 0, Rm::M(Mem::at(RAX, field)), 0);
+        let hit = self.asm.jump(Some(cc::E));
+        self.restore();
+        self.asm.jump_to(None, slow);
+        let here = self.asm.pos();
+        self.asm.patch(hit, here);
+        self.asm.ins(MOV, true, RAX, 0, Rm::M(Mem::at(RAX, tlb.addend)), 0);
+        self.asm.ins(ADD, true, RAX, 0, self.word(0), 0);
+    }
+    fn restore(&mut self) {
+        self.asm.ins(MOV, true, RAX, 0, self.word(WORD_SAVE), 0);
+        self.asm.ins(MOV, true, RCX, 0, self.word(WORD_SAVE + 1), 0);
+    }
+    fn load_probe(&mut self, memop: MemOp, slow: u64) -> u64 {
+        let at = self.here();
+        self.probe(memop.bytes() as i32, false, slow);
+        let (row, w) = super::memory::load_row(memop);
+        self.asm.ins(row, w, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
+        self.asm.ins(MOV_MR, true, RCX, 0, self.word(0), 0);
+        self.restore();
+        self.ret();
+        at
+    }
+    fn store_probe(&mut self, memop: MemOp, slow: u64) -> u64 {
+        let at = self.here();
+        self.probe(memop.bytes() as i32, true, slow);
+        self.asm.ins(MOV, true, RCX, 0, self.word(1), 0);
+        let row = super::memory::store_row(memop);
+        self.asm.ins(row, memop.bytes() == 8, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
+        self.restore();
+        self.ret();
         at
     }
     fn with_arguments(&mut self, hook: u64, xmm: bool) -> u64 {

@@ -7,7 +7,7 @@
 
 use super::alloc::{NONE, Value};
 use super::asm::*;
-use super::memory::Cold;
+use super::memory::{Cold, GROUPS, Group};
 use super::{PINS, TEMPS};
 use crate::{Code, Config, Link, Point, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
@@ -34,6 +34,12 @@ pub struct Emitter {
     pub(super) chosen: [u32; 16],
     pub(super) dying: Vec<u32>,
     pub(super) cold: Vec<Cold>,
+    pub(super) groups: [Group; GROUPS],
+    pub(super) next_group: usize,
+    /// The groups that the accesses to come would lead, the next one last.
+    pub(super) ahead: Vec<Group>,
+    /// Values from here on are the addends of `groups`.
+    pub(super) pseudo: u32,
     pub(super) links: Vec<Link>,
     pub(super) points: Vec<Point>,
     pub(super) link_base: u64,
@@ -78,6 +84,10 @@ impl Emitter {
             chosen: [0; 16],
             dying: Vec::new(),
             cold: Vec::new(),
+            groups: [Group::NONE; GROUPS],
+            next_group: 0,
+            ahead: Vec::new(),
+            pseudo: 0,
             links: Vec::new(),
             points: Vec::new(),
             link_base: 0,
@@ -100,6 +110,7 @@ impl Emitter {
     ) -> Result<(), TooComplex> {
         self.reset(block, code_base, entry, link_base);
         self.count(&block.insts, helpers);
+        self.groups = [Group::NONE; GROUPS];
         out.entry_jne = self.enter_block();
         for i in 0..block.insts.len() {
             self.inst(&block.insts, i, helpers);
@@ -118,7 +129,10 @@ impl Emitter {
     fn reset(&mut self, block: &Block, code_base: u64, entry: i64, link_base: u64) {
         self.asm.start(code_base);
         self.vals.clear();
-        self.vals.resize(block.insts.len(), Value::NEW);
+        self.vals.resize(block.insts.len() + GROUPS, Value::NEW);
+        self.pseudo = block.insts.len() as u32;
+        self.groups = [Group::NONE; GROUPS];
+        self.ahead.clear();
         self.content = [NONE; 16];
         self.xcontent = [NONE; 16];
         self.slot_val = [NONE; 128];
@@ -198,6 +212,8 @@ impl Emitter {
                         ahead &= !(1 << p);
                     }
                 }
+                Op::Load | Op::Store => self.group_ahead(i),
+                Op::Call => self.groups = [Group::NONE; GROUPS],
                 _ => {}
             }
             if barrier {

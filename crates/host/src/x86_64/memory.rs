@@ -3,6 +3,11 @@
 //! The probe computes the address of the TLB entry from the page number, and compares the entry's tag with the page
 //! of the *last* byte of the access: an access that crosses a page lies in the entry of its first byte, whose tag
 //! cannot equal the next page.
+//!
+//! Accesses of one base are coalesced: the first of them (the leader) probes for the whole range that they cover, and leaves the
+//! addend in a temporary for the others (followers), which need only see that it is not zero. It is zero
+//! after a miss; then each access takes its slow path, which looks into the TLB itself. A call forgets addends, since
+//! it may change the mapping; no other instruction of a block does.
 
 use super::WORD_IMM;
 use super::asm::reg::*;
@@ -21,11 +26,11 @@ pub(super) enum Cold {
         back: u32,
         base: Reg,
         disp: i32,
-        temp: Reg,
         dest: Reg,
         memop: MemOp,
         xmm: bool,
         insn: i64,
+        host: Host,
     },
     /// A store that missed.
     Store {
@@ -33,11 +38,11 @@ pub(super) enum Cold {
         back: u32,
         base: Reg,
         disp: i32,
-        temp: Reg,
         value: Stored,
         memop: MemOp,
         xmm: bool,
         insn: i64,
+        host: Host,
     },
     /// An atomic whose operands are in scratch words. Two jumps may lead here.
     Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64 },
@@ -61,6 +66,59 @@ pub(super) enum Cold {
     Interrupt { from: u32 },
 }
 
+/// Which part an access has in a group, and the register of the addend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// None: the register is free on the slow path.
+    Alone(Reg),
+    /// It leaves the addend in the register.
+    Leader(Reg),
+    /// It has found zero in the register.
+    Follower(Reg),
+}
+
+impl Host {
+    fn reg(self) -> Reg {
+        match self {
+            Host::Alone(r) | Host::Leader(r) | Host::Follower(r) => r,
+        }
+    }
+}
+
+/// How many groups can be open at once.
+pub(super) const GROUPS: usize = 4;
+/// Bytes that a group may span: the more, the likelier it crosses a page.
+const SPAN: i64 = 512;
+
+/// Accesses of one base: what lies ahead (backward walk), or what a probe has covered (forward walk).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    pub base: u32,
+    pub write: bool,
+    /// Displacement of the first byte.
+    pub low: i64,
+    /// Displacement of the last byte.
+    pub high: i64,
+    /// Accesses besides the leader.
+    pub followers: u32,
+}
+
+impl Group {
+    pub(super) const NONE: Group =
+        Group { base: super::alloc::NONE, write: false, low: 0, high: 0, followers: 0 };
+    /// The access `i` alone.
+    fn of(i: &Inst, base: u32) -> Group {
+        let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm) as i64);
+        Group {
+            base,
+            write: i.op == Op::Store,
+            low: disp,
+            high: disp + memop.bytes() as i64 - 1,
+            followers: 0,
+        }
+    }
+}
+
 /// What a store stores.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stored {
@@ -73,28 +131,16 @@ pub(super) enum Stored {
 }
 
 impl Emitter {
-    /// Emits the TLB probe for `bytes` at `base + disp`: leaves the entry's addend in `entry`; `tag` is destroyed. Returns the
-    /// displacement of the jump that is taken on a miss.
-    pub(super) fn probe(
-        &mut self,
-        base: Reg,
-        disp: i32,
-        bytes: i32,
-        write: bool,
-        entry: Reg,
-        tag: Reg,
-    ) -> u32 {
+    /// Emits the TLB probe for the bytes from `base + low` to `base + high`: leaves the entry's addend in `entry`; `tag` is
+    /// destroyed. Returns the displacement of the jump that is taken on a miss.
+    pub(super) fn probe(&mut self, base: Reg, range: (i64, i64), write: bool, entry: Reg, tag: Reg) -> u32 {
         let tlb = self.cfg.tlb;
         let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
-        if disp == 0 {
-            self.copy(entry, Rm::R(base));
+        self.sum(entry, base, range.0);
+        if range.1 <= i32::MAX as i64 {
+            self.sum(tag, base, range.1);
         } else {
-            self.asm.ins(LEA, true, entry, 0, Rm::M(Mem::at(base, disp)), 0);
-        }
-        match disp.checked_add(bytes - 1) {
-            Some(0) => self.copy(tag, Rm::R(base)),
-            Some(last) => self.asm.ins(LEA, true, tag, 0, Rm::M(Mem::at(base, last)), 0),
-            None => self.asm.ins(LEA, true, tag, 0, Rm::M(Mem::at(entry, bytes - 1)), 0),
+            self.sum(tag, entry, range.1 - range.0);
         }
         self.asm.ins(SHR_I, true, 0, 0, Rm::R(entry), (12 - tlb.entry_log2) as i64);
         self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
@@ -107,6 +153,97 @@ impl Emitter {
         self.asm.ins(MOV, true, entry, 0, Rm::M(Mem::at(entry, tlb.addend)), 0);
         from
     }
+    /// `d = r + n`.
+    fn sum(&mut self, d: Reg, r: Reg, n: i64) {
+        if n == 0 {
+            self.copy(d, Rm::R(r));
+        } else {
+            self.asm.ins(LEA, true, d, 0, Rm::M(Mem::at(r, n as i32)), 0);
+        }
+    }
+    /// Backward walk: notes the access `i` and puts the group it would lead on the list.
+    pub(super) fn group_ahead(&mut self, i: &Inst) {
+        let own = Group::of(i, i.args[0].0);
+        let mut slot = self.next_group;
+        for (k, g) in self.groups.iter().enumerate() {
+            if g.base == own.base && g.write == own.write {
+                slot = k;
+                let (low, high) = (g.low.min(own.low), g.high.max(own.high));
+                if high - low < SPAN {
+                    self.groups[k] = Group { low, high, followers: g.followers + 1, ..own };
+                    self.ahead.push(self.groups[k]);
+                    return;
+                }
+            }
+        }
+        if slot == self.next_group {
+            self.next_group = (slot + 1) % GROUPS;
+        }
+        self.groups[slot] = own;
+        self.ahead.push(own);
+    }
+    /// Forgets addends.
+    pub(super) fn forget_groups(&mut self) {
+        for k in 0..GROUPS {
+            let r = self.pseudo + k as u32;
+            let g = self.val(r).gpr;
+            if g != NO {
+                self.content[g as usize] = super::alloc::NONE;
+            }
+            *self.val_mut(r) = super::alloc::Value::NEW;
+            self.groups[k] = Group::NONE;
+        }
+    }
+    /// Makes sure that the access `i` at `base` may use an addend: finds one or probes. Gives the addend's register, the
+    /// displacement of the jump to the slow path, and where `result` goes: it is chosen before the jump if that may take a spill,
+    /// which both paths must have behind them.
+    fn host_address(&mut self, insts: &[Inst], i: &Inst, base: Reg, result: Option<Val>) -> (Host, u32, Reg) {
+        let root = self.root(i.args[0]);
+        let own = Group::of(i, root);
+        let led = self.ahead.pop().unwrap_or(own);
+        for k in 0..GROUPS {
+            let (g, r) = (self.groups[k], self.pseudo + k as u32);
+            let host = self.val(r).gpr;
+            if g.base == root
+                && host != NO
+                && (g.write || !own.write)
+                && g.low <= own.low
+                && own.high <= g.high
+            {
+                self.lock(host);
+                let d = result.map_or(NO, |v| self.dest(insts, v, NO, 0));
+                self.asm.ins(TEST, true, host, 0, Rm::R(host), 0);
+                let from = self.asm.jump(Some(cc::E));
+                if g.write == own.write {
+                    let v = self.val_mut(r);
+                    v.uses = v.uses.saturating_sub(1);
+                    if v.uses == 0 {
+                        self.dying.push(r);
+                    }
+                }
+                return (Host::Follower(host), from, d);
+            }
+        }
+        let entry = self.temp(insts);
+        let tag = self.temp(insts);
+        let from = self.probe(base, (led.low, led.high), own.write, entry, tag);
+        let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
+        if led.followers == 0 {
+            return (Host::Alone(entry), from, d);
+        }
+        let k = self.next_group;
+        self.next_group = (k + 1) % GROUPS;
+        let r = self.pseudo + k as u32;
+        let old = self.val(r).gpr;
+        if old != NO {
+            self.content[old as usize] = super::alloc::NONE;
+        }
+        self.groups[k] = Group { base: root, ..led };
+        *self.val_mut(r) =
+            super::alloc::Value { uses: led.followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
+        self.content[entry as usize] = r;
+        (Host::Leader(entry), from, d)
+    }
     /// Whether a live value is in an `xmm` register, so that a stub has to preserve them.
     pub(super) fn xmm_live(&self) -> bool {
         self.xcontent.iter().any(|&r| r != super::alloc::NONE)
@@ -114,25 +251,14 @@ impl Emitter {
     pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let base = self.gpr(insts, i.args[0]);
         let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm));
-        let entry = self.temp(insts);
-        let tag = self.temp(insts);
         self.take(i.args[0]);
-        let from = self.probe(base, disp, memop.bytes() as i32, false, entry, tag);
-        let d = self.dest(insts, v, tag, 0);
-        let m = Rm::M(Mem::sum(base, entry, disp));
-        let (row, w) = match memop {
-            MemOp::U8 => (MOVZX8, false),
-            MemOp::U16 => (MOVZX16, false),
-            MemOp::U32 => (MOV, false),
-            MemOp::S8 => (MOVSX8, true),
-            MemOp::S16 => (MOVSX16, true),
-            MemOp::S32 => (MOVSXD, true),
-            _ => (MOV, true),
-        };
+        let (host, from, d) = self.host_address(insts, i, base, Some(v));
+        let m = Rm::M(Mem::sum(base, host.reg(), disp));
+        let (row, w) = load_row(memop);
         self.asm.ins(row, w, d, 0, m, 0);
         let back = self.asm.pos();
         let (xmm, insn) = (self.xmm_live(), self.insn);
-        self.cold.push(Cold::Load { from, back, base, disp, temp: entry, dest: d, memop, xmm, insn });
+        self.cold.push(Cold::Load { from, back, base, disp, dest: d, memop, xmm, insn, host });
         self.bind(v, d);
     }
     pub(super) fn store(&mut self, insts: &[Inst], i: &Inst) {
@@ -148,19 +274,13 @@ impl Emitter {
             _ if g == NO && x != NO && float_sized => Stored::X(x),
             _ => Stored::R(self.gpr(insts, b)),
         };
-        let entry = self.temp(insts);
-        let tag = self.temp(insts);
+        let (host, from, _) = self.host_address(insts, i, base, None);
         self.take(a);
         self.take(b);
-        let from = self.probe(base, disp, memop.bytes() as i32, true, entry, tag);
-        let m = Rm::M(Mem::sum(base, entry, disp));
+        let m = Rm::M(Mem::sum(base, host.reg(), disp));
         match stored {
             Stored::R(r) => {
-                let row = match memop.bytes() {
-                    1 => MOV_MR8,
-                    2 => MOV_MR16,
-                    _ => MOV_MR,
-                };
+                let row = store_row(memop);
                 self.asm.ins(row, memop.bytes() == 8, r, 0, m, 0);
             }
             Stored::C(c) => {
@@ -178,7 +298,7 @@ impl Emitter {
         }
         let back = self.asm.pos();
         let (xmm, insn) = (self.xmm_live(), self.insn);
-        self.cold.push(Cold::Store { from, back, base, disp, temp: entry, value: stored, memop, xmm, insn });
+        self.cold.push(Cold::Store { from, back, base, disp, value: stored, memop, xmm, insn, host });
     }
 
     /// Calls a stub and notes the return address.
@@ -207,23 +327,35 @@ impl Emitter {
     fn cold_one(&mut self, c: Cold) {
         let word = self.word(0);
         match c {
-            Cold::Load { from, back, base, disp, temp, dest, memop, xmm, insn } => {
+            Cold::Load { from, back, base, disp, dest, memop, xmm, insn, host } => {
                 self.arrive(from);
-                self.cold_address(base, disp, temp);
-                self.call_stub(self.stubs.load[(memop.0 & 7) as usize + 8 * xmm as usize], insn);
+                self.cold_address(base, disp, host);
+                let n = (memop.0 & 7) as usize + 8 * xmm as usize;
+                let stub =
+                    if let Host::Alone(_) = host { self.stubs.load[n] } else { self.stubs.load_probe[n] };
+                self.call_stub(stub, insn);
                 self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                if let Host::Leader(r) = host {
+                    self.asm.mov_imm(r, 0);
+                }
                 self.jump_back(back);
             }
-            Cold::Store { from, back, base, disp, temp, value, memop, xmm, insn } => {
+            Cold::Store { from, back, base, disp, value, memop, xmm, insn, host } => {
                 self.arrive(from);
-                self.cold_address(base, disp, temp);
+                self.cold_address(base, disp, host);
                 let m = Rm::M(self.word(1));
                 match value {
                     Stored::R(r) => self.asm.ins(MOV_MR, true, r, 0, m, 0),
                     Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
                     Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
                 }
-                self.call_stub(self.stubs.store[(memop.0 & 3) as usize + 4 * xmm as usize], insn);
+                let n = (memop.0 & 3) as usize + 4 * xmm as usize;
+                let stub =
+                    if let Host::Alone(_) = host { self.stubs.store[n] } else { self.stubs.store_probe[n] };
+                self.call_stub(stub, insn);
+                if let Host::Leader(r) = host {
+                    self.asm.mov_imm(r, 0);
+                }
                 self.jump_back(back);
             }
             Cold::Atomic { from, back, stub, dest, imm, insn } => {
@@ -288,14 +420,18 @@ impl Emitter {
             }
         }
     }
-    /// The full address to scratch word 0. `temp` may be overwritten.
-    fn cold_address(&mut self, base: Reg, disp: i32, temp: Reg) {
+    /// The full address to scratch word 0. The addend's register may be used, but is zero again afterwards.
+    fn cold_address(&mut self, base: Reg, disp: i32, host: Host) {
         let m = Rm::M(self.word(0));
         if disp == 0 {
             self.asm.ins(MOV_MR, true, base, 0, m, 0);
-        } else {
-            self.asm.ins(LEA, true, temp, 0, Rm::M(Mem::at(base, disp)), 0);
-            self.asm.ins(MOV_MR, true, temp, 0, m, 0);
+            return;
+        }
+        let r = host.reg();
+        self.asm.ins(LEA, true, r, 0, Rm::M(Mem::at(base, disp)), 0);
+        self.asm.ins(MOV_MR, true, r, 0, m, 0);
+        if let Host::Follower(_) = host {
+            self.asm.mov_imm(r, 0);
         }
     }
 }
@@ -314,4 +450,26 @@ pub(super) fn memory_row(kind: u64) -> Option<(Row, Op)> {
         4 => (OR_MR, Op::Or),
         _ => return None,
     })
+}
+
+/// The row that loads and extends, and whether it writes 64 bits.
+pub(super) fn load_row(memop: MemOp) -> (Row, bool) {
+    match memop {
+        MemOp::U8 => (MOVZX8, false),
+        MemOp::U16 => (MOVZX16, false),
+        MemOp::U32 => (MOV, false),
+        MemOp::S8 => (MOVSX8, true),
+        MemOp::S16 => (MOVSX16, true),
+        MemOp::S32 => (MOVSXD, true),
+        _ => (MOV, true),
+    }
+}
+
+/// The row that stores the low bytes of a register (64 bits with REX.W).
+pub(super) fn store_row(memop: MemOp) -> Row {
+    match memop.bytes() {
+        1 => MOV_MR8,
+        2 => MOV_MR16,
+        _ => MOV_MR,
+    }
 }

@@ -15,6 +15,7 @@ struct Gen<'a> {
     r: &'a mut Random,
     b: Block,
     by_type: [Vec<Val>; 5],
+    address: Option<Val>,
 }
 
 const TWO: [Op; 18] = [
@@ -100,12 +101,19 @@ impl Gen<'_> {
     }
     /// An address in or near the test's memory.
     fn address(&mut self) -> Val {
+        if let Some(a) = self.address
+            && !self.r.one_in(3)
+        {
+            return a;
+        }
         let a = self.pick(Ty::I64);
         let align = [0x1fff, 0x3fff, 0xff8, 0x1ff8, 0xffc][self.r.below(5) as usize];
         let m = self.push(Op::Const, Ty::I64, &[], align);
         let a = self.push(Op::And, Ty::I64, &[a, m], 0);
         let m = self.push(Op::Const, Ty::I64, &[], MEM);
-        self.push(Op::Add, Ty::I64, &[a, m], 0)
+        let a = self.push(Op::Add, Ty::I64, &[a, m], 0);
+        self.address = Some(a);
+        a
     }
     fn memop(&mut self) -> MemOp {
         MemOp([0, 1, 2, 3, 4, 5, 6][self.r.below(7) as usize])
@@ -267,7 +275,7 @@ impl Gen<'_> {
 
 /// A random block of about `length` instructions.
 pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
-    let mut g = Gen { r, b: Block::default(), by_type: Default::default() };
+    let mut g = Gen { r, b: Block::default(), by_type: Default::default(), address: None };
     let mut insn = crate::common::ENTRY;
     g.push(Op::Insn, Ty::I64, &[], insn as u64);
     while g.b.insts.len() < length {
