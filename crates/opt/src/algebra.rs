@@ -26,6 +26,10 @@ pub fn rule(s: &mut Scope, i: &Inst) -> Better {
         Op::Shl | Op::Shr | Op::Sar | Op::Rotl | Op::Rotr if c.is_multiple_of(w as u64) => Better::Value(a),
         Op::Shr | Op::Sar => shift_pair(s, i, c as u32 % w),
         Op::And => and_pair(s, i, c),
+        Op::Add if s.def(a).op == Op::PcRel => {
+            let d = *s.def(a);
+            Better::Inst(Inst { imm: d.imm.wrapping_add(c), ..d })
+        }
         _ => Better::Same,
     }
 }
@@ -91,6 +95,10 @@ fn shift_pair(s: &mut Scope, i: &Inst, n: u32) -> Better {
 /// `(x & c1) & c2`.
 fn and_pair(s: &mut Scope, i: &Inst, c: u64) -> Better {
     let d = *s.def(i.args[0]);
+    // The page base has zeros where the offset has not.
+    if d.op == Op::PcRel && c | 0xfff == u64::MAX {
+        return Better::Inst(Inst { imm: d.imm & c, ..d });
+    }
     if d.op == Op::And
         && let Some(inner) = s.constant(d.args[1])
     {

@@ -3,7 +3,8 @@
 //! 1. [`dead`] (backward): which instructions nobody needs, among them slots that are written again before anyone can look.
 //! 2. [`rewrite`] (forward, into a new list): copies what is needed, and at each instruction asks the rules: [`algebra`]
 //!    (identities, strength), [`extend`] (extensions that [`facts`] prove superfluous), [`boolean`] (comparisons of
-//!    truth values), [`boxing`] (NaN boxes opened again).
+//!    truth values), [`boxing`] (NaN boxes opened again), [`target`] (jumps to known places). [`rebase`] makes addresses
+//!    relative to what a register holds now.
 //!
 //! Each rule looks at one instruction and its operands' definitions and gives what should stand there instead. The builder has
 //! folded constants and followed slots already; the rules are for what it cannot see.
@@ -17,7 +18,9 @@ pub mod boxing;
 pub mod dead;
 pub mod extend;
 pub mod facts;
+pub mod rebase;
 pub mod rewrite;
+pub mod target;
 
 use ir::{Block, HelperInfo};
 

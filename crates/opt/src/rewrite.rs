@@ -1,6 +1,7 @@
 //! The forward walk: copies live instructions into a new list, letting each rule replace what it knows better.
 
 use crate::facts::{Facts, facts};
+use crate::rebase::Rebase;
 use ir::{Block, Inst, Op, Ty, Val};
 
 /// What a rule gives for an instruction.
@@ -18,8 +19,13 @@ pub enum Better {
 pub type Rule = fn(&mut Scope, &Inst) -> Better;
 
 /// The rules in the order in which they are asked.
-pub const RULES: &[Rule] =
-    &[crate::algebra::rule, crate::extend::rule, crate::boolean::rule, crate::boxing::rule];
+pub const RULES: &[Rule] = &[
+    crate::algebra::rule,
+    crate::extend::rule,
+    crate::boolean::rule,
+    crate::boxing::rule,
+    crate::target::rule,
+];
 
 /// The new list, as far as it has come.
 #[derive(Default)]
@@ -65,6 +71,7 @@ pub fn inst(op: Op, ty: Ty, a: Val, b: Val) -> Inst {
 pub struct Rewriter {
     scope: Scope,
     map: Vec<Val>,
+    rebase: Rebase,
 }
 
 impl Rewriter {
@@ -73,6 +80,7 @@ impl Rewriter {
         self.scope.insts.clear();
         self.scope.facts.clear();
         self.map.clear();
+        self.rebase.clear();
         for (i, &live) in block.insts.iter().zip(live) {
             if !live {
                 self.map.push(Val::NONE);
@@ -85,7 +93,9 @@ impl Rewriter {
                 }
                 *v = self.map[v.index()];
             }
+            self.rebase.before(&mut self.scope, &mut i);
             let v = self.place(i, rules);
+            self.rebase.after(&self.scope, &i, v);
             self.map.push(v);
         }
         std::mem::swap(&mut block.insts, &mut self.scope.insts);
@@ -94,7 +104,7 @@ impl Rewriter {
     fn place(&mut self, mut i: Inst, rules: &[Rule]) -> Val {
         // A rule's result is offered to the rules again, a few times at most.
         'again: for _ in 0..4 {
-            if !i.args[0].is_some() || matches!(i.op, Op::Set | Op::Load | Op::Store | Op::Call | Op::Jump) {
+            if !i.args[0].is_some() || matches!(i.op, Op::Set | Op::Load | Op::Store | Op::Call) {
                 break;
             }
             for rule in rules {

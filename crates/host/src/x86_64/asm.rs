@@ -414,7 +414,7 @@ rows! {
     CMP "3B /r" "cmp"; CMP_I8 "83 /7 ib" "cmp"; CMP_I "81 /7 id" "cmp"; CMP_MR "39 /r" "cmp";
     TEST "85 /r" "test"; TEST_I "F7 /0 id" "test"; TEST_B "F6 /0 ib m8" "test";
     MOV "8B /r" "mov"; MOV_MR "89 /r" "mov"; MOV_MI "C7 /0 id" "mov";
-    MOV_MR8 "88 /r r8" "mov"; MOV_MR16 "66 89 /r" "mov"; MOV_MI8 "C6 /0 ib m8" "mov"; MOV_MI16 "66 C7 /0 iw" "mov";
+    MOV_MR8 "88 /r r8 m8" "mov"; MOV_MR16 "66 89 /r" "mov"; MOV_MI8 "C6 /0 ib m8" "mov"; MOV_MI16 "66 C7 /0 iw" "mov";
     MOVZX8 "0F B6 /r m8" "movzx"; MOVZX16 "0F B7 /r" "movzx";
     MOVSX8 "0F BE /r m8" "movsx"; MOVSX16 "0F BF /r" "movsx"; MOVSXD "REX.W 63 /r" "movsxd";
     LEA "8D /r" "lea"; XCHG "87 /r" "xchg";
@@ -457,3 +457,7 @@ pub fn bswap(asm: &mut Asm, w: bool, r: Reg) {
 }
 /// The LOCK prefix.
 pub const LOCK: u8 = 0xf0;
+
+#[cfg(test)]
+#[path = "asm_test.rs"]
+mod test;

@@ -31,10 +31,9 @@ impl Emitter {
             }
         }
     }
-    /// Tests alignment and probes the write tag for the address `a`. Afterwards `entry` is the host address. Returns the
+    /// Tests alignment and probes the write tag for the address in `base`. Afterwards `entry` is the host address. Returns the
     /// displacements of the jumps to the slow path.
-    fn atomic_probe(&mut self, insts: &[Inst], a: Val, memop: MemOp, entry: Reg, tag: Reg) -> [u32; 2] {
-        let base = self.gpr(insts, a);
+    fn atomic_probe(&mut self, base: Reg, memop: MemOp, entry: Reg, tag: Reg) -> [u32; 2] {
         let bytes = memop.bytes() as i32;
         self.asm.ins(TEST_B, false, 0, 0, Rm::R(base), bytes as i64 - 1);
         let misaligned = self.asm.jump(Some(cc::NE));
@@ -87,7 +86,8 @@ impl Emitter {
         self.grab(insts, RAX);
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let from = self.atomic_probe(insts, a, memop, entry, tag);
+        let base = self.gpr(insts, a);
+        let from = self.atomic_probe(base, memop, entry, tag);
         self.take(a);
         self.take(b);
         let operand = Rm::M(self.word(1));
@@ -162,7 +162,8 @@ impl Emitter {
         self.grab(insts, RAX);
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let from = self.atomic_probe(insts, a, memop, entry, tag);
+        let base = self.gpr(insts, a);
+        let from = self.atomic_probe(base, memop, entry, tag);
         self.take(a);
         self.take(b);
         self.take(c);
@@ -209,7 +210,7 @@ impl Emitter {
             self.bind(v, d);
             return;
         }
-        let from = self.atomic_probe(insts, a, memop, entry, tag);
+        let from = self.atomic_probe(base, memop, entry, tag);
         self.asm.ins(MOV, w, RAX, 0, Rm::M(self.word(1)), 0);
         self.asm.ins(MOV, w, tag, 0, Rm::M(self.word(2)), 0);
         self.lock_prefix();
