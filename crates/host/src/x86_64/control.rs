@@ -3,11 +3,11 @@
 //! Whenever control leaves a block, pinned registers hold their slots, the other slots are in the frame, and
 //! temporaries are free.
 
-use super::{WORD_IMM, WORD_INSN};
 use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
 use super::memory::Cold;
+use super::{WORD_IMM, WORD_INSN};
 use crate::{Link, exit};
 use ir::{HelperEffects, HelperInfo, Inst, Val};
 
