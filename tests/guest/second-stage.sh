@@ -9,6 +9,9 @@ echo SECOND-STAGE-START
 /debootstrap/debootstrap --second-stage &&
     dpkg --force-depends --force-confold --skip-same-version --unpack /packages/*.deb &&
     dpkg --configure -a && echo SECOND-STAGE-OK
+# debootstrap has unmounted them at its end.
+mountpoint -q /proc || mount -t proc proc /proc
+mountpoint -q /sys || mount -t sysfs sys /sys
 passwd -d root
 echo tinamou >/etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 tinamou\n' >/etc/hosts
@@ -22,7 +25,7 @@ rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/lib/apt/lists/* \
     /debootstrap /packages /second-stage.sh \
     /etc/dpkg/dpkg.cfg.d/second-stage
 sync
-echo SECOND-STAGE-END
 mount -o remount,ro /
+echo SECOND-STAGE-END
 echo o >/proc/sysrq-trigger
 sleep 30

@@ -114,6 +114,11 @@ fn make(images: &Images, tinamou: &Path, size: &str) -> Result<PathBuf> {
     }
     step.set_message("debootstrap, second stage, inside the guest (takes minutes)");
     second_stage(images, tinamou, &partial)?;
+    // The guest's init script was deleted while it ran: the journal and the orphaned inodes are cleaned up here.
+    let checked = Command::new(tool("e2fsck", "e2fsprogs")?).arg("-fp").arg(&partial).output()?;
+    if checked.status.code().is_none_or(|code| code > 1) {
+        return Err(format!("e2fsck: {}", String::from_utf8_lossy(&checked.stdout)).into());
+    }
     fs::rename(&partial, &image)?;
     done(&step, "Debian is installed");
     Ok(image)
