@@ -26,11 +26,18 @@ impl Platform for Clock {
 /// RAM.
 pub struct Bus {
     pub ram: Vec<u8>,
+    pub devices: Option<Box<dyn Devices>>,
+}
+
+/// What lies outside RAM.
+pub trait Devices {
+    fn read(&mut self, pa: u64, n: u64) -> Option<u64>;
+    fn write(&mut self, pa: u64, v: u64, n: u64) -> Option<()>;
 }
 
 impl Bus {
     pub fn new(size: usize) -> Bus {
-        Bus { ram: vec![0; size] }
+        Bus { ram: vec![0; size], devices: None }
     }
     fn at(&mut self, pa: u64, n: u64) -> Option<&mut [u8]> {
         let start = pa.checked_sub(RAM)? as usize;
@@ -47,7 +54,10 @@ impl Bus {
     }
     fn physical(&mut self, g: &mut Hart, va: u64, n: u64, access: Access) -> Result<u64, Stop> {
         let m = g.translate(self, va, access)?;
-        self.at(m.physical, n).ok_or_else(|| g.bus_fault(va, access))?;
+        let device = m.physical < RAM && access != Access::Execute && self.devices.is_some();
+        if !device {
+            self.at(m.physical, n).ok_or_else(|| g.bus_fault(va, access))?;
+        }
         Ok(m.physical)
     }
     /// Splits an access at bytes; all are translated before any is made.
@@ -68,7 +78,16 @@ impl Bus {
 
 impl Mmu<Hart> for Bus {
     fn load(&mut self, g: &mut Hart, va: u64, op: MemOp) -> Result<u64, Stop> {
-        let places = self.bytes(g, va, op.bytes() as u64, Access::Read)?;
+        let n = op.bytes() as u64;
+        if va & (n - 1) == 0 {
+            let pa = self.physical(g, va, n, Access::Read)?;
+            let v = match &mut self.devices {
+                Some(d) if pa < RAM => d.read(pa, n).ok_or_else(|| g.bus_fault(va, Access::Read))?,
+                _ => self.read(pa, n).unwrap_or(0),
+            };
+            return Ok(op.extend(v));
+        }
+        let places = self.bytes(g, va, n, Access::Read)?;
         let mut v = 0;
         for (k, pa) in places.into_iter().enumerate() {
             v |= self.read(pa, 1).unwrap_or(0) << (8 * k);
@@ -76,7 +95,16 @@ impl Mmu<Hart> for Bus {
         Ok(op.extend(v))
     }
     fn store(&mut self, g: &mut Hart, va: u64, value: u64, op: MemOp) -> Result<(), Stop> {
-        let places = self.bytes(g, va, op.bytes() as u64, Access::Write)?;
+        let n = op.bytes() as u64;
+        if va & (n - 1) == 0 {
+            let pa = self.physical(g, va, n, Access::Write)?;
+            match &mut self.devices {
+                Some(d) if pa < RAM => d.write(pa, value, n).ok_or_else(|| g.bus_fault(va, Access::Write))?,
+                _ => self.write(pa, value, n).unwrap_or(()),
+            }
+            return Ok(());
+        }
+        let places = self.bytes(g, va, n, Access::Write)?;
         for (k, pa) in places.into_iter().enumerate() {
             self.write(pa, value >> (8 * k) & 255, 1);
         }
@@ -193,6 +221,12 @@ pub struct Machine {
 impl Machine {
     pub fn new(config: Config, ram: usize) -> Machine {
         let mut hart = Hart::new(0, config, Arc::new(Clock::default()));
+        hart.set_reset_pc(RAM);
+        Machine { hart, bus: Bus::new(ram), builder: Builder::new() }
+    }
+    /// A machine on another platform.
+    pub fn on(config: Config, ram: usize, platform: Arc<dyn Platform>) -> Machine {
+        let mut hart = Hart::new(0, config, platform);
         hart.set_reset_pc(RAM);
         Machine { hart, bus: Bus::new(ram), builder: Builder::new() }
     }

@@ -37,6 +37,8 @@ pub use models::{CpuError, models, parse_cpu};
 pub use slot::HartState;
 
 #[cfg(test)]
+mod boot_test;
+#[cfg(test)]
 mod bus_test;
 #[cfg(test)]
 mod decode_test;
