@@ -10,6 +10,7 @@ use crate::virtio::blk::VirtioBlk;
 use crate::virtio::console::VirtioSerial;
 use crate::virtio::driver_test::guest_memory;
 use crate::virtio::mmio::VirtioMmio;
+use crate::virtio::net::VirtioNet;
 use crate::virtio::rng::VirtioRng;
 use object::{AnyDevice, Device, DeviceCell};
 use state::{Loader, Saver};
@@ -75,6 +76,9 @@ fn all() -> Vec<Make> {
         || plugged(virtio_blk(), true),
         || plugged(virtio_blk(), false),
         || plugged(cell(VirtioRng::new()), false),
+        || plugged(cell(VirtioNet::new()), false),
+        || plugged(cell(VirtioNet::new()), true),
+        || cell(VirtioNet::new()),
         || plugged(cell(VirtioSerial::new()), false),
         virtio_blk,
         || cell(VirtioRng::new()),

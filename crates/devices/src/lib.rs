@@ -35,9 +35,12 @@ pub fn types() -> &'static [&'static TypeInfo] {
         virtio::console::Virtconsole::TYPE,
         virtio::console::Virtserialport::TYPE,
         virtio::mmio::VirtioMmio::TYPE,
+        virtio::net::VirtioNet::TYPE,
         virtio::rng::VirtioRng::TYPE,
     ]
 }
 
 #[cfg(test)]
 mod common_test;
+#[cfg(test)]
+mod oracle_test;

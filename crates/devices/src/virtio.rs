@@ -12,9 +12,12 @@ pub mod blk;
 pub mod common;
 pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 
+#[cfg(test)]
+mod blk_speed_test;
 #[cfg(test)]
 pub(crate) mod driver_test;
 
@@ -31,6 +34,7 @@ pub fn function(device: &Arc<dyn AnyDevice>) -> Option<FunctionRef> {
         Some(cell)
     }
     is::<blk::VirtioBlk>(device)
+        .or_else(|| is::<net::VirtioNet>(device))
         .or_else(|| is::<console::VirtioSerial>(device))
         .or_else(|| is::<rng::VirtioRng>(device))
 }

@@ -24,7 +24,7 @@ pub struct SwiRegisters {
 /// The software interrupt device, MSWI or SSWI.
 #[derive(Device)]
 #[device(name = "riscv.aclint.swi", parent = "sys-bus-device", bus = "System")]
-#[mmio(name = "riscv.aclint.swi", size = 0x4000, access = 4..=4)]
+#[mmio(name = "riscv.aclint.swi", size = 0x4000, access = 4..=8, implemented = 4..=4)]
 pub struct AclintSwi {
     /// Id of the first hart.
     #[property(default = 0u32)]

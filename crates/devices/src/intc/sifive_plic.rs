@@ -76,7 +76,7 @@ pub struct Registers {
 /// The device.
 #[derive(Device)]
 #[device(name = "riscv.sifive.plic", parent = "sys-bus-device", bus = "System", inputs = self.num_sources)]
-#[mmio(name = "riscv.sifive.plic", size = self.aperture_size, access = 4..=4)]
+#[mmio(name = "riscv.sifive.plic", size = self.aperture_size, access = 4..=8, implemented = 4..=4)]
 pub struct SifivePlic {
     /// Modes of each hart that have a context.
     #[property]

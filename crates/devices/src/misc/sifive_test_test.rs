@@ -10,6 +10,10 @@ fn commands() {
         Effect::Shutdown { cause: ShutdownCause::GuestShutdown, status: 0 }
     ));
     assert!(matches!(
+        cell.write(0, 0, 4, 0x0001_5555),
+        Effect::Shutdown { cause: ShutdownCause::GuestShutdown, status: 1 }
+    ));
+    assert!(matches!(
         cell.write(0, 0, 4, 0x002a_3333),
         Effect::Shutdown { cause: ShutdownCause::GuestPanic, status: 42 }
     ));

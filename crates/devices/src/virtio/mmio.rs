@@ -44,8 +44,6 @@ mod register {
     pub const SHM_SEL: u64 = 0x0ac;
     pub const SHM_LEN_LOW: u64 = 0x0b0;
     pub const SHM_LEN_HIGH: u64 = 0x0b4;
-    pub const SHM_BASE_LOW: u64 = 0x0b8;
-    pub const SHM_BASE_HIGH: u64 = 0x0bc;
     pub const QUEUE_RESET: u64 = 0x0c0;
     pub const CONFIG_GENERATION: u64 = 0x0fc;
     pub const CONFIG: u64 = 0x100;
@@ -174,7 +172,6 @@ impl VirtioMmio {
             register::CONFIG_GENERATION if !self.force_legacy => u64::from(function.config_generation()),
             // There is no shared memory: its length is -1 whatever is selected.
             register::SHM_LEN_LOW | register::SHM_LEN_HIGH => 0xffff_ffff,
-            register::SHM_BASE_LOW | register::SHM_BASE_HIGH => 0xffff_ffff,
             // A queue is reset at once.
             register::QUEUE_RESET => 0,
             _ => {
