@@ -228,7 +228,7 @@ fn oracle_flash() {
             assert_eq!(
                 ours,
                 qemu.read(BASE + offset, size),
-                "{step}: {size} at {offset:#x} after {sequence:x?}"
+                "{step}: {size} at {offset:#x} after {history:x?}"
             );
         }
     }
@@ -256,6 +256,8 @@ fn oracle_virtio() {
                 // One queue, and no queue that could be used: the rings would be nowhere.
                 0x30 => value & 1,
                 0x44 | 0x50 => 0,
+                // What is not offered is refused here, and left out there.
+                0x20 => value & 0x3000_0000,
                 // A reset leaves the selectors alone there.
                 0x70 => value & 0x8e | 1,
                 _ => value,

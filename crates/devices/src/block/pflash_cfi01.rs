@@ -411,7 +411,7 @@ impl PflashCfi01 {
             command::READ_STATUS => (Mode::Status, Expect::Command),
             command::CLEAR_STATUS => {
                 self.regs.status = 0;
-                (Mode::Array, Expect::Command)
+                (self.regs.mode, Expect::Command)
             }
             command::BLOCK_ERASE | command::BLOCK_ERASE_2 => (Mode::Status, Expect::EraseConfirm),
             command::PROGRAM | command::PROGRAM_2 => (Mode::Status, Expect::ProgramData),

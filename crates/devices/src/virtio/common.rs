@@ -397,7 +397,9 @@ impl<D: VirtioDevice> Function for DeviceCell<D> {
             let mut new = value | old & status::NEEDS_RESET;
             if !virtio.wiring.legacy && new & !old & status::FEATURES_OK != 0 {
                 let features = virtio.state.driver_features;
-                if features & !offered != 0 || features & feature::VERSION_1 == 0 {
+                // Drivers that know the first 32 bits only do not accept VIRTIO_F_VERSION_1, and yet work (6.1
+                // leaves it to the device).
+                if features & !offered != 0 {
                     base::guest_error!("virtio: the driver accepts {features:#x} of {offered:#x}");
                     new &= !status::FEATURES_OK;
                 }
