@@ -194,26 +194,34 @@ fn oracle_flash() {
     let port = Port::new(&device, 0).unwrap();
     const BASE: u64 = 0x2200_0000;
     let mut history = Vec::new();
-    // Whole sequences of commands: in the middle of one QEMU has ways of its own.
+    // Whole sequences of commands: in the middle of one QEMU has ways of its own. No buffered writes, for
+    // which its rules are not known.
     for step in 0..3000 {
         let block = random.below(3) << 18;
         let at = block + 4 * random.below(0x80);
         let twice = |command: u64| command << 16 | command;
         let sequence = match random.below(8) {
-            0 => vec![(at, twice(0xff))],
-            1 => vec![(at, twice(0x90))],
-            2 => vec![(at, twice(0x98))],
-            3 => vec![(at, twice(0x70))],
-            4 => vec![(at, twice(0x50))],
-            5 => vec![(at, twice(0x40)), (at, random.value() & 0xffff_ffff), (at, twice(0xff))],
-            6 if random.below(8) == 0 => vec![(at, twice(0x20)), (at, twice(0xd0)), (at, twice(0xff))],
+            // Not the status: there a cleared one is not ready, and some buffered writes set the error bit.
+            0 | 3 | 4 => vec![(at, twice(0xff))],
+            1 => vec![(at, twice(0xff)), (at, twice(0x90))],
+            2 => vec![(at, twice(0xff)), (at, twice(0x98))],
+            // From the query QEMU goes on to nothing but the array.
+            5 => vec![
+                (at, twice(0xff)),
+                (at, twice(0x40)),
+                (at, random.value() & 0xffff_ffff),
+                (at, twice(0xff)),
+            ],
+            6 if random.below(8) == 0 => {
+                vec![(at, twice(0xff)), (at, twice(0x20)), (at, twice(0xd0)), (at, twice(0xff))]
+            }
             _ => {
-                let count = 1 + random.below(16);
-                let start = block + 4 * random.below(0x40);
-                let mut sequence = vec![(start, twice(0xe8)), (start, twice(count - 1))];
-                sequence.extend((0..count).map(|n| (start + 4 * n, random.value() & 0xffff_ffff)));
-                sequence.extend([(start, twice(0xd0)), (start, twice(0xff))]);
-                sequence
+                vec![
+                    (at, twice(0xff)),
+                    (at, twice(0x10)),
+                    (at, random.value() & 0xffff_ffff),
+                    (at, twice(0xff)),
+                ]
             }
         };
         history.push(sequence.clone());
