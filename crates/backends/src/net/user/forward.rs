@@ -89,7 +89,12 @@ impl Stack {
         let now = self.now();
         let Some(connection) = self.connections.get_mut(&key) else { return };
         match connection.host_ready(&mut self.link, now) {
-            Ok(()) => self.mark_dirty(key),
+            Ok(()) => {
+                // Here and not at the end of the burst, which waits for the card: a full ring must stop the
+                // reading at once.
+                connection.update_interest();
+                self.mark_dirty(key);
+            }
             Err(error) => {
                 // The guest's SYN was never answered.
                 if is_unreachable(&error) {

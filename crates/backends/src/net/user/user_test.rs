@@ -621,3 +621,43 @@ fn hostile_segments_do_no_harm() {
     last.write_all(b"done").unwrap();
     server.join().unwrap();
 }
+
+/// Prints the speed in both directions; to be run by hand, in release.
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    const LEN: usize = 1 << 29;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for download in [true, false] {
+        let mut guest = Guest::new("");
+        let handle = guest.connect((HOST, port), 40_020);
+        let mut stream = guest.accept(&listener);
+        let server = std::thread::spawn(move || {
+            let mut chunk = vec![0; 1 << 18];
+            let mut done = 0;
+            while done < LEN {
+                done +=
+                    if download { stream.write(&chunk).unwrap() } else { stream.read(&mut chunk).unwrap() };
+            }
+            stream
+        });
+        let started = Instant::now();
+        let (mut done, chunk) = (0, vec![0; 1 << 16]);
+        let end = started + Duration::from_secs(60);
+        while done < LEN && Instant::now() < end {
+            guest.poll();
+            let socket = guest.tcp(handle);
+            if download {
+                while socket.can_recv() {
+                    done += socket.recv(|bytes| (bytes.len(), bytes.len())).unwrap();
+                }
+            } else if socket.can_send() {
+                done += socket.send_slice(&chunk[..chunk.len().min(LEN - done)]).unwrap();
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!("{}: {:.0} MB/s", if download { "down" } else { "up" }, done as f64 / 1e6 / seconds);
+        guest.until(|_| server.is_finished());
+    }
+}
