@@ -37,7 +37,6 @@ impl Devices for Board {
             0x1000_0005 => Some(0x60),
             0x0200_bff8 => Some(self.clock.time()),
             0x0200_4000 => Some(self.timer.load(Relaxed)),
-            0x0010_1000 => Some(0),
             0x0200_0000..0x0201_0000 | 0x0c00_0000..0x1000_0008 => Some(0),
             // No PCI functions, no virtio devices.
             0x3000_0000..0x4000_0000 => Some(u64::MAX),

@@ -16,16 +16,6 @@ macro_rules! table {
     (@row $n:literal $name:expr, $need:expr, quiet $storage:expr) => { Csr { number: $n, name: $name, need: $need, storage: $storage, changes_mode: false } };
     (@row $n:expr, $name:expr, $need:expr, $storage:expr) => { Csr { number: $n, name: $name, need: $need, storage: $storage, changes_mode: true } };
 }
-/// Rows of one kind, numbered on: each entry gives the number's distance and the name's suffix.
-macro_rules! family {
-    ($first:literal $name:literal $need:expr, $storage:expr; $($n:literal)*) => {
-        [$(Csr { number: $first + $n, name: concat!($name, $n), need: $need($n), storage: $storage, changes_mode: false }),*]
-    };
-    ($first:literal $name:literal $suffix:literal $need:expr, $storage:expr; $($n:literal)*) => {
-        [$(Csr { number: $first + $n, name: concat!($name, $n, $suffix), need: $need($n), storage: $storage, changes_mode: false }),*]
-    };
-}
-
 use Need::*;
 use Storage::*;
 
@@ -102,21 +92,38 @@ macro_rules! pmpaddr {
 }
 const PMPADDR: &[Csr] = pmpaddr! { 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 };
 
-const fn hpm(_: u32) -> Need {
+/// Event counters and selectors hold what is written to them; nothing is counted.
+macro_rules! hpm {
+    ($first:literal $name:literal $suffix:literal $need:expr, $from:ident, $shift:literal, $writes:literal; $($n:literal)*) => {
+        &[$(Csr {
+            number: $first + $n, name: concat!($name, $n, $suffix), need: $need($n), changes_mode: false,
+            storage: Code(|h| h.hpm.$from[$n - 3] >> $shift, |h, v| if $writes {
+                let old = h.hpm.$from[$n - 3];
+                h.hpm.$from[$n - 3] = match (h.config.rv32(), $shift) {
+                    (false, _) => v,
+                    (true, 0) => old >> 32 << 32 | v,
+                    (true, _) => old & 0xffff_ffff | v << 32,
+                };
+            }),
+        }),*]
+    };
+}
+const fn machine(_: u32) -> Need {
     Ext(E::Zihpm)
 }
-const fn hpmh(_: u32) -> Need {
+const fn upper(_: u32) -> Need {
     Rv32Ext(E::Zihpm)
 }
-// The event counters count nothing.
-const HPMCOUNTER: [Csr; 29] = family! { 0xc00 "hpmcounter" Counter, Zero; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
-const HPMCOUNTERH: [Csr; 29] = family! { 0xc80 "hpmcounter" "h" Rv32Counter, Zero; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
-const MHPMCOUNTER: [Csr; 29] = family! { 0xb00 "mhpmcounter" hpm, Zero; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
-const MHPMCOUNTERH: [Csr; 29] = family! { 0xb80 "mhpmcounter" "h" hpmh, Zero; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
-const MHPMEVENT: [Csr; 29] = family! { 0x320 "mhpmevent" hpm, Zero; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
+const HPMCOUNTER: &[Csr] =
+    hpm! { 0xc00 "hpmcounter" "" Counter, counters, 0, false; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 };
+const HPMCOUNTERH: &[Csr] = hpm! { 0xc80 "hpmcounter" "h" Rv32Counter, counters, 32, false; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 };
+const MHPMCOUNTER: &[Csr] =
+    hpm! { 0xb00 "mhpmcounter" "" machine, counters, 0, true; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 };
+const MHPMCOUNTERH: &[Csr] =
+    hpm! { 0xb80 "mhpmcounter" "h" upper, counters, 32, true; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 };
+const MHPMEVENT: &[Csr] = hpm! { 0x320 "mhpmevent" "" machine, events, 0, true; 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 };
 
-const PARTS: [&[Csr]; 7] =
-    [BASIC, PMPADDR, &HPMCOUNTER, &HPMCOUNTERH, &MHPMCOUNTER, &MHPMCOUNTERH, &MHPMEVENT];
+const PARTS: [&[Csr]; 7] = [BASIC, PMPADDR, HPMCOUNTER, HPMCOUNTERH, MHPMCOUNTER, MHPMCOUNTERH, MHPMEVENT];
 const COUNT: usize = {
     let (mut n, mut i) = (0, 0);
     while i < PARTS.len() {
@@ -187,7 +194,7 @@ fn write_counter(h: &mut Hart, base: u16, n: u32, v: u64, upper: bool) {
 }
 fn write_countinhibit(h: &mut Hart, v: u64) {
     let (cycle, instret) = (cycle(h), instret(h));
-    h.put(slot::MCOUNTINHIBIT, v & 5);
+    h.put(slot::MCOUNTINHIBIT, v & 0x7_fffd);
     write_counter_whole(h, slot::CYCLE_BASE, 0, cycle);
     write_counter_whole(h, slot::INSTRET_BASE, 2, instret);
 }

@@ -147,8 +147,8 @@ impl Cpu for Hart {
                 let _ = writeln!(s, " {name:<8} {}", show(v));
             }
         }
-        for n in 0..32 {
-            let _ = write!(s, " {:<8} {}", format!("x{n}/{}", X_NAMES[n]), show(self.x(n as u8)));
+        for (n, name) in X_NAMES.iter().enumerate() {
+            let _ = write!(s, " {:<8} {}", format!("x{n}/{name}"), show(self.x(n as u8)));
             if n % 4 == 3 {
                 s.push('\n');
             }
@@ -156,9 +156,9 @@ impl Cpu for Hart {
         if fpu && self.config.has(crate::Extension::F) {
             let fcsr = self.get(slot::FRM) << 5 | self.get(slot::FFLAGS);
             let _ = writeln!(s, " fcsr     {}", show(fcsr));
-            for n in 0..32 {
+            for (n, name) in F_NAMES.iter().enumerate() {
                 let v = self.get(slot::F0 + n as u16);
-                let _ = write!(s, " {:<8} {v:016x}", format!("f{n}/{}", F_NAMES[n]));
+                let _ = write!(s, " {:<8} {v:016x}", format!("f{n}/{name}"));
                 if n % 4 == 3 {
                     s.push('\n');
                 }

@@ -43,7 +43,15 @@ pub struct Hart {
     pub(crate) halted: bool,
     /// Physical memory protection was changed; translations are to be forgotten.
     pub(crate) pmp_changed: bool,
+    pub(crate) hpm: Hpm,
     started: Instant,
+}
+
+/// Event counters and their selectors, from number 3 on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hpm {
+    pub(crate) counters: [u64; 16],
+    pub(crate) events: [u64; 29],
 }
 
 impl Hart {
@@ -64,6 +72,7 @@ impl Hart {
             reset_pc,
             halted: false,
             pmp_changed: false,
+            hpm: Hpm::default(),
             started: Instant::now(),
         };
         hart.power_on();
@@ -116,6 +125,7 @@ impl Hart {
         for n in 0..slot::END {
             self.put(n, 0);
         }
+        self.hpm = Hpm::default();
         self.put(slot::PRIVILEGE, M as u64);
         self.put(slot::MSTATUS, mstatus::reset(&self.config));
         self.put(slot::RESERVATION, u64::MAX);
@@ -154,12 +164,14 @@ impl Hart {
     /// The state to be saved.
     pub fn save(&mut self) -> HartState {
         let counters = [slot::CYCLE_BASE, slot::INSTRET_BASE].map(|n| self.get(n).wrapping_add(self.ticks()));
-        HartState { halted: self.halted, counters, ..HartState::take(&self.frame) }
+        let Hpm { counters: hpm_counters, events: hpm_events } = self.hpm.clone();
+        HartState { halted: self.halted, counters, hpm_counters, hpm_events, ..HartState::take(&self.frame) }
     }
     /// Goes on from a saved state.
     pub fn restore(&mut self, s: &HartState) {
         s.put(&self.frame);
         self.halted = s.halted;
+        self.hpm = Hpm { counters: s.hpm_counters, events: s.hpm_events };
         let ticks = self.ticks();
         self.put(slot::CYCLE_BASE, s.counters[0].wrapping_sub(ticks));
         self.put(slot::INSTRET_BASE, s.counters[1].wrapping_sub(ticks));

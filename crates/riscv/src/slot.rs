@@ -29,6 +29,10 @@ macro_rules! slots {
             pub halted: bool,
             /// mcycle and minstret, which count the host's time.
             pub counters: [u64; 2],
+            /// mhpmcounter3 to mhpmcounter18.
+            pub hpm_counters: [u64; 16],
+            /// mhpmevent3 to mhpmevent31.
+            pub hpm_events: [u64; 29],
         }
         impl HartState {
             /// Takes it from a frame.

@@ -100,7 +100,7 @@ pub trait Format: Sized {
 macro_rules! isa {
     ($ext:ident; $($xlen:ident $name:ident $picture:literal $format:ident |$m:ident, $i:ident| $body:expr;)*) => {
         #[doc = "Meanings of the instructions."]
-        #[allow(missing_docs, clippy::unit_arg, clippy::let_unit_value, unreachable_code, unused_variables)]
+        #[allow(missing_docs, clippy::unit_arg, clippy::no_effect, clippy::let_unit_value, unreachable_code, unused_variables)]
         pub mod meaning {
             use super::*;
             $(#[inline]
