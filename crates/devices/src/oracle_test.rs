@@ -45,8 +45,8 @@ impl Qemu {
         loop {
             line.clear();
             assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "QEMU has ended");
-            if line.starts_with("OK") {
-                return line[2..].trim().to_owned();
+            if let Some(answer) = line.strip_prefix("OK") {
+                return answer.trim().to_owned();
             }
         }
     }
