@@ -101,3 +101,29 @@ impl PropertyType for MacAddress {
         Ok(())
     }
 }
+
+/// A feature that QEMU has and this device has not: it can be asked to be off only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlwaysOff;
+
+impl PropertyType for AlwaysOff {
+    const KIND: &'static str = "bool";
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Bool(false)
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        match value.as_bool() {
+            Some(false) => Ok(()),
+            Some(true) => {
+                Err(PropertyError::Value("this feature is not available and cannot be on".to_owned()))
+            }
+            None => Err(PropertyError::Type(Self::KIND)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "property_types_test.rs"]
+mod test;

@@ -106,6 +106,15 @@ macro_rules! virtio_device {
             /// Offer the reset of single queues.
             #[property(name = "queue_reset", default = true)]
             pub queue_reset: bool,
+            /// Packed queues.
+            #[property(default = $crate::property_types::AlwaysOff)]
+            pub packed: $crate::property_types::AlwaysOff,
+            /// Use of buffers in order.
+            #[property(name = "in_order", default = $crate::property_types::AlwaysOff)]
+            pub in_order: $crate::property_types::AlwaysOff,
+            /// Access to memory through an IOMMU.
+            #[property(name = "iommu_platform", default = $crate::property_types::AlwaysOff)]
+            pub iommu_platform: $crate::property_types::AlwaysOff,
             wiring: $crate::virtio::common::Wiring,
         }
 

@@ -17,7 +17,7 @@ use super::common::{
     virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length, scatter};
-use crate::property_types::MacAddress;
+use crate::property_types::{AlwaysOff, MacAddress};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -198,6 +198,15 @@ virtio_device! {
         /// Descriptors of the transmit queue.
         #[property(name = "tx_queue_size", default = 256u16)]
         pub tx_queue_size: u16,
+        /// Several pairs of queues.
+        #[property(default = AlwaysOff)]
+        pub mq: AlwaysOff,
+        /// Receive-side scaling.
+        #[property(default = AlwaysOff)]
+        pub rss: AlwaysOff,
+        /// Hashes of received frames.
+        #[property(default = AlwaysOff)]
+        pub hash: AlwaysOff,
         peer: Option<Arc<dyn NetPeer>>,
         events: Option<EventLoop>,
         this: Weak<DeviceCell<Self>>,

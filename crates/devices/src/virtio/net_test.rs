@@ -260,11 +260,7 @@ fn hostile_rings() {
 }
 
 #[test]
-fn addresses() {
-    assert_eq!(MacAddress::parse("52:54:00:12:34:ff").unwrap().to_string(), "52:54:00:12:34:ff");
-    for bad in ["", "52:54:00:12:34", "52:54:00:12:34:56:78", "52:54:00:12:34:5", "g2:54:00:12:34:56"] {
-        assert_eq!(MacAddress::parse(bad), None, "{bad}");
-    }
+fn configuration_is_checked() {
     let cell = DeviceCell::new(VirtioNet::new());
     assert!(cell.set_property("mac", &PropertyValue::Str("nonsense".into())).is_err());
     cell.set_property("rx_queue_size", &PropertyValue::Uint(100)).unwrap();
