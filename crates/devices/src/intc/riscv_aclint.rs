@@ -37,7 +37,7 @@ pub struct AclintSwi {
     pub sswi: u32,
 
     /// The interrupt of each hart. With SSWI it is a pulse: the bit in `mip` is the hart's own.
-    #[wire]
+    #[wire(name = "")]
     hart: Vec<Line>,
 
     #[state]
@@ -143,7 +143,7 @@ pub struct AclintMtimer {
     pub timebase_freq: u32,
 
     /// The timer interrupt of each hart.
-    #[wire]
+    #[wire(name = "")]
     hart: Vec<Line>,
     clock: DeviceClock,
     timers: Vec<DeviceTimer>,

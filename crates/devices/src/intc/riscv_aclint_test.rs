@@ -11,7 +11,7 @@ fn software_interrupts() {
     let cell = DeviceCell::new(AclintSwi::mswi(2));
     cell.realize().unwrap();
     let line = Line::to_fn(|_| ());
-    assert!(cell.connect("hart", 1, line.clone()));
+    assert!(cell.connect("", 1, line.clone()));
     cell.write(0, 4, 4, 3);
     assert!(line.level());
     assert_eq!((cell.read(0, 0, 4), cell.read(0, 4, 4), cell.read(0, 8, 4)), (0, 1, 0));
@@ -61,7 +61,7 @@ fn compares() {
     let cell = DeviceCell::new(AclintMtimer::virt(1, 10_000_000));
     cell.realize().unwrap();
     let line = Line::to_fn(|_| ());
-    cell.connect("hart", 0, line.clone());
+    cell.connect("", 0, line.clone());
     cell.write(0, 0, 8, 100);
     assert!(!line.level());
     cell.write(0, TIME, 8, 100);
@@ -80,7 +80,7 @@ fn fires_in_time() {
     AclintMtimer::connect(&cell, &events);
     cell.realize().unwrap();
     let line = Line::to_fn(|_| ());
-    cell.connect("hart", 0, line.clone());
+    cell.connect("", 0, line.clone());
     let time = cell.with(|d| d.time());
     let now = cell.read(0, TIME, 8);
     cell.write(0, 0, 8, now + 20_000);

@@ -113,7 +113,7 @@ pub struct SifivePlic {
     pub aperture_size: u32,
 
     /// One output for each context, in the order of `hart-config`.
-    #[wire]
+    #[wire(name = "")]
     context: Vec<Line>,
     targets: Vec<Target>,
 
@@ -169,7 +169,7 @@ impl SifivePlic {
         Ok(())
     }
 
-    /// The contexts, in the order of the wires `context`; known once the device is realized.
+    /// The contexts, in the order of the outputs; known once the device is realized.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }

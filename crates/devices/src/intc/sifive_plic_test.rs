@@ -52,7 +52,7 @@ fn claim_and_complete() {
     let line = cell.input_line(10);
     let lines: Vec<_> = (0..2).map(|_| Line::to_fn(|_| ())).collect();
     for (n, line) in lines.iter().enumerate() {
-        assert!(cell.connect("context", n, line.clone()));
+        assert!(cell.connect("", n, line.clone()));
     }
     write(&cell, 40, 1);
     write(&cell, ENABLE + 0x80, 1 << 10);
