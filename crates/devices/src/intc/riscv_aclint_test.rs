@@ -28,7 +28,7 @@ fn supervisor_software_interrupts_are_pulses() {
     let seen = Arc::new(AtomicU32::new(0));
     let also = seen.clone();
     cell.connect(
-        "hart",
+        "",
         0,
         Line::to_fn(move |level| {
             also.fetch_add(if level { 1 } else { 100 }, SeqCst);
