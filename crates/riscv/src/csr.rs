@@ -96,6 +96,9 @@ pub enum Storage {
     View(u16, u64, fn(&mut Hart) -> u64, fn(&mut Hart, u64)),
     /// By functions.
     Code(fn(&mut Hart) -> u64, fn(&mut Hart, u64)),
+    /// Pending interrupts: what is read is more than what was written, so a write tells which bits it sets and which
+    /// it clears (Privileged ISA, "Machine Interrupt Registers").
+    Pending(fn(&mut Hart) -> u64, fn(&mut Hart, u64, u64)),
     /// Computed, writes are ignored (or trap, if the number says read-only).
     Read(fn(&mut Hart) -> u64),
     /// Always zero, writes are ignored.
@@ -239,16 +242,14 @@ pub fn run(h: &mut Hart, request: u64, operand: u64) -> Option<u64> {
     let mut old = if reads || change != Change::Write { read(h, row) } else { 0 };
     if write {
         let rv32 = h.config.rv32();
-        // The external interrupt line is not part of what set and clear write back (Privileged ISA, "mip").
-        if matches!(row.number, 0x344 | 0x144) && change != Change::Write {
-            let lines = h.handle.lines() & 1 << 9;
-            let soft = h.get(slot::MIP) & 1 << 9;
-            let base = old & !lines | soft & old;
-            let new = change.apply(base, operand);
-            store(h, row, if rv32 { new as u32 as u64 } else { new });
-        } else {
-            let new = change.apply(old, operand);
-            store(h, row, if rv32 { new as u32 as u64 } else { new });
+        let cut = |v: u64| if rv32 { v as u32 as u64 } else { v };
+        match row.storage {
+            Storage::Pending(_, write) => match change {
+                Change::Write => write(h, cut(operand), cut(!operand)),
+                Change::Set => write(h, cut(operand), 0),
+                Change::Clear => write(h, 0, cut(operand)),
+            },
+            _ => store(h, row, cut(change.apply(old, operand))),
         }
     }
     if leaves {
@@ -264,7 +265,7 @@ pub fn run(h: &mut Hart, request: u64, operand: u64) -> Option<u64> {
 pub fn read(h: &mut Hart, row: &Csr) -> u64 {
     match row.storage {
         Storage::Plain(slot, _) => h.get(slot),
-        Storage::View(_, _, f, _) | Storage::Code(f, _) | Storage::Read(f) => f(h),
+        Storage::View(_, _, f, _) | Storage::Code(f, _) | Storage::Read(f) | Storage::Pending(f, _) => f(h),
         Storage::Zero => 0,
     }
 }
@@ -277,6 +278,7 @@ pub fn store(h: &mut Hart, row: &Csr, v: u64) {
             h.put(slot, if h.config.rv32() { v as i32 as u64 } else { v });
         }
         Storage::View(_, _, _, f) | Storage::Code(_, f) => f(h, v),
+        Storage::Pending(_, f) => f(h, v, !v),
         Storage::Read(_) | Storage::Zero => {}
     }
 }

@@ -40,7 +40,7 @@ const BASIC: &[Csr] = table! {
     [0x141 "sepc", Ext(E::S), quiet Plain(slot::SEPC, !1)]
     [0x142 "scause", Ext(E::S), quiet Plain(slot::SCAUSE, ALL)]
     [0x143 "stval", Ext(E::S), quiet Plain(slot::STVAL, ALL)]
-    [0x144, "sip", Ext(E::S), Code(|h| h.mip() & h.get(slot::MIDELEG), write_sip)]
+    [0x144, "sip", Ext(E::S), Pending(|h| h.mip() & h.get(slot::MIDELEG), write_sip)]
     [0x14d, "stimecmp", Stimecmp, Code(|h| h.get(slot::STIMECMP), |h, v| { let keep = if h.config.rv32() { h.get(slot::STIMECMP) >> 32 << 32 } else { 0 }; write_stimecmp(h, keep | v) })]
     [0x15d, "stimecmph", Rv32Stimecmp, Code(|h| h.get(slot::STIMECMP) >> 32, |h, v| { let low = h.get(slot::STIMECMP) & 0xffff_ffff; write_stimecmp(h, v << 32 | low) })]
     [0x180, "satp", Satp, Code(|h| h.get(slot::SATP), write_satp)]
@@ -66,7 +66,7 @@ const BASIC: &[Csr] = table! {
     [0x341 "mepc", Nothing, quiet Plain(slot::MEPC, !1)]
     [0x342 "mcause", Nothing, quiet Plain(slot::MCAUSE, ALL)]
     [0x343 "mtval", Nothing, quiet Plain(slot::MTVAL, ALL)]
-    [0x344, "mip", Nothing, Code(|h| h.mip(), write_mip)]
+    [0x344, "mip", Nothing, Pending(|h| h.mip(), write_mip)]
     [0x7a0 "tselect", Nothing, quiet Code(|h| h.get(slot::TSELECT), |h, v| if v < 2 { h.put(slot::TSELECT, v) })]
     [0x7a1 "tdata1", Nothing, quiet Code(|h| h.get(slot::TDATA1_0 + trigger(h)), write_tdata1)]
     [0x7a2 "tdata2", Nothing, quiet Code(|h| h.get(slot::TDATA2_0 + trigger(h)), |h, v| h.put(slot::TDATA2_0 + trigger(h), v))]
@@ -221,18 +221,24 @@ fn write_sie(h: &mut Hart, v: u64) {
     h.put(slot::MIE, h.get(slot::MIE) & !mask | v & mask);
     h.look();
 }
-fn write_sip(h: &mut Hart, v: u64) {
+fn write_sip(h: &mut Hart, set: u64, clear: u64) {
     // Of the supervisor's bits only SSIP can be written from S.
     let mask = h.get(slot::MIDELEG) & 1 << 1;
-    h.put(slot::MIP, h.get(slot::MIP) & !mask | v & mask);
-    h.look();
+    write_pending(h, set & mask, clear & mask);
 }
-fn write_mip(h: &mut Hart, v: u64) {
+fn write_mip(h: &mut Hart, set: u64, clear: u64) {
     if !h.config.has(E::S) {
         return;
     }
     let mask = if h.stce() { SUPERVISOR_INTERRUPTS & !(1 << 5) } else { SUPERVISOR_INTERRUPTS };
-    h.put(slot::MIP, h.get(slot::MIP) & !mask | v & mask);
+    write_pending(h, set & mask, clear & mask);
+}
+/// SSIP is a latch: whoever raised its line (an SSWI device, an SBI implementation) leaves it to software to clear.
+fn write_pending(h: &mut Hart, set: u64, clear: u64) {
+    h.put(slot::MIP, h.get(slot::MIP) & !clear | set);
+    if clear & 1 << 1 != 0 {
+        h.handle.set_line(1, false);
+    }
     h.look();
 }
 

@@ -140,3 +140,58 @@ fn interpreter_and_blocks_agree_on_rv32() {
 fn interpreter_and_blocks_agree_without_c() {
     all("rv64i,m=on,a=on")
 }
+
+/// Programs of random instructions, run in step by the interpreter and by blocks of one instruction: privilege, traps,
+/// page tables and CSRs are whatever comes of it.
+#[test]
+fn random_programs_agree() {
+    // Without counters, which tell the host's time.
+    let config = models::parse_cpu("max,zicntr=off,zihpm=off,sstc=off").unwrap();
+    let rows = config.decoder().rows();
+    for seed in 1..200u64 {
+        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut ram = vec![0u8; SIZE];
+        let mut at = 0;
+        while at + 4 <= SIZE {
+            let row = rows[r.next() as usize % rows.len()];
+            let word = row.value | r.next() as u32 & !row.mask;
+            ram[at..at + row.length as usize].copy_from_slice(&word.to_le_bytes()[..row.length as usize]);
+            at += row.length as usize;
+        }
+        let start = r.next() | 1;
+        let make = || {
+            let mut m = Machine::new(config.clone(), 0);
+            m.bus.ram = ram.clone();
+            setup(&mut m, &mut Random(start));
+            m
+        };
+        let (mut a, mut b) = (make(), make());
+        for n in 0..1500 {
+            let mut word = [0; 4];
+            if let Some(offset) = a.hart.pc().checked_sub(RAM).map(|o| o as usize).filter(|o| o + 4 <= SIZE) {
+                word.copy_from_slice(&a.bus.ram[offset..offset + 4]);
+            }
+            let (pc, mode) = (b.hart.pc(), b.hart.mode());
+            a.interpret();
+            b.evaluate(1);
+            if b.hart.pc() == pc && b.hart.mode() != mode && b.hart.state_is_float_retry(mode) {
+                b.evaluate(1);
+            }
+            if a.state() != b.state() {
+                let (x, y) = (a.state(), b.state());
+                let parts = x.iter().zip(&y).enumerate().filter(|(_, (x, y))| x != y);
+                let parts: Vec<String> = parts.map(|(n, (x, y))| format!("slot {n}: {x:x} {y:x}")).collect();
+                let text = crate::disassemble::disassemble(&config, pc, &word).0;
+                panic!("seed {seed}, step {n}, pc {pc:x}, mode {mode:x}: {text}\n{}", parts.join("\n"));
+            }
+        }
+        assert!(a.bus.ram == b.bus.ram, "seed {seed}: memory differs");
+    }
+}
+
+impl crate::Hart {
+    /// Whether only the float state has become dirty since `mode`.
+    fn state_is_float_retry(&self, mode: u32) -> bool {
+        mode & 0xc == 4 && self.mode() == mode & !0xc | 8
+    }
+}

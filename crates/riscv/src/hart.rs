@@ -201,9 +201,12 @@ impl Hart {
         let status = self.get(slot::MSTATUS);
         if status & mstatus::MPRV != 0 { (status >> 11) as u8 & 3 } else { self.privilege() }
     }
-    /// Lets the hart look at its interrupts before its next block.
+    /// What is enabled may have changed: if something is pending, lets the hart look before its next block. (What becomes
+    /// pending later says so itself.)
     pub(crate) fn look(&self) {
-        self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);
+        if self.mip() & self.get(slot::MIE) != 0 {
+            self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);
+        }
     }
     /// Sets the privilege level. A reservation does not survive it.
     pub(crate) fn set_privilege(&mut self, p: u8) {
@@ -215,20 +218,10 @@ impl Hart {
     pub(crate) fn ticks(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
-    /// mip: input lines, bits set by software, the supervisor timer.
+    /// mip: input lines (the platform raises the supervisor timer's, see [`Platform::arm_stimecmp`]) and bits set by
+    /// software.
     pub(crate) fn mip(&self) -> u64 {
-        // SSIP is set from outside by an edge and stays until software clears it.
-        if self.handle.take_line(1) {
-            self.put(slot::MIP, self.get(slot::MIP) | 1 << 1);
-        }
-        let mut mip = self.handle.lines() | self.get(slot::MIP);
-        if self.stce() {
-            // Software cannot set STIP then; the comparison is made here too, so that it is never late.
-            if self.platform.time() >= self.get(slot::STIMECMP) {
-                mip |= 1 << 5;
-            }
-        }
-        mip & crate::csr::IMPLEMENTED_INTERRUPTS
+        (self.handle.lines() | self.get(slot::MIP)) & crate::csr::IMPLEMENTED_INTERRUPTS
     }
     /// Whether stimecmp drives STIP.
     pub(crate) fn stce(&self) -> bool {

@@ -101,3 +101,20 @@ fn speed() {
     }
     println!("build: {:.1} ns per instruction", t.elapsed().as_nanos() as f64 / insns as f64);
 }
+
+#[test]
+fn software_clears_what_a_line_latched() {
+    // csrrc x0, sip, x1; csrrs x0, sip, x2
+    let mut m = machine(&[0x1440_b073, 0x1441_2073]);
+    m.hart.put(slot::MIDELEG, 0x222);
+    m.hart.set_x(1, 1 << 1);
+    m.hart.handle().clone().set_line(1, true);
+    m.hart.handle().clone().set_line(9, true);
+    assert_eq!(m.hart.mip(), 1 << 1 | 1 << 9);
+    m.interpret();
+    assert_eq!(m.hart.mip(), 1 << 9);
+    // Setting nothing makes nothing of the line a bit that software has to clear.
+    m.interpret();
+    m.hart.handle().clone().set_line(9, false);
+    assert_eq!(m.hart.mip(), 0);
+}

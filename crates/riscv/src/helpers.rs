@@ -61,7 +61,7 @@ helpers! {
     };
     /// Interrupts were enabled: looks whether one is pending before the next block.
     LOOK "look" 0 false Hidden |h, _, _| {
-        if h.wakes() { h.look() }
+        h.look();
         Ok(0)
     };
     /// Makes stores into code visible.
