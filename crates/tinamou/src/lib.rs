@@ -1,4 +1,57 @@
 //! The command lines, and the wiring of it all.
 #![forbid(unsafe_code)]
 
+mod background;
+mod control;
+mod debugger;
+mod launch;
+mod lists;
 pub mod options;
+mod plug;
+
+use options::{Config, split};
+use std::process::ExitCode;
+
+/// Runs the program; the arguments are those of the process.
+pub fn run() -> ExitCode {
+    let mut words = std::env::args_os().map(|w| w.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_else(|| "tinamou".into());
+    let program = program.rsplit('/').next().unwrap_or(&program).to_owned();
+    // A panic is a mistake of ours, but the terminal is the user's.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        backends::char::restore_terminal();
+        hook(info);
+    }));
+    let config = match split(words).and_then(Config::gather) {
+        Ok(config) => config,
+        Err(error) => return complain(&program, &error),
+    };
+    for warning in &config.warnings {
+        eprintln!("{program}: {warning}");
+    }
+    if let Some(text) = lists::answer(&program, &config) {
+        return match text {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&program, &error),
+        };
+    }
+    let status = launch::launch(&program, config);
+    backends::char::restore_terminal();
+    match status {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => complain(&program, &error),
+    }
+}
+
+/// Tells the user of an error.
+fn complain(program: &str, error: &base::Error) -> ExitCode {
+    eprintln!("{program}: {error}");
+    if let Some(hint) = error.hint_text() {
+        eprintln!("{hint}");
+    }
+    ExitCode::FAILURE
+}

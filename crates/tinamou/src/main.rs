@@ -1,2 +1,5 @@
-//! The program.
-fn main() {}
+//! The program: `tinamou`, which also answers as `tinamou-system-riscv64` and `qemu-system-riscv64`.
+
+fn main() -> std::process::ExitCode {
+    tinamou::run()
+}

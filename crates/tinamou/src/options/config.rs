@@ -1,6 +1,6 @@
 //! What the user wants: the options, gathered and checked as far as that is possible without a machine.
 
-use super::{Drive, Given, Opts, number, size};
+use super::{Given, Opts, number, size};
 use base::{Result, error};
 
 /// A serial port of the board.
@@ -42,16 +42,20 @@ pub struct Config {
     pub globals: Vec<(String, String, String)>,
     /// `-device`.
     pub devices: Vec<Opts>,
-    /// `-drive` and its short forms.
-    pub drives: Vec<Drive>,
+    /// `-drive` and its short forms: the option as `-drive` takes it.
+    pub drives: Vec<Given>,
+    /// `-snapshot`.
+    pub snapshot: bool,
     /// `-netdev`.
     pub netdevs: Vec<Opts>,
+    /// The same as they were written.
+    pub netdev_texts: Vec<String>,
     /// `-nic` and `-net`, as far as they are not `none`.
     pub nics: Vec<Opts>,
     /// `-nic none` or `-net none`.
     pub no_nic: bool,
     /// `-chardev`.
-    pub chardevs: Vec<Opts>,
+    pub chardevs: Vec<Given>,
     /// `-object`.
     pub objects: Vec<Opts>,
     /// `-serial`; empty for the default.
@@ -126,13 +130,12 @@ impl Config {
     /// Gathers options.
     pub fn gather(given: Vec<Given>) -> Result<Config> {
         let mut config = Config::default();
-        let snapshot = given.iter().any(|g| g.name == "snapshot");
         for one in given {
             if matches!(one.name, "h" | "version") {
                 config.print = Some(one.name);
                 return Ok(config);
             }
-            config.take(&one, snapshot)?;
+            config.take(&one)?;
         }
         for (what, text) in [("initrd", &config.initrd), ("append", &config.append)] {
             // The default machine's `-machine kernel=` counts like `-kernel`.
@@ -155,7 +158,7 @@ impl Config {
         Ok(opts)
     }
 
-    fn take(&mut self, one: &Given, snapshot: bool) -> Result<()> {
+    fn take(&mut self, one: &Given) -> Result<()> {
         let text = || Some(one.value.clone());
         let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
         match one.name {
@@ -183,19 +186,15 @@ impl Config {
                 self.devices.push(opts);
             }
             "drive" => {
-                let opts = self.parse(one, None)?;
-                self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
+                let text = self.parse(one, Some("file"))?.to_text();
+                self.drives.push(Given { value: text, ..one.clone() });
             }
-            "disk_image" | "hda" => self.take_disk(one, 0, snapshot)?,
-            "hdb" => self.take_disk(one, 1, snapshot)?,
-            "hdc" => self.take_disk(one, 2, snapshot)?,
-            "hdd" => self.take_disk(one, 3, snapshot)?,
-            "pflash" => {
-                let mut opts = Opts::empty(&one.shown);
-                opts.push("if", "pflash");
-                opts.push("file", one.value.clone());
-                self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
-            }
+            "snapshot" => self.snapshot = true,
+            "disk_image" | "hda" => self.take_disk(one, "index=0,media=disk"),
+            "hdb" => self.take_disk(one, "index=1,media=disk"),
+            "hdc" => self.take_disk(one, "index=2,media=disk"),
+            "hdd" => self.take_disk(one, "index=3,media=disk"),
+            "pflash" => self.take_disk(one, "if=pflash"),
             "netdev" => {
                 let opts = self.parse(one, Some("type"))?;
                 if opts.get("id").is_none() && !opts.wants_help() {
@@ -205,6 +204,7 @@ impl Config {
                     let id = opts.get("id").unwrap_or_default();
                     return Err(opts.blame(error!("Duplicate ID '{id}' for netdev")));
                 }
+                self.netdev_texts.push(opts.to_text());
                 self.netdevs.push(opts);
             }
             "nic" | "net" => {
@@ -215,13 +215,8 @@ impl Config {
                 }
             }
             "chardev" => {
-                let opts = self.parse(one, Some("backend"))?;
-                if let Some(id) = opts.get("id")
-                    && self.chardevs.iter().any(|o| o.get("id") == Some(id))
-                {
-                    return Err(opts.blame(error!("Duplicate ID '{id}' for chardev")));
-                }
-                self.chardevs.push(opts);
+                let text = self.parse(one, Some("backend"))?.to_text();
+                self.chardevs.push(Given { value: text, ..one.clone() });
             }
             "object" => {
                 let opts = self.parse(one, Some("qom-type"))?;
@@ -348,12 +343,9 @@ impl Config {
         Ok(())
     }
 
-    fn take_disk(&mut self, one: &Given, index: u32, snapshot: bool) -> Result<()> {
-        let mut opts = Opts::empty(&one.shown);
-        opts.push("index", index.to_string());
-        opts.push("file", one.value.clone());
-        self.drives.push(Drive::parse(opts, &self.drives, snapshot)?);
-        Ok(())
+    fn take_disk(&mut self, one: &Given, place: &str) {
+        let file = one.value.replace(',', ",,");
+        self.drives.push(Given { value: format!("{place},file={file}"), ..one.clone() });
     }
 
     fn take_mon(&mut self, one: &Given) -> Result<()> {

@@ -2,13 +2,11 @@
 //! user wants in the end.
 
 mod config;
-mod drive;
 mod help;
 mod opts;
 mod table;
 
 pub use config::{Config, Mon, SerialPort, parse_smp};
-pub use drive::{Drive, DriveInterface};
 pub use help::{print_help, version};
 pub use opts::{Opts, is_identifier, number, size, switch};
 pub use table::{Arg, Given, OPTIONS, Row, Standing, split};

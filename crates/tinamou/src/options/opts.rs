@@ -118,6 +118,11 @@ impl Opts {
     pub fn wants_help(&self) -> bool {
         self.items.iter().any(|(k, v)| is_help(k) || is_help(v) && k != "append")
     }
+    /// The items as a list again, commas doubled.
+    pub fn to_text(&self) -> String {
+        let item = |(key, value): &(String, String)| format!("{key}={}", value.replace(',', ",,"));
+        self.items.iter().map(item).collect::<Vec<_>>().join(",")
+    }
     /// Refuses what is left.
     pub fn finish(&self) -> Result<()> {
         match self.items.first() {

@@ -1,0 +1,113 @@
+//! Options that only ask what there is: `-h`, `-version`, `-M help`, `-device X,help` and the like.
+
+use crate::options::{Config, print_help, version};
+use base::{Result, error};
+use machines::TYPES;
+use object::{PropertyInfo, Types, device_help, device_list, properties_help};
+use std::fmt::Write;
+
+/// Properties that every machine has: name, type, description.
+pub const MACHINE_PROPERTIES: &[(&str, &str, &str)] = &[
+    ("append", "string", "Linux kernel command line"),
+    ("dtb", "string", "Linux kernel device tree file"),
+    ("dump-guest-core", "bool", "Include guest memory in a core dump"),
+    ("dumpdtb", "string", "Dump current dtb to a file and quit"),
+    ("firmware", "string", "Firmware image"),
+    ("graphics", "bool", "Set on/off to enable/disable graphics emulation"),
+    ("initrd", "string", "Linux initial ramdisk file"),
+    ("kernel", "string", "Linux kernel image file"),
+    ("mem-merge", "bool", "Enable/disable memory merge support"),
+    ("memory-backend", "link<memory-backend>", "Set RAM backendValid value is ID of hostmem based backend"),
+    ("suppress-vmdesc", "bool", "Set on to disable self-describing migration"),
+    ("usb", "bool", "Set on/off to enable/disable usb"),
+];
+
+/// Kinds of `-object` that exist.
+pub const OBJECTS: &[&str] =
+    &["memory-backend-file", "memory-backend-memfd", "memory-backend-ram", "rng-builtin", "rng-random"];
+
+/// All types of devices.
+pub fn types() -> Types {
+    let mut types = Types::new();
+    types.add(devices::types().iter().map(|t| **t));
+    types
+}
+
+/// The answer to a command line that only asks, if it is one.
+pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
+    match config.print {
+        Some("h") => return Some(Ok(print_help(program))),
+        Some("version") => return Some(Ok(version())),
+        Some("display") => return Some(Ok("Available display backend types:\nnone\n".into())),
+        _ => {}
+    }
+    let ask = |word: &str| matches!(word, "help" | "?");
+    let machine = config.machine.get("type");
+    if machine.is_some_and(ask) || config.machine.items().iter().any(|(k, _)| ask(k)) && machine.is_none() {
+        return Some(Ok(machine_list()));
+    }
+    if config.machine.items().iter().any(|(key, _)| ask(key)) {
+        return Some(Ok(machine_help(machine.unwrap_or_default())));
+    }
+    if config.cpu.as_deref().is_some_and(ask) {
+        let mut models = riscv::models();
+        models.sort_unstable();
+        return Some(Ok(models.iter().fold("Available CPUs:\n".to_owned(), |all, m| all + "  " + m + "\n")));
+    }
+    if config.accelerators.iter().any(|a| a.get("accel").is_some_and(ask)) {
+        return Some(Ok("Accelerators supported in QEMU binary:\ntcg\n".into()));
+    }
+    for device in &config.devices {
+        let driver = device.get("driver").unwrap_or_default();
+        if ask(driver) {
+            return Some(Ok(device_list(&types())));
+        }
+        if device.items().iter().any(|(key, _)| ask(key)) {
+            let missing = || device.blame(error!("Device '{driver}' not found"));
+            return Some(device_help(&types(), driver).ok_or_else(missing));
+        }
+    }
+    if config.chardevs.iter().any(|c| c.value.starts_with("backend=help") || c.value.starts_with("backend=?")) {
+        return Some(Ok(backends::char::BACKEND_HELP.to_owned()));
+    }
+    if config.netdevs.iter().any(|n| n.get("type").is_some_and(ask)) {
+        return Some(Ok("Available netdev backend types:\nuser\n".to_owned()));
+    }
+    if config.objects.iter().any(|o| o.get("qom-type").is_some_and(ask)) {
+        let list = OBJECTS.iter().fold(String::new(), |all, name| all + "  " + name + "\n");
+        return Some(Ok(format!("List of user creatable objects:\n{list}")));
+    }
+    if config.log_items.as_deref().is_some_and(ask) {
+        return Some(Ok(log_items()));
+    }
+    None
+}
+
+/// The text of `-d help`.
+pub fn log_items() -> String {
+    let mut out = String::from("Log items (comma separated):\n");
+    for (_, name, what) in base::log::ITEMS {
+        let _ = writeln!(out, "{name:15} {what}");
+    }
+    out
+}
+
+fn machine_list() -> String {
+    let mut out = String::from("Supported machines are:\n");
+    for machine in TYPES {
+        let _ = writeln!(out, "{:20} {}", machine.name, machine.desc);
+    }
+    out
+}
+
+fn machine_help(name: &str) -> String {
+    let Some(machine) = machines::find(name) else { return machine_list() };
+    let info = |(name, kind, desc): &(&'static str, &'static str, &'static str)| PropertyInfo {
+        name,
+        kind,
+        desc,
+        default: None,
+    };
+    let all = MACHINE_PROPERTIES.iter().chain(machine.properties).map(info).collect();
+    properties_help(&format!("{}-machine", machine.name), all)
+}
