@@ -1,0 +1,609 @@
+//! From what the user wants to a machine that runs, and to its end.
+
+use crate::background::{self, PidFile};
+use crate::control::{Control, Manners, Parts};
+use crate::debugger::Debugger;
+use crate::lists::{MACHINE_PROPERTIES, log_items};
+use crate::options::{Config, Opts, parse_smp};
+use crate::plug::{Backends, Objects};
+use backends::block::{Blocks, DriveInterface, DriveOption};
+use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush_all, not_connected};
+use backends::net::{NetdevKind, NetdevOption, UserNet};
+use base::log::LogMask;
+use base::{Result, error};
+use cpu::{Cpus, Exit};
+use engine::{Shared, Tcg};
+use events::{Clock, EventLoop, Runner};
+use machines::{Bios, Board, MachineType, Processors, Setup};
+use memory::{AddressSpace, Ram};
+use monitor::hmp::Monitor;
+use monitor::Vm;
+use riscv::Hart;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Machine when the user names none.
+const DEFAULT_MACHINE: &str = "spike";
+
+/// The host's words for an error.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// Character devices while they are being opened.
+struct Lines {
+    chardevs: Arc<Mutex<Chardevs>>,
+    actions: Arc<MuxActions>,
+    events: EventLoop,
+    program: String,
+}
+
+impl Lines {
+    fn with<R>(&self, f: impl FnOnce(&mut Chardevs, &CharContext<'_>) -> R) -> R {
+        let notice = |text: &str| eprintln!("{}: {text}", self.program);
+        let context = CharContext { events: &self.events, actions: &self.actions, notice: &notice };
+        f(&mut self.chardevs.lock().unwrap_or_else(PoisonError::into_inner), &context)
+    }
+
+    /// Opens what a `-serial` or one of its kin describes.
+    fn open(&self, text: &str, label: &str) -> std::result::Result<Option<Arc<dyn CharPort>>, backends::Error> {
+        self.with(|chardevs, context| chardevs.open_serial(text, label, context))
+    }
+
+    fn front(&self, label: &str) -> Option<Arc<dyn CharPort>> {
+        self.with(|chardevs, _| chardevs.front(label).ok())
+    }
+
+    fn is_mux(&self, label: &str) -> bool {
+        self.with(|chardevs, _| chardevs.mux(label).is_some())
+    }
+
+    /// Prints an error and returns one that has been printed: some errors are two lines of different form.
+    fn fail(&self, shown: &str, first: &backends::Error, then: &str) -> base::Error {
+        let first = first.to_string();
+        if !first.is_empty() {
+            eprintln!("{}: {shown}: {first}", self.program);
+        }
+        error!("{shown}: {then}")
+    }
+}
+
+/// Runs a machine to its end and returns the exit status.
+pub fn launch(program: &str, config: Config) -> Result<u8> {
+    set_log(&config)?;
+    if config.daemonize && !background::is_child() {
+        return background::start_child().map(|code| u8::from(code != std::process::ExitCode::SUCCESS));
+    }
+    if background::is_child() {
+        background::leave_session();
+    }
+    let (events, mut runner) = EventLoop::new().map_err(|e| error!("cannot wait for events").because(e))?;
+    let kind = machine_type(&config)?;
+    let options = accelerator(&config)?;
+    let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
+    let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
+
+    let end: Arc<OnceLock<Arc<Control>>> = Arc::default();
+    let lines = lines(program, &config, &events, &end);
+    let blocks = Arc::new(Mutex::new(drives(program, &config)?));
+    let mut objects = Objects::default();
+    config.objects.iter().try_for_each(|o| objects.create(o))?;
+    let networks = networks(&config, &events)?;
+    let monitors = monitors(&config);
+    open_chardevs(&lines, &config)?;
+    let console = console(&lines, &config, &monitors)?;
+
+    let ram = guest_memory(&config, kind, &objects)?;
+    let setup = setup(&config, kind, cpus, ram, console.serial, &blocks, &events)?;
+    let mut board = match (kind.build)(setup) {
+        Err(error) if machines::riscv::is_dump(&error) => return Ok(0),
+        other => other?,
+    };
+    for notice in &board.notices {
+        eprintln!("{program}: {notice}");
+    }
+    let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
+    plug_disks(&mut backends, &mut board)?;
+    config.devices.iter().try_for_each(|opts| backends.device(&mut board, opts))?;
+    warn_unused(program, &config, &backends);
+    backends.objects.enter(&board.root);
+    let debugger_ports = debugger_ports(&lines, &config)?;
+
+    let control = start(board, &config, options, &lines, &blocks, &backends, &end)?;
+    let mut keep = Vec::new();
+    for (port, shared) in console.monitors {
+        keep.push(Monitor::attach(control.1.clone() as Arc<dyn Vm>, port, shared));
+    }
+    let debuggers: Vec<_> =
+        debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program)).collect();
+    let name = program.to_owned();
+    let asked = control.1.clone();
+    let _watch = backends::char::on_terminate(&events, move |termination| {
+        eprintln!("{name}: {termination}");
+        asked.end(0);
+    });
+    if background::is_child() {
+        background::ready();
+    }
+    let status = run(&mut runner, &control.1, &config)?;
+    debuggers.iter().for_each(|d| d.ended(status));
+    control.1.vcpus().stop();
+    control.0.iter().for_each(|flush| flush());
+    flush_all();
+    drop(pidfile);
+    Ok(status)
+}
+
+/// The main loop.
+fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u8> {
+    control.initialize();
+    if !config.stopped {
+        control.run_some(None)?;
+    }
+    runner.run(|| control.ended().is_some()).map_err(|e| error!("cannot wait for events").because(e))?;
+    Ok(control.ended().unwrap_or(0))
+}
+
+fn set_log(config: &Config) -> Result<()> {
+    if let Some(file) = &config.log_file {
+        base::log::set_file(Some(file)).map_err(|e| error!("{e}"))?;
+    }
+    if let Some(given) = &config.log_filter {
+        let ranges =
+            base::log::parse_filter(&given.value).map_err(|e| e.prefix(format_args!("{}: ", given.shown)))?;
+        base::log::set_filter(ranges);
+    }
+    if let Some(items) = &config.log_items {
+        match LogMask::parse(items) {
+            Ok(mask) => base::log::set_mask(mask),
+            Err(_) => {
+                print!("{}", log_items());
+                std::process::exit(1);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn machine_type(config: &Config) -> Result<&'static MachineType> {
+    let name = config.machine.get("type").unwrap_or(DEFAULT_MACHINE);
+    let kind = machines::find(name).ok_or_else(|| {
+        error!("unsupported machine type: \"{name}\"").hint("Use -machine help to list supported machines")
+    })?;
+    for (key, value) in config.machine.items() {
+        let known = matches!(key.as_str(), "type" | "accel")
+            || MACHINE_PROPERTIES.iter().chain(kind.properties).any(|(name, ..)| name == key);
+        if !known {
+            return Err(error!("Property '{}-machine.{key}' not found", kind.name));
+        }
+        let switch = MACHINE_PROPERTIES.iter().any(|(name, kind, _)| name == key && *kind == "bool");
+        if switch {
+            crate::options::switch(key, value)?;
+        }
+    }
+    if config.machine.get("usb") == Some("on") {
+        return Err(error!("usb=on is not supported by Tinamou yet"));
+    }
+    Ok(kind)
+}
+
+/// The options of the first accelerator that exists.
+fn accelerator(config: &Config) -> Result<engine::Options> {
+    let mut options = engine::Options::default();
+    options.nochain |= base::log::mask().intersects(LogMask::NOCHAIN);
+    let mut refused = None;
+    for given in &config.accelerators {
+        let name = given.get("accel").unwrap_or("tcg");
+        if name != "tcg" {
+            refused.get_or_insert(given.blame(error!("invalid accelerator {name}")));
+            continue;
+        }
+        for (key, value) in given.items().iter().filter(|(key, _)| key != "accel") {
+            options.set(key, value).map_err(|e| given.blame(error!("{e}")))?;
+        }
+        return Ok(options);
+    }
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    if let Some(list) = config.machine.get("accel")
+        && !list.split(':').any(|name| name == "tcg")
+    {
+        return Err(error!("invalid accelerator {}", list.split(':').next().unwrap_or_default()));
+    }
+    Ok(options)
+}
+
+fn lines(program: &str, config: &Config, events: &EventLoop, end: &Arc<OnceLock<Arc<Control>>>) -> Lines {
+    let (quit, commit) = (end.clone(), end.clone());
+    let actions = MuxActions {
+        quit: Box::new(move || {
+            if let Some(control) = quit.get() {
+                control.end(0);
+            }
+        }),
+        commit: Box::new(move || {
+            if let Some(control) = commit.get() {
+                let blocks = control.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = blocks.commit_all() {
+                    eprintln!("{error}");
+                }
+            }
+        }),
+        escape: config.escape.unwrap_or(1),
+    };
+    Lines {
+        chardevs: Arc::default(),
+        actions: Arc::new(actions),
+        events: events.clone(),
+        program: program.to_owned(),
+    }
+}
+
+fn drives(program: &str, config: &Config) -> Result<Blocks> {
+    let mut blocks = Blocks::default();
+    for given in &config.drives {
+        let blame = |e: backends::Error| {
+            let text = e.to_string();
+            // What is not about the option but about the machine has no option in front.
+            error!("{}: {text}", given.shown)
+        };
+        let mut option = DriveOption::parse(&given.value).map_err(blame)?;
+        option.snapshot |= config.snapshot;
+        let warn = |text: &str| eprintln!("{text}");
+        blocks.add_drive(option, DriveInterface::Virtio, &warn).map_err(blame)?;
+    }
+    let _ = program;
+    Ok(blocks)
+}
+
+fn networks(config: &Config, events: &EventLoop) -> Result<BTreeMap<String, Arc<UserNet>>> {
+    let mut all = BTreeMap::new();
+    for (opts, text) in config.netdevs.iter().zip(&config.netdev_texts) {
+        let blame = |e: backends::Error| opts.blame(error!("{e}"));
+        let option = NetdevOption::parse(text).map_err(blame)?;
+        let NetdevKind::User(user) = option.kind;
+        let net = UserNet::new(*user, events.clocks()).map_err(blame)?;
+        all.insert(option.id, Arc::new(net));
+    }
+    Ok(all)
+}
+
+fn warn_unused(program: &str, config: &Config, backends: &Backends) {
+    for id in backends.networks.keys().filter(|id| !backends.taken.contains(id)) {
+        eprintln!("{program}: warning: netdev {id} has no peer");
+    }
+    for nic in &config.nics {
+        let model = nic.get("model").unwrap_or("unspecified");
+        eprintln!(
+            "{program}: warning: requested NIC (anonymous, model {model}) was not created (not supported by this machine?)"
+        );
+    }
+}
+
+/// What the user's monitors are, the default one included.
+fn monitors(config: &Config) -> Vec<(String, bool, String)> {
+    config.monitors.iter().map(|m| (m.device.clone(), m.named, m.shown.clone())).collect()
+}
+
+fn open_chardevs(lines: &Lines, config: &Config) -> Result<()> {
+    for given in &config.chardevs {
+        let blame = |e: backends::Error| error!("{}: {e}", given.shown);
+        let chardev = Chardev::parse(&given.value).map_err(blame)?;
+        lines.with(|chardevs, context| chardevs.open(&chardev, context)).map_err(blame)?;
+    }
+    Ok(())
+}
+
+/// Serial ports, and ports for monitors with whether they are shared.
+struct Console {
+    serial: Vec<Option<Arc<dyn CharPort>>>,
+    monitors: Vec<(Arc<dyn CharPort>, bool)>,
+}
+
+fn console(lines: &Lines, config: &Config, monitors: &[(String, bool, String)]) -> Result<Console> {
+    let mut console = Console { serial: Vec::new(), monitors: Vec::new() };
+    // Without a display there is nothing but the terminal to put consoles on, unless the user has said
+    // `-display none` or leaves the terminal.
+    let terminal = config.nographic || !config.no_display && !config.daemonize;
+    let default_serial = config.serials.is_empty() && !config.no_defaults;
+    let default_monitor = !config.monitor_given && !config.no_defaults;
+    let mut serials: Vec<(String, String)> =
+        config.serials.iter().map(|s| (s.device.clone(), s.shown.clone())).collect();
+    let mut extra: Vec<(String, bool, String)> = Vec::new();
+    let mon_serial = config.serials.iter().any(|s| s.device.starts_with("mon:"));
+    match (terminal, default_serial, default_monitor) {
+        (true, true, true) => serials.push(("mon:stdio".into(), "-nographic".into())),
+        (true, true, false) => serials.push(("stdio".into(), "-nographic".into())),
+        (true, false, true) if !mon_serial && config.nographic => extra.push(("stdio".into(), false, "-nographic".into())),
+        (false, true, _) => serials.push(("vc".into(), String::new())),
+        _ => {}
+    }
+    for (n, (device, named, shown)) in monitors.iter().chain(&extra).enumerate() {
+        let port = if *named {
+            let absent = || error!("{shown}: chardev \"{device}\" not found");
+            let shared = lines.is_mux(device);
+            Some((lines.front(device).ok_or_else(absent)?, shared))
+        } else {
+            let label = format!("compat_monitor{n}");
+            let port = lines
+                .open(device, &label)
+                .map_err(|e| lines.fail(shown, &e, &format!("parse error: {device}")))?;
+            port.map(|port| (port, lines.is_mux(&label)))
+        };
+        console.monitors.extend(port);
+    }
+    for (n, (device, shown)) in serials.iter().enumerate() {
+        let label = format!("serial{n}");
+        let port = if device == "vc" && shown.is_empty() {
+            // The console of a display that does not exist.
+            None
+        } else {
+            lines.open(device, &label).map_err(|e| lines.fail(shown, &e, &not_connected(device)))?
+        };
+        if device.starts_with("mon:")
+            && let Some(port) = lines.front(&label)
+        {
+            console.monitors.push((port, true));
+        }
+        console.serial.push(port);
+    }
+    Ok(console)
+}
+
+fn guest_memory(config: &Config, kind: &MachineType, objects: &Objects) -> Result<Option<Arc<Ram>>> {
+    let size = config.memory.unwrap_or(kind.default_memory);
+    if let Some(id) = config.machine.get("memory-backend") {
+        let ram = objects.memory.get(id).cloned();
+        let ram = ram.ok_or_else(|| error!("Memory backend '{id}' not found"))?;
+        if config.memory.is_some() && ram.len() != size {
+            return Err(error!("Machine memory size does not match the size of the memory backend"));
+        }
+        return Ok(Some(ram));
+    }
+    if size == 0 {
+        return Ok(None);
+    }
+    let name = kind.ram_name;
+    let ram = match &config.memory_path {
+        Some(path) => Ram::file(&PathBuf::from(path), size, false),
+        None => Ram::anonymous(size),
+    };
+    ram.map(Some).map_err(|_| error!("cannot set up guest memory '{name}': Cannot allocate memory"))
+}
+
+fn setup(
+    config: &Config,
+    kind: &MachineType,
+    cpus: u32,
+    ram: Option<Arc<Ram>>,
+    serial: Vec<Option<Arc<dyn CharPort>>>,
+    blocks: &Arc<Mutex<Blocks>>,
+    events: &EventLoop,
+) -> Result<Setup> {
+    let machine = |key: &str| config.machine.get(key).map(str::to_owned);
+    let path = |given: &Option<String>, key: &str| given.clone().or(machine(key)).map(PathBuf::from);
+    let bios = config.bios.clone().or(machine("firmware"));
+    let (rtc_clock, rtc_date_ns) = clock(config, events)?;
+    let flash = {
+        let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bank = |unit| -> Result<_> {
+            let Some(id) = blocks.at(DriveInterface::Pflash, 0, unit).map(|d| d.id.clone()) else {
+                return Ok(None);
+            };
+            let drive = blocks.take(&id).transpose().map_err(|e| error!("{e}"))?;
+            Ok(drive.and_then(|d| d.device.clone()))
+        };
+        if kind.name == "virt" { [bank(0)?, bank(1)?] } else { [None, None] }
+    };
+    Ok(Setup {
+        events: events.clone(),
+        properties: config.machine.items().to_vec(),
+        globals: config.globals.clone(),
+        cpu: config.cpu.clone().unwrap_or_else(|| kind.default_cpu.to_owned()),
+        cpus,
+        ram,
+        bios: bios.as_deref().map(Bios::parse).unwrap_or_default(),
+        kernel: path(&config.kernel, "kernel"),
+        initrd: path(&config.initrd, "initrd"),
+        append: config.append.clone().or(machine("append")),
+        dtb: path(&config.dtb, "dtb"),
+        firmware_directories: config.firmware_directories.iter().map(PathBuf::from).collect(),
+        serial,
+        flash,
+        rtc_clock,
+        rtc_date_ns,
+        fw_cfg: config.fw_cfg.iter().map(fw_cfg_file).collect::<Result<_>>()?,
+        seed: config.seed,
+    })
+}
+
+fn fw_cfg_file(opts: &Opts) -> Result<(String, Vec<u8>)> {
+    let fail = |e| opts.blame(e);
+    let name = opts.get("name").ok_or_else(|| fail(error!("name is missing")))?;
+    let data = match (opts.get("file"), opts.get("string")) {
+        (Some(file), None) => std::fs::read(file)
+            .map_err(|e| fail(error!("can't load {file}: {}", reason(&e))))?,
+        (None, Some(text)) => text.as_bytes().to_vec(),
+        _ => return Err(fail(error!("exactly one of 'file', 'string' or 'gen_id' must be given"))),
+    };
+    Ok((name.to_owned(), data))
+}
+
+/// `-rtc`: the clock it counts with and the date it shows now.
+fn clock(config: &Config, events: &EventLoop) -> Result<(Clock, u64)> {
+    let now = events.clocks().now_ns(Clock::Host);
+    let Some(opts) = &config.rtc else { return Ok((Clock::Host, now)) };
+    let clock = match opts.get("clock") {
+        None | Some("host") => Clock::Host,
+        Some("rt") => Clock::Realtime,
+        Some("vm") => Clock::Virtual,
+        Some(other) => return Err(error!("invalid option value '{other}'")),
+    };
+    let date = match opts.get("base") {
+        None | Some("utc" | "localtime") => now,
+        Some(text) => parse_date(text).ok_or_else(|| {
+            error!("invalid datetime format").hint("valid formats: '2006-06-17T16:01:21' or '2006-06-17'")
+        })?,
+    };
+    Ok((clock, date))
+}
+
+/// Nanoseconds after 1970 of a date `YYYY-MM-DD`, perhaps with a time `THH:MM:SS`.
+fn parse_date(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
+    let part = |text: &str, mark: char| -> Option<Vec<u64>> { text.split(mark).map(|n| n.parse().ok()).collect() };
+    let (date, time) = (part(date, '-')?, part(time, ':')?);
+    let (&[year, month, day], &[hour, minute, second]) = (date.as_slice(), time.as_slice()) else { return None };
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970 in the Gregorian calendar, with years that begin in March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000_000)
+}
+
+/// Disks that were given without a device get one.
+fn plug_disks(backends: &mut Backends, board: &mut Board) -> Result<()> {
+    let ids: Vec<String> = {
+        let blocks = backends.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().filter(|d| d.interface == DriveInterface::Virtio && !d.taken).map(|d| d.id.clone()).collect()
+    };
+    if !board.slots.is_empty() {
+        for id in ids {
+            let mut opts = Opts::empty("-drive");
+            opts.push("driver", "virtio-blk-device");
+            opts.push("drive", id);
+            backends.device(board, &opts)?;
+        }
+    }
+    let blocks = backends.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+    match blocks.unsupported() {
+        Some(text) => Err(error!("{text}")),
+        None => Ok(()),
+    }
+}
+
+fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort>>> {
+    let mut ports = Vec::new();
+    for (n, (device, shown)) in config.gdb.iter().enumerate() {
+        if device == "none" {
+            continue;
+        }
+        // A debugger's socket listens, waits for nobody and sends at once.
+        let text = match device.starts_with("tcp:") || device.starts_with("unix:") {
+            true => format!("{device},server=on,wait=off,nodelay=on"),
+            false => device.clone(),
+        };
+        let text = match text.strip_prefix("unix:") {
+            Some(rest) => format!("unix:{}", rest.replace(",nodelay=on", "")),
+            None => text,
+        };
+        let label = if n == 0 { "gdb".to_owned() } else { format!("gdb{n}") };
+        let port =
+            lines.open(&text, &label).map_err(|e| lines.fail(shown, &e, "gdbstub: couldn't create chardev"))?;
+        ports.extend(port);
+    }
+    Ok(ports)
+}
+
+type Flushes = Vec<Box<dyn Fn() + Send + Sync>>;
+
+/// Starts the vCPUs' threads and puts the machine under control.
+fn start(
+    board: Board,
+    config: &Config,
+    options: engine::Options,
+    lines: &Lines,
+    blocks: &Arc<Mutex<Blocks>>,
+    backends: &Backends,
+    end: &Arc<OnceLock<Arc<Control>>>,
+) -> Result<(Flushes, Arc<Control>)> {
+    let (cpus, memory) = (board.cpus.clone(), board.memory.clone());
+    let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
+    let nets: Vec<(String, Arc<UserNet>)> = backends.networks.iter().map(|(i, n)| (i.clone(), n.clone())).collect();
+    let networks = move || {
+        nets.iter().fold(String::new(), |all, (id, _)| {
+            all + &format!("{id}: index=0,type=user,net=10.0.2.0,restrict=off\n")
+        })
+    };
+    let parts = Parts {
+        events: board.events,
+        cpus,
+        memory,
+        spaces: board.spaces,
+        root: board.root,
+        bus: board.bus,
+        roms: board.roms,
+        devices: board.devices,
+        resets: board.resets,
+        reset_processor: board.reset_processor,
+        dtb: Some(board.fdt.to_dtb()).filter(|_| board.fdt.root.children.len() > 1),
+        translation,
+        networks: Box::new(networks),
+    };
+    let manners = Manners {
+        no_reboot: config.no_reboot,
+        no_shutdown: config.no_shutdown,
+        name: config.name.clone(),
+        uuid: config.uuid.clone(),
+    };
+    let control = Control::new(parts, manners, lines.chardevs.clone(), blocks.clone());
+    let _ = end.set(control.clone());
+    Ok((board.flushes, control))
+}
+
+type Text = Box<dyn Fn() -> String + Send + Sync>;
+
+/// Starts a thread for each processor. Returns what `info jit` shows.
+fn vcpus(
+    processors: Processors,
+    cpus: &Arc<Cpus>,
+    memory: &Arc<AddressSpace>,
+    options: engine::Options,
+    end: &Arc<OnceLock<Arc<Control>>>,
+) -> Result<Text> {
+    let Processors::RiscV(harts) = processors else {
+        return Ok(Box::new(String::new));
+    };
+    let fail = |e: std::io::Error| error!("cannot start a processor").because(e);
+    let one = if options.block_limit == 1 { "on" } else { "off" };
+    let shared = Shared::new::<Hart>(memory.clone(), cpus.clone(), options).map_err(fail)?;
+    for hart in harts {
+        use cpu::Guest;
+        let accelerator = Tcg::<Hart>::new(shared.clone(), hart.config().clone());
+        let end = end.clone();
+        let report = move |index: u32, exit: Exit| {
+            if exit == Exit::Debug
+                && let Some(control) = end.get()
+            {
+                control.debug_exit(index);
+            }
+        };
+        cpu::spawn(cpus.clone(), hart, accelerator, report).map_err(fail)?;
+    }
+    Ok(Box::new(move || {
+        let counts = shared.cache().counts;
+        let average = |sum: u64| sum.checked_div(counts.translated).unwrap_or(0);
+        format!(
+            "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\ngen code size       {}\nTB count            {}\nTB avg target size  {} bytes\nTB avg host size    {} bytes\n\nStatistics:\nTB flush count      {}\nTB invalidate count {}\n",
+            counts.host_bytes,
+            counts.translated,
+            average(counts.guest_bytes),
+            average(counts.host_bytes),
+            counts.cleared,
+            counts.invalidated
+        )
+    }))
+}
+
+#[cfg(test)]
+#[path = "launch_test.rs"]
+mod test;

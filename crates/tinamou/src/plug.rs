@@ -1,0 +1,255 @@
+//! `-device`, `-object` and what they name: drives, networks, character devices, entropy.
+
+use crate::lists::types;
+use crate::options::Opts;
+use backends::block::Blocks;
+use backends::char::Chardevs;
+use backends::net::{NetPeer, UserNet};
+use backends::rng::Entropy;
+use base::{Result, error};
+use devices::virtio::blk::VirtioBlk;
+use devices::virtio::console::{PortConfig, VirtioSerial};
+use devices::virtio::rng::VirtioRng;
+use machines::Board;
+use memory::Ram;
+use object::{AnyDevice, Node, ObjectRef, PropertyValue};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What `-object` has made.
+#[derive(Default)]
+pub struct Objects {
+    /// Sources of entropy by id.
+    pub entropy: BTreeMap<String, Entropy>,
+    /// Memory by id.
+    pub memory: BTreeMap<String, Arc<Ram>>,
+    /// All, for the object tree: id and type.
+    pub list: Vec<(String, String)>,
+}
+
+impl Objects {
+    /// Makes an object.
+    ///
+    /// # Errors
+    /// In the words of the reference.
+    pub fn create(&mut self, opts: &Opts) -> Result<()> {
+        self.make(&mut opts.clone()).map_err(|e| opts.blame(e))
+    }
+
+    fn make(&mut self, opts: &mut Opts) -> Result<()> {
+        let kind = opts.take("qom-type").ok_or_else(|| error!("Parameter 'qom-type' is missing"))?;
+        if !crate::lists::OBJECTS.contains(&kind.as_str()) {
+            return Err(error!("Parameter 'qom-type' does not accept value '{kind}'"));
+        }
+        let id = opts.take("id").ok_or_else(|| error!("Parameter 'id' is missing"))?;
+        if self.list.iter().any(|(other, _)| *other == id) {
+            return Err(error!("attempt to add duplicate property '{id}' to object (type 'container')"));
+        }
+        match kind.as_str() {
+            "rng-builtin" => {
+                self.entropy.insert(id.clone(), Entropy::Builtin);
+            }
+            "rng-random" => {
+                let file = opts.take("filename").unwrap_or_else(|| "/dev/urandom".into());
+                self.entropy.insert(id.clone(), Entropy::open(&file).map_err(|e| error!("{e}"))?);
+            }
+            _ => {
+                let ram = Self::memory(&kind, &id, opts)?;
+                self.memory.insert(id.clone(), ram);
+            }
+        }
+        opts.finish()?;
+        self.list.push((id, kind));
+        Ok(())
+    }
+
+    fn memory(kind: &str, id: &str, opts: &mut Opts) -> Result<Arc<Ram>> {
+        let size = opts.take_size("size")?.filter(|s| *s > 0);
+        let size = size.ok_or_else(|| error!("can't create backend with size 0"))?;
+        let share = opts.take_switch("share")?;
+        // Hints about the host's memory that change nothing the guest sees.
+        for hint in ["prealloc", "prealloc-threads", "merge", "dump", "reserve", "seal", "x-use-canonical-path-for-ramblock-id"] {
+            opts.take(hint);
+        }
+        let refused = |e: base::Error| error!("cannot set up guest memory '{id}': {e}");
+        match kind {
+            "memory-backend-file" => {
+                let path = opts.take("mem-path").ok_or_else(|| error!("mem-path property not set"))?;
+                opts.take("discard-data");
+                Ram::file(&PathBuf::from(path), size, share.unwrap_or(false)).map_err(refused)
+            }
+            "memory-backend-memfd" => Ram::memfd(id, size).map_err(refused),
+            _ if share == Some(true) => Ram::memfd(id, size).map_err(refused),
+            _ => Ram::anonymous(size).map_err(refused),
+        }
+    }
+
+    /// Puts the objects into the tree.
+    pub fn enter(&self, root: &ObjectRef) {
+        let container = Node::new("container");
+        for (id, kind) in &self.list {
+            container.add_child(id, &Node::new(kind.clone()));
+        }
+        root.add_child("objects", &container);
+    }
+}
+
+/// What devices may name.
+pub struct Backends {
+    /// Drives.
+    pub blocks: Arc<Mutex<Blocks>>,
+    /// Character devices.
+    pub chardevs: Arc<Mutex<Chardevs>>,
+    /// Networks by id.
+    pub networks: BTreeMap<String, Arc<UserNet>>,
+    /// Objects.
+    pub objects: Objects,
+    /// Networks that a device has.
+    pub taken: Vec<String>,
+    /// Buses of virtio-serial devices by name.
+    serial_buses: Vec<(String, Arc<object::DeviceCell<VirtioSerial>>, ObjectRef)>,
+}
+
+impl Backends {
+    /// Nothing plugged in yet.
+    pub fn new(
+        blocks: Arc<Mutex<Blocks>>,
+        chardevs: Arc<Mutex<Chardevs>>,
+        networks: BTreeMap<String, Arc<UserNet>>,
+        objects: Objects,
+    ) -> Backends {
+        Backends { blocks, chardevs, networks, objects, taken: Vec::new(), serial_buses: Vec::new() }
+    }
+
+    /// Makes the device of a `-device` option and plugs it in.
+    ///
+    /// # Errors
+    /// In the words of the reference.
+    pub fn device(&mut self, board: &mut Board, opts: &Opts) -> Result<()> {
+        self.plug(board, &mut opts.clone()).map_err(|e| opts.blame(e))
+    }
+
+    fn plug(&mut self, board: &mut Board, opts: &mut Opts) -> Result<()> {
+        let types = types();
+        let driver = opts.take("driver").ok_or_else(|| error!("Parameter 'driver' is missing"))?;
+        if driver.ends_with("-pci") || ["virtio-blk", "virtio-net", "virtio-rng", "virtio-serial"].contains(&driver.as_str()) {
+            let stem = driver.trim_end_matches("-pci");
+            return Err(error!("'{driver}' is not a valid device model name")
+                .hint(format!("There is no PCI yet; a virtio device without it is called '{stem}-device'.")));
+        }
+        let invalid = || error!("'{driver}' is not a valid device model name");
+        let info = types.find(&driver).filter(|t| !t.is_abstract).ok_or_else(invalid)?;
+        if !info.user_creatable {
+            return Err(error!("Parameter 'driver' expects a pluggable device type"));
+        }
+        let create = info.create.ok_or_else(invalid)?;
+        let (id, bus) = (opts.take("id"), opts.take("bus"));
+        if let Some(id) = &id
+            && board.machine.child("peripheral").is_some_and(|p| p.child(id).is_some())
+        {
+            return Err(error!("Duplicate device ID '{id}'"));
+        }
+        let device = create();
+        board.apply_globals(&device)?;
+        for (key, value) in opts.items() {
+            let fail = |e: object::PropertyError| e.error(info.name, id.as_deref().unwrap_or(""), key, value);
+            device.set_property(key, &PropertyValue::Str(value.clone())).map_err(fail)?;
+        }
+        if matches!(info.name, "virtconsole" | "virtserialport") {
+            return self.port(board, &device, id.as_deref(), bus.as_deref());
+        }
+        self.connect(board, &device)?;
+        board.plug_virtio(&device, id.as_deref(), bus.as_deref())?;
+        if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
+            let n = self.serial_buses.len();
+            let name = id.as_ref().map_or_else(|| format!("virtio-serial-bus.{n}"), |id| format!("{id}.0"));
+            let node = Node::new("virtio-serial-bus");
+            if let Some(place) = find_device(board, &device) {
+                place.add_child(&name, &node);
+            }
+            self.serial_buses.push((name, cell, node));
+        }
+        Ok(())
+    }
+
+    /// Gives a device what its properties name.
+    fn connect(&mut self, board: &mut Board, device: &Arc<dyn AnyDevice>) -> Result<()> {
+        let name = device.type_info().name;
+        let named = |property: &str| {
+            device.property(property).and_then(|v| v.as_str().map(str::to_owned)).filter(|v| !v.is_empty())
+        };
+        let absent = |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
+        if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
+            let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
+            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            let drive = blocks.take(&id).ok_or_else(|| absent("drive", &id))?.map_err(|e| error!("{e}"))?;
+            let medium = drive.device.clone();
+            let medium = medium.ok_or_else(|| error!("Device needs media, but drive is empty"))?;
+            VirtioBlk::connect(&cell, medium);
+            board.flushes.push(Box::new(move || VirtioBlk::drain(&cell)));
+        } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
+            let source = match named("rng") {
+                None => Entropy::Builtin,
+                Some(id) => self.objects.entropy.get(&id).cloned().ok_or_else(|| {
+                    error!("Device '{id}' not found")
+                })?,
+            };
+            VirtioRng::connect(&cell, &board.events, source);
+        } else if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
+            VirtioSerial::connect(&cell, &board.events);
+        }
+        let _ = |peer: Arc<dyn NetPeer>| peer;
+        Ok(())
+    }
+
+    /// Adds a port to a virtio-serial device.
+    fn port(
+        &mut self,
+        board: &mut Board,
+        device: &Arc<dyn AnyDevice>,
+        id: Option<&str>,
+        bus: Option<&str>,
+    ) -> Result<()> {
+        let name = device.type_info().name;
+        let found = match bus {
+            Some(bus) => self.serial_buses.iter().find(|(name, ..)| name == bus),
+            None => self.serial_buses.first(),
+        };
+        let (_, cell, node) = found.ok_or_else(|| match bus {
+            Some(bus) => error!("Bus '{bus}' not found"),
+            None => error!("No 'virtio-serial-bus' bus found for device '{name}'"),
+        })?;
+        let chardev = device.property("chardev").and_then(|v| v.as_str().map(str::to_owned));
+        let port = match chardev.filter(|c| !c.is_empty()) {
+            None => None,
+            Some(chardev) => {
+                let mut chardevs = self.chardevs.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = chardevs.contains(&chardev);
+                Some(chardevs.front(&chardev).map_err(|_| match known {
+                    true => error!("Property '{name}.chardev' can't take value '{chardev}', it's in use"),
+                    false => error!("Property '{name}.chardev' can't find value '{chardev}'"),
+                })?)
+            }
+        };
+        VirtioSerial::add_port(cell, PortConfig::of(device.as_ref(), port))?;
+        let place = Node::for_device(device.clone());
+        let container = if id.is_some() { "peripheral" } else { "peripheral-anon" };
+        if let Some(container) = board.machine.child(container) {
+            container.add_child(id.unwrap_or("device[*]"), &place);
+        }
+        node.attach(&place);
+        Ok(())
+    }
+}
+
+/// The place of a device that a user has plugged in.
+fn find_device(board: &Board, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
+    let here = |node: &ObjectRef| node.device().is_some_and(|d| Arc::ptr_eq(d, device));
+    ["peripheral", "peripheral-anon"]
+        .iter()
+        .filter_map(|name| board.machine.child(name))
+        .flat_map(|container| container.children())
+        .map(|(_, node)| node)
+        .find(here)
+}
