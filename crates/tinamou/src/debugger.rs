@@ -19,7 +19,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Machine {
-    fn with<R: Send + 'static>(&self, cpu: usize, f: impl FnOnce(&mut dyn Cpu) -> R + Send + 'static) -> Option<R> {
+    fn with<R: Send + 'static>(
+        &self,
+        cpu: usize,
+        f: impl FnOnce(&mut dyn Cpu) -> R + Send + 'static,
+    ) -> Option<R> {
         self.control.vcpus().all().get(cpu)?.run_on(f)
     }
 }
@@ -29,7 +33,8 @@ impl Target for Machine {
         self.control.vcpus().all().len()
     }
     fn architecture(&self) -> String {
-        let wide = self.register_sets(0).first().and_then(|s| s.registers.first()).is_none_or(|r| r.bits == 64);
+        let wide =
+            self.register_sets(0).first().and_then(|s| s.registers.first()).is_none_or(|r| r.bits == 64);
         if wide { "riscv:rv64".into() } else { "riscv:rv32".into() }
     }
     fn register_sets(&self, cpu: usize) -> Vec<RegisterSet> {

@@ -16,8 +16,8 @@ use engine::{Shared, Tcg};
 use events::{Clock, EventLoop, Runner};
 use machines::{Bios, Board, MachineType, Processors, Setup};
 use memory::{AddressSpace, Ram};
-use monitor::hmp::Monitor;
 use monitor::Vm;
+use monitor::hmp::Monitor;
 use riscv::Hart;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,7 +48,11 @@ impl Lines {
     }
 
     /// Opens what a `-serial` or one of its kin describes.
-    fn open(&self, text: &str, label: &str) -> std::result::Result<Option<Arc<dyn CharPort>>, backends::Error> {
+    fn open(
+        &self,
+        text: &str,
+        label: &str,
+    ) -> std::result::Result<Option<Arc<dyn CharPort>>, backends::Error> {
         self.with(|chardevs, context| chardevs.open_serial(text, label, context))
     }
 
@@ -317,7 +321,9 @@ fn console(lines: &Lines, config: &Config, monitors: &[(String, bool, String)]) 
     match (terminal, default_serial, default_monitor) {
         (true, true, true) => serials.push(("mon:stdio".into(), "-nographic".into())),
         (true, true, false) => serials.push(("stdio".into(), "-nographic".into())),
-        (true, false, true) if !mon_serial && config.nographic => extra.push(("stdio".into(), false, "-nographic".into())),
+        (true, false, true) if !mon_serial && config.nographic => {
+            extra.push(("stdio".into(), false, "-nographic".into()))
+        }
         (false, true, _) => serials.push(("vc".into(), String::new())),
         _ => {}
     }
@@ -424,8 +430,9 @@ fn fw_cfg_file(opts: &Opts) -> Result<(String, Vec<u8>)> {
     let fail = |e| opts.blame(e);
     let name = opts.get("name").ok_or_else(|| fail(error!("name is missing")))?;
     let data = match (opts.get("file"), opts.get("string")) {
-        (Some(file), None) => std::fs::read(file)
-            .map_err(|e| fail(error!("can't load {file}: {}", reason(&e))))?,
+        (Some(file), None) => {
+            std::fs::read(file).map_err(|e| fail(error!("can't load {file}: {}", reason(&e))))?
+        }
         (None, Some(text)) => text.as_bytes().to_vec(),
         _ => return Err(fail(error!("exactly one of 'file', 'string' or 'gen_id' must be given"))),
     };
@@ -454,9 +461,12 @@ fn clock(config: &Config, events: &EventLoop) -> Result<(Clock, u64)> {
 /// Nanoseconds after 1970 of a date `YYYY-MM-DD`, perhaps with a time `THH:MM:SS`.
 fn parse_date(text: &str) -> Option<u64> {
     let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
-    let part = |text: &str, mark: char| -> Option<Vec<u64>> { text.split(mark).map(|n| n.parse().ok()).collect() };
+    let part =
+        |text: &str, mark: char| -> Option<Vec<u64>> { text.split(mark).map(|n| n.parse().ok()).collect() };
     let (date, time) = (part(date, '-')?, part(time, ':')?);
-    let (&[year, month, day], &[hour, minute, second]) = (date.as_slice(), time.as_slice()) else { return None };
+    let (&[year, month, day], &[hour, minute, second]) = (date.as_slice(), time.as_slice()) else {
+        return None;
+    };
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
@@ -474,7 +484,11 @@ fn parse_date(text: &str) -> Option<u64> {
 fn plug_disks(backends: &mut Backends, board: &mut Board) -> Result<()> {
     let ids: Vec<String> = {
         let blocks = backends.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        blocks.iter().filter(|d| d.interface == DriveInterface::Virtio && !d.taken).map(|d| d.id.clone()).collect()
+        blocks
+            .iter()
+            .filter(|d| d.interface == DriveInterface::Virtio && !d.taken)
+            .map(|d| d.id.clone())
+            .collect()
     };
     if !board.slots.is_empty() {
         for id in ids {
@@ -507,8 +521,9 @@ fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort
             None => text,
         };
         let label = if n == 0 { "gdb".to_owned() } else { format!("gdb{n}") };
-        let port =
-            lines.open(&text, &label).map_err(|e| lines.fail(shown, &e, "gdbstub: couldn't create chardev"))?;
+        let port = lines
+            .open(&text, &label)
+            .map_err(|e| lines.fail(shown, &e, "gdbstub: couldn't create chardev"))?;
         ports.extend(port);
     }
     Ok(ports)
@@ -528,7 +543,8 @@ fn start(
 ) -> Result<(Flushes, Arc<Control>)> {
     let (cpus, memory) = (board.cpus.clone(), board.memory.clone());
     let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
-    let nets: Vec<(String, Arc<UserNet>)> = backends.networks.iter().map(|(i, n)| (i.clone(), n.clone())).collect();
+    let nets: Vec<(String, Arc<UserNet>)> =
+        backends.networks.iter().map(|(i, n)| (i.clone(), n.clone())).collect();
     let networks = move || {
         nets.iter().fold(String::new(), |all, (id, _)| {
             all + &format!("{id}: index=0,type=user,net=10.0.2.0,restrict=off\n")

@@ -67,7 +67,8 @@ pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
             return Some(device_help(&types(), driver).ok_or_else(missing));
         }
     }
-    if config.chardevs.iter().any(|c| c.value.starts_with("backend=help") || c.value.starts_with("backend=?")) {
+    if config.chardevs.iter().any(|c| c.value.starts_with("backend=help") || c.value.starts_with("backend=?"))
+    {
         return Some(Ok(backends::char::BACKEND_HELP.to_owned()));
     }
     if config.netdevs.iter().any(|n| n.get("type").is_some_and(ask)) {

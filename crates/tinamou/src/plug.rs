@@ -9,6 +9,7 @@ use backends::rng::Entropy;
 use base::{Result, error};
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::{PortConfig, VirtioSerial};
+use devices::virtio::net::VirtioNet;
 use devices::virtio::rng::VirtioRng;
 use machines::Board;
 use memory::Ram;
@@ -69,7 +70,15 @@ impl Objects {
         let size = size.ok_or_else(|| error!("can't create backend with size 0"))?;
         let share = opts.take_switch("share")?;
         // Hints about the host's memory that change nothing the guest sees.
-        for hint in ["prealloc", "prealloc-threads", "merge", "dump", "reserve", "seal", "x-use-canonical-path-for-ramblock-id"] {
+        for hint in [
+            "prealloc",
+            "prealloc-threads",
+            "merge",
+            "dump",
+            "reserve",
+            "seal",
+            "x-use-canonical-path-for-ramblock-id",
+        ] {
             opts.take(hint);
         }
         let refused = |e: base::Error| error!("cannot set up guest memory '{id}': {e}");
@@ -133,10 +142,13 @@ impl Backends {
     fn plug(&mut self, board: &mut Board, opts: &mut Opts) -> Result<()> {
         let types = types();
         let driver = opts.take("driver").ok_or_else(|| error!("Parameter 'driver' is missing"))?;
-        if driver.ends_with("-pci") || ["virtio-blk", "virtio-net", "virtio-rng", "virtio-serial"].contains(&driver.as_str()) {
+        if driver.ends_with("-pci")
+            || ["virtio-blk", "virtio-net", "virtio-rng", "virtio-serial"].contains(&driver.as_str())
+        {
             let stem = driver.trim_end_matches("-pci");
-            return Err(error!("'{driver}' is not a valid device model name")
-                .hint(format!("There is no PCI yet; a virtio device without it is called '{stem}-device'.")));
+            return Err(error!("'{driver}' is not a valid device model name").hint(format!(
+                "There is no PCI yet; a virtio device without it is called '{stem}-device'."
+            )));
         }
         let invalid = || error!("'{driver}' is not a valid device model name");
         let info = types.find(&driver).filter(|t| !t.is_abstract).ok_or_else(invalid)?;
@@ -179,7 +191,8 @@ impl Backends {
         let named = |property: &str| {
             device.property(property).and_then(|v| v.as_str().map(str::to_owned)).filter(|v| !v.is_empty())
         };
-        let absent = |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
+        let absent =
+            |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
             let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,15 +204,27 @@ impl Backends {
         } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
             let source = match named("rng") {
                 None => Entropy::Builtin,
-                Some(id) => self.objects.entropy.get(&id).cloned().ok_or_else(|| {
-                    error!("Device '{id}' not found")
-                })?,
+                Some(id) => {
+                    self.objects.entropy.get(&id).cloned().ok_or_else(|| error!("Device '{id}' not found"))?
+                }
             };
             VirtioRng::connect(&cell, &board.events, source);
+        } else if let Some(cell) = device.clone().downcast::<VirtioNet>() {
+            let peer = match named("netdev") {
+                None => None,
+                Some(id) => {
+                    let net = self.networks.get(&id).ok_or_else(|| absent("netdev", &id))?;
+                    if self.taken.contains(&id) {
+                        return Err(error!("Property '{name}.netdev' can't take value '{id}', it's in use"));
+                    }
+                    self.taken.push(id);
+                    Some(net.clone() as Arc<dyn NetPeer>)
+                }
+            };
+            VirtioNet::connect(&cell, &board.events, peer);
         } else if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
             VirtioSerial::connect(&cell, &board.events);
         }
-        let _ = |peer: Arc<dyn NetPeer>| peer;
         Ok(())
     }
 
