@@ -36,7 +36,8 @@ pub fn run(args: &[String]) -> Result<()> {
     if outcome.divergence.is_none() { Ok(()) } else { Err("the two part; see above".into()) }
 }
 
-/// The common arguments. The device tree is QEMU's, dumped once: its random seed must be the same for both.
+/// The common arguments. The device tree is QEMU's, dumped once, without its random seed: the kernel would
+/// compute with it.
 fn command_line(images: &Images, qemu: &Path, extra: &str) -> Result<Vec<String>> {
     let dir = paths::guests().join(".lockstep");
     std::fs::create_dir_all(&dir)?;
@@ -52,8 +53,22 @@ fn command_line(images: &Images, qemu: &Path, extra: &str) -> Result<Vec<String>
     if !dump.status.success() {
         return Err(format!("QEMU dumps no device tree: {}", String::from_utf8_lossy(&dump.stderr)).into());
     }
+    unname_seed(&tree)?;
     line.extend(strings(&["-M", "virt", "-dtb", &text(&tree)]));
     Ok(line)
+}
+
+/// QEMU draws a new seed at each reset where the tree has a property `rng-seed`: give it another name, of the
+/// same length, in the tree's block of strings.
+fn unname_seed(tree: &Path) -> Result<()> {
+    let mut bytes = std::fs::read(tree)?;
+    let name = b"\0rng-seed\0";
+    if let Some(at) = bytes.windows(name.len()).position(|w| w == name)
+        && let Some(first) = bytes.get_mut(at + 1)
+    {
+        *first = b'x';
+    }
+    Ok(std::fs::write(tree, bytes)?)
 }
 
 /// What came out.
