@@ -112,8 +112,11 @@ pub struct Helper<G: ?Sized> {
     /// Name, number of arguments, effects.
     pub info: HelperInfo,
     /// The function. With [`ir::HelperEffects::Any`] the frame's pc is that of the instruction when it is called.
-    pub run: fn(&mut G, &mut dyn Mmu<G>, [u64; 4]) -> Result<u64, Stop>,
+    pub run: HelperFn<G>,
 }
+
+/// The function of a [`Helper`]: guest, memory, arguments.
+pub type HelperFn<G> = fn(&mut G, &mut dyn Mmu<G>, [u64; 4]) -> Result<u64, Stop>;
 
 /// Instruction bytes offered to the builder.
 pub struct Fetch<'a> {

@@ -18,8 +18,8 @@ mod vcpu;
 pub use breakpoint::Breakpoints;
 pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST};
 pub use guest::{
-    Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, Mapping, Mmu, Register, RegisterSet, Step, Stop,
-    Trap,
+    Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
+    Step, Stop, Trap,
 };
 pub use handle::{CpuHandle, Cpus};
 pub use run_state::{RunState, VmStop};

@@ -15,10 +15,11 @@
 use crate::bus::Bus;
 use crate::cache::{Id, Key};
 use crate::shared::{At, Shared};
-use crate::tlb::Tlb as Sets;
+use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
-use crate::verify::VerifyCounts;
+use crate::verify::{Piece, VerifyCounts};
 use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -54,6 +55,12 @@ pub struct Tcg<G: Guest> {
     /// The last trap that translated code ran into.
     pub(crate) trapped: Option<Trap>,
     pub(crate) verified: VerifyCounts,
+    /// What the last checked block stored and loaded; kept for its storage.
+    pub(crate) pieces: (Vec<Piece>, Vec<Piece>),
+    /// Instructions of blocks that may be run twice, by the address of their code.
+    pub(crate) block_lengths: HashMap<u64, Option<u32>>,
+    /// The jump cache that translated code sees if it is to come back after every block.
+    empty: Set,
     /// Translations of the cache before this many clearings are gone.
     pub(crate) epoch: u64,
     breakpoints: u64,
@@ -94,6 +101,9 @@ impl<G: Guest> Tcg<G> {
             exit: None,
             trapped: None,
             verified: VerifyCounts::default(),
+            pieces: Default::default(),
+            block_lengths: HashMap::new(),
+            empty: Set::new(),
             epoch: 0,
             breakpoints: 0,
             config,
@@ -121,7 +131,8 @@ impl<G: Guest> Tcg<G> {
         (self.space, self.data_space) = (space, data);
         let frame = g.frame();
         frame.tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
-        frame.jump_cache.store(self.tlb.set(self.code_set).jumps_address(), Relaxed);
+        let jumps = if self.shared.options.nochain { &self.empty } else { &*self.tlb.set(self.code_set) };
+        frame.jump_cache.store(jumps.jumps_address(), Relaxed);
     }
     /// Forgets what depends on things changed from outside.
     fn refresh(&mut self, g: &mut G) {
@@ -141,6 +152,7 @@ impl<G: Guest> Tcg<G> {
         let epoch = self.shared.epoch.load(Acquire);
         if epoch != self.epoch {
             self.epoch = epoch;
+            self.block_lengths.clear();
             self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
         }
     }
@@ -150,8 +162,7 @@ impl<G: Guest> Tcg<G> {
         let frame = g.frame().clone();
         let pc = frame.pc();
         let tag = (g.mode() as u64) << 57;
-        let chained = !self.shared.options.nochain;
-        if chained && let Some(code) = self.tlb.set(self.code_set).jump(pc, tag) {
+        if let Some(code) = self.tlb.set(self.code_set).jump(pc, tag) {
             frame.page.store(pc & !4095, Relaxed);
             return Next::Code(code);
         }
@@ -176,9 +187,7 @@ impl<G: Guest> Tcg<G> {
             },
         };
         frame.page.store(pc & !4095, Relaxed);
-        if chained {
-            self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
-        }
+        self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
         Next::Code(code)
     }
     /// Host address of the page that the pc lies in; `None` if it is not RAM.

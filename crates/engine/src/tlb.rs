@@ -97,7 +97,8 @@ pub struct Rights {
 }
 
 impl Set {
-    fn new() -> Set {
+    /// A set that holds nothing.
+    pub fn new() -> Set {
         let entry = || Entry {
             read: AtomicU64::new(NONE),
             write: AtomicU64::new(NONE),

@@ -12,7 +12,6 @@
 use crate::run::Tcg;
 use cpu::{Access, Exit, Flush, Guest, Mmu, Step, Stop, Trap};
 use ir::{MemOp, SLOTS};
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Counters of the checks.
@@ -24,11 +23,32 @@ pub struct VerifyCounts {
     pub skipped: u64,
 }
 
+/// Bytes that were stored or loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    va: u64,
+    value: u64,
+    bytes: u32,
+}
+
+impl Piece {
+    /// The byte of it at `va`, if it covers that.
+    fn byte(&self, va: u64) -> Option<u8> {
+        let at = va.wrapping_sub(self.va);
+        (at < self.bytes as u64).then(|| (self.value >> (8 * at)) as u8)
+    }
+}
+
+/// What the last of these pieces to cover `va` has there.
+fn last_byte(pieces: &[Piece], va: u64) -> Option<u8> {
+    pieces.iter().rev().find_map(|p| p.byte(va))
+}
+
 /// The guest's memory with nothing stored for real.
 struct Shadow<'a, G: Guest> {
     real: &'a mut Tcg<G>,
-    stored: BTreeMap<u64, u8>,
-    loaded: Vec<(u64, u64, u32)>,
+    stored: Vec<Piece>,
+    loaded: Vec<Piece>,
     trap: Option<Trap>,
     lost: bool,
 }
@@ -40,6 +60,9 @@ impl<G: Guest> Shadow<'_, G> {
     /// The RAM behind one byte, or the reason why there is none.
     fn byte(&mut self, g: &mut G, va: u64, access: Access) -> Result<u64, Stop> {
         use crate::mmu::Place;
+        if let Some(host) = self.real.hit(va, 1, access) {
+            return Ok(crate::raw::load(host, 1));
+        }
         match self.real.place(g, va, access) {
             Ok(Place::Ram(ram, offset)) => Ok(ram.read_int(offset, 1)),
             Ok(Place::Bus(_) | Place::Nowhere) => self.give_up(),
@@ -55,24 +78,29 @@ impl<G: Guest> Shadow<'_, G> {
         Err(OUT)
     }
     fn read(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
+        let end = va.wrapping_add(bytes as u64);
+        let fresh = !self.stored.iter().any(|p| p.va < end && va < p.va.wrapping_add(p.bytes as u64));
+        if fresh && let Some(host) = self.real.hit(va, bytes as u64, Access::Read) {
+            return Ok(crate::raw::load(host, bytes));
+        }
         let mut value = 0;
         for i in 0..bytes {
             let at = va.wrapping_add(i as u64);
             let real = self.byte(g, at, Access::Read)?;
-            let byte = self.stored.get(&at).map_or(real, |&b| b as u64);
+            let byte = last_byte(&self.stored, at).map_or(real, u64::from);
             value |= byte << (8 * i);
         }
         Ok(value)
     }
     fn write(&mut self, g: &mut G, va: u64, value: u64, bytes: u32) -> Result<(), Stop> {
-        self.byte(g, va, Access::Write)?;
-        let last = va.wrapping_add(bytes as u64 - 1);
-        if last & !4095 != va & !4095 {
-            self.byte(g, last & !4095, Access::Write)?;
+        if self.real.hit(va, bytes as u64, Access::Write).is_none() {
+            self.byte(g, va, Access::Write)?;
+            let last = va.wrapping_add(bytes as u64 - 1);
+            if last & !4095 != va & !4095 {
+                self.byte(g, last & !4095, Access::Write)?;
+            }
         }
-        for i in 0..bytes {
-            self.stored.insert(va.wrapping_add(i as u64), (value >> (8 * i)) as u8);
-        }
+        self.stored.push(Piece { va, value, bytes });
         Ok(())
     }
     fn aligned(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<(), Stop> {
@@ -87,7 +115,7 @@ impl<G: Guest> Shadow<'_, G> {
 impl<G: Guest> Mmu<G> for Shadow<'_, G> {
     fn load(&mut self, g: &mut G, va: u64, op: MemOp) -> Result<u64, Stop> {
         let raw = self.read(g, va, op.bytes())?;
-        self.loaded.push((va, raw, op.bytes()));
+        self.loaded.push(Piece { va, value: raw, bytes: op.bytes() });
         Ok(op.extend(raw))
     }
     fn store(&mut self, g: &mut G, va: u64, value: u64, op: MemOp) -> Result<(), Stop> {
@@ -133,7 +161,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 impl<G: Guest> Tcg<G> {
     /// Runs the block at the pc, whose code is at `code`, and checks it.
     pub(crate) fn enter_checked(&mut self, g: &mut G, code: u64) -> Option<Exit> {
-        let Some(insns) = self.shared.cache().repeatable(code) else {
+        let Some(insns) = self.repeatable(code) else {
             self.verified.skipped += 1;
             return self.enter(g, code);
         };
@@ -141,8 +169,10 @@ impl<G: Guest> Tcg<G> {
         let frame = g.frame().clone();
         let (pc, page) = (frame.pc(), frame.page.load(std::sync::atomic::Ordering::Relaxed));
         let before: [u64; SLOTS] = std::array::from_fn(|i| frame.get(i as u16));
-        let mut shadow =
-            Shadow { real: self, stored: BTreeMap::new(), loaded: Vec::new(), trap: None, lost: false };
+        let (mut stored, mut loaded) = std::mem::take(&mut self.pieces);
+        stored.clear();
+        loaded.clear();
+        let mut shadow = Shadow { real: self, stored, loaded, trap: None, lost: false };
         for _ in 0..insns {
             let last = frame.pc();
             if let Step::Exit(_) = g.interpret(&mut shadow) {
@@ -160,6 +190,7 @@ impl<G: Guest> Tcg<G> {
         frame.set_pc(pc);
         self.trapped = None;
         if lost {
+            self.pieces = (stored, loaded);
             self.verified.skipped += 1;
             return self.enter(g, code);
         }
@@ -185,17 +216,20 @@ impl<G: Guest> Tcg<G> {
             if trap.is_some() {
                 return None;
             }
-            stored.iter().find_map(|(&va, &b)| {
-                let now = t.load(g, va, MemOp::U8).ok()?;
+            let bytes = stored.iter().flat_map(|p| (0..p.bytes as u64).map(|i| p.va.wrapping_add(i)));
+            bytes.into_iter().find_map(|va| {
+                let (now, b) = (t.load(g, va, MemOp::U8).ok()?, last_byte(&stored, va)?);
                 (now != b as u64).then(|| format!("byte at {va:x}: interpreter {b:x}, code {now:x}"))
             })
         };
         let difference = differs(self, g);
         drop(alone);
         if let Some(what) = difference {
-            let changed = loaded.iter().any(|&(va, raw, n)| {
-                let overlaps = (0..n as u64).any(|i| stored.contains_key(&va.wrapping_add(i)));
-                !overlaps && self.load(g, va, MemOp(n.trailing_zeros() as u8)).is_ok_and(|now| now != raw)
+            let changed = loaded.iter().any(|p| {
+                let overlaps =
+                    (0..p.bytes as u64).any(|i| last_byte(&stored, p.va.wrapping_add(i)).is_some());
+                let op = MemOp(p.bytes.trailing_zeros() as u8);
+                !overlaps && self.load(g, p.va, op).is_ok_and(|now| now != p.value)
             });
             assert!(
                 changed,
@@ -205,6 +239,14 @@ impl<G: Guest> Tcg<G> {
             );
             self.verified.skipped += 1;
         }
+        self.pieces = (stored, loaded);
         exit
+    }
+    /// Instructions of the block whose code is at `code`, if it may be run twice.
+    fn repeatable(&mut self, code: u64) -> Option<u32> {
+        if self.block_lengths.len() > 1 << 20 {
+            self.block_lengths.clear();
+        }
+        *self.block_lengths.entry(code).or_insert_with(|| self.shared.cache().repeatable(code))
     }
 }

@@ -64,6 +64,7 @@ pub trait Int:
     fn lt_s(self, o: Self) -> Self::Bool;
     /// Unsigned less-than.
     fn lt_u(self, o: Self) -> Self::Bool;
+    #[allow(clippy::wrong_self_convention)] // a constant needs to know where it is made
     /// 1 or 0 of this type (`self` only says where).
     fn from_bool(self, c: Self::Bool) -> Self;
     /// `t` if `c` else `f`.
