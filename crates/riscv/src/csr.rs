@@ -15,12 +15,12 @@ pub const STCE: u64 = 1 << 63;
 pub const PBMTE: u64 = 1 << 62;
 /// menvcfg: hardware updates A and D bits.
 pub const ADUE: u64 = 1 << 61;
-/// Interrupts that exist: software, timer and external ones of S and M.
-pub const IMPLEMENTED_INTERRUPTS: u64 = 0xaaa;
+/// Interrupts that exist: software, timer and external ones of S and M, counter overflow.
+pub const IMPLEMENTED_INTERRUPTS: u64 = 0x2aaa;
 /// Interrupts of S.
-pub const SUPERVISOR_INTERRUPTS: u64 = 0x222;
-/// Exceptions that can be delegated.
-pub const MEDELEG_MASK: u64 = 0xb3ff;
+pub const SUPERVISOR_INTERRUPTS: u64 = 0x2222;
+/// Exceptions that can be delegated; as QEMU has them, with those of extensions that do not exist here.
+pub const MEDELEG_MASK: u64 = 0xf4_bfff;
 /// tdata1 after reset: an address-match trigger that matches nothing.
 pub const TDATA1_RESET: u64 = 2 << 60;
 

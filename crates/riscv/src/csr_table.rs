@@ -10,6 +10,8 @@ use crate::pmp::Pmp;
 use crate::{mstatus, pmp, slot};
 
 const ALL: u64 = u64::MAX;
+/// cycle, time, instret and the event counters 3 to 18.
+const COUNTERS: u64 = 0x7_ffff;
 
 macro_rules! table {
     ($( [ $($row:tt)* ] )*) => { &[$( table!(@row $($row)*) ),*] };
@@ -34,7 +36,7 @@ const BASIC: &[Csr] = table! {
     [0x100, "sstatus", Ext(E::S), View(slot::MSTATUS, mstatus::SSTATUS, |h| status(h) & if h.config.rv32() { 0x800d_e762 } else { mstatus::SSTATUS }, |h, v| write_status(h, v, mstatus::SSTATUS))]
     [0x104, "sie", Ext(E::S), Code(|h| h.get(slot::MIE) & h.get(slot::MIDELEG), write_sie)]
     [0x105 "stvec", Ext(E::S), quiet Code(|h| h.get(slot::STVEC), |h, v| write_vector(h, slot::STVEC, v))]
-    [0x106 "scounteren", Ext(E::S), quiet Plain(slot::SCOUNTEREN, 0xffff_ffff)]
+    [0x106 "scounteren", Ext(E::S), quiet Plain(slot::SCOUNTEREN, COUNTERS)]
     [0x10a "senvcfg", Ext(E::S), quiet Plain(slot::SENVCFG, 0xf1)]
     [0x140 "sscratch", Ext(E::S), quiet Plain(slot::SSCRATCH, ALL)]
     [0x141 "sepc", Ext(E::S), quiet Plain(slot::SEPC, !1)]
@@ -56,7 +58,7 @@ const BASIC: &[Csr] = table! {
     [0x303, "mideleg", Ext(E::S), Code(|h| h.get(slot::MIDELEG), |h, v| { h.put(slot::MIDELEG, v & SUPERVISOR_INTERRUPTS); h.look() })]
     [0x304, "mie", Nothing, Code(|h| h.get(slot::MIE), |h, v| { let mask = interrupts(h); h.put(slot::MIE, v & mask); h.look() })]
     [0x305 "mtvec", Nothing, quiet Code(|h| h.get(slot::MTVEC), |h, v| write_vector(h, slot::MTVEC, v))]
-    [0x306 "mcounteren", Ext(E::U), quiet Plain(slot::MCOUNTEREN, 0xffff_ffff)]
+    [0x306 "mcounteren", Ext(E::U), quiet Plain(slot::MCOUNTEREN, COUNTERS)]
     [0x30a, "menvcfg", Ext(E::U), Code(|h| h.get(slot::MENVCFG), |h, v| { let keep = if h.config.rv32() { h.get(slot::MENVCFG) >> 32 << 32 } else { 0 }; write_menvcfg(h, keep | v) })]
     [0x310 "mstatush", Rv32, quiet Zero]
     [0x312 "medelegh", Rv32Ext(E::S), quiet Zero]
@@ -70,10 +72,10 @@ const BASIC: &[Csr] = table! {
     [0x7a0 "tselect", Nothing, quiet Code(|h| h.get(slot::TSELECT), |h, v| if v < 2 { h.put(slot::TSELECT, v) })]
     [0x7a1 "tdata1", Nothing, quiet Code(|h| h.get(slot::TDATA1_0 + trigger(h)), write_tdata1)]
     [0x7a2 "tdata2", Nothing, quiet Code(|h| h.get(slot::TDATA2_0 + trigger(h)), |h, v| h.put(slot::TDATA2_0 + trigger(h), v))]
-    [0x7a3 "tdata3", Nothing, quiet Code(|h| h.get(slot::TDATA3_0 + trigger(h)), |h, v| h.put(slot::TDATA3_0 + trigger(h), v))]
-    // Trigger types that can be set: 2 (mcontrol), 6 (mcontrol6), 15 (disabled).
-    [0x7a4 "tinfo", Nothing, quiet Read(|_| 1 << 2 | 1 << 6 | 1 << 15)]
-    [0x7a8 "mcontext", Nothing, quiet Plain(slot::MCONTEXT, 0x3f)]
+    [0x7a3 "tdata3", Nothing, quiet Code(|h| h.get(slot::TDATA3_0 + trigger(h)), |h, v| h.put(slot::TDATA3_0 + trigger(h), v & 0xfffc_0000_0000_0000))]
+    // Trigger types that can be set: 2 (mcontrol), 6 (mcontrol6).
+    [0x7a4 "tinfo", Nothing, quiet Read(|_| 1 << 2 | 1 << 6)]
+    [0x7a8 "mcontext", Nothing, quiet Plain(slot::MCONTEXT, 0x1fff)]
     [0xb00 "mcycle", Ext(E::Zicntr), quiet Code(cycle, |h, v| write_counter(h, slot::CYCLE_BASE, 0, v, false))]
     [0xb02 "minstret", Ext(E::Zicntr), quiet Code(instret, |h, v| write_counter(h, slot::INSTRET_BASE, 2, v, false))]
     [0xb80 "mcycleh", Rv32Ext(E::Zicntr), quiet Code(|h| cycle(h) >> 32, |h, v| write_counter(h, slot::CYCLE_BASE, 0, v, true))]
@@ -300,9 +302,9 @@ fn trigger(h: &Hart) -> u16 {
 }
 fn write_tdata1(h: &mut Hart, v: u64) {
     let shift = if h.config.rv32() { 28 } else { 60 };
-    // Triggers never fire; a type that is not in tinfo is refused.
-    if matches!(v >> shift & 15, 2 | 6 | 15) {
-        h.put(slot::TDATA1_0 + trigger(h), v);
+    // Triggers never fire; a type that is not in tinfo is refused. What is kept: type, size, M, S, U, execute, store, load.
+    if matches!(v >> shift & 15, 2 | 6) {
+        h.put(slot::TDATA1_0 + trigger(h), v & (15 << shift | 0x3_005f));
     }
 }
 

@@ -149,9 +149,9 @@ impl Hart {
     pub fn start_supervisor(&mut self, pc: u64, a0: u64, a1: u64) {
         self.power_on();
         self.put(slot::PRIVILEGE, mode::S as u64);
-        self.put(slot::MEDELEG, crate::csr::MEDELEG_MASK & !(1 << 9));
+        self.put(slot::MEDELEG, 0xb5ff & crate::csr::MEDELEG_MASK);
         self.put(slot::MIDELEG, crate::csr::SUPERVISOR_INTERRUPTS);
-        self.put(slot::MCOUNTEREN, 0xffff_ffff);
+        self.put(slot::MCOUNTEREN, 0x7_ffff);
         let stce = if self.config.has(Extension::Sstc) { crate::csr::STCE } else { 0 };
         self.put(slot::MENVCFG, self.get(slot::MENVCFG) | stce | 0xf0);
         self.put(slot::PMPADDR0, u64::MAX >> 10);
