@@ -266,8 +266,7 @@ fn oracle_virtio() {
                 0x44 | 0x50 => 0,
                 // What is not offered is refused here, and left out there.
                 0x20 => value & 0x3000_0000,
-                // A reset leaves the selectors alone there.
-                0x70 => value & 0x8e | 1,
+                0x70 => value & 0x8f,
                 _ => value,
             },
         };

@@ -72,6 +72,8 @@ impl Driver {
     }
 
     pub(crate) fn initialize(&mut self, refuse: u64) {
+        // The page size comes before the reset, as Linux does it.
+        self.write(0x28, 4096);
         self.write(0x70, 0);
         self.write(0x70, 1);
         self.write(0x70, 3);
@@ -84,7 +86,6 @@ impl Driver {
             self.write(0x70, 0xb);
             assert_eq!(self.read(0x70), 0xb);
         }
-        self.write(0x28, 4096);
         let mut queue = 0;
         loop {
             self.write(0x30, queue);

@@ -201,12 +201,8 @@ impl VirtioMmio {
             }
             register::QUEUE_NOTIFY => function.notify(word as u16 as usize),
             register::INTERRUPT_ACK => function.acknowledge(word & (isr::QUEUE | isr::CONFIG)),
-            register::STATUS => {
-                function.set_status(word as u8);
-                if word as u8 == 0 {
-                    self.regs = Registers::default();
-                }
-            }
+            // A reset concerns the device. Drivers set the page size before it, and only once.
+            register::STATUS => function.set_status(word as u8),
             register::SHM_SEL => {}
             _ if self.force_legacy => self.write_legacy(function, offset, word),
             _ => self.write_modern(function, offset, word),
