@@ -135,7 +135,8 @@ impl<'a> Build<'a> {
             ToI32 if rm == 1 => Op::FToI32,
             ToI64 if rm == 1 => Op::FToI64,
             FromI32 => Op::FFromI32,
-            FromI64 => Op::FFromI64,
+            // An unsigned word is a signed doubleword.
+            FromI64 | FromU32 => Op::FFromI64,
             Convert => {
                 match w {
                     Width::S if near => {
@@ -169,8 +170,8 @@ impl<'a> Build<'a> {
                 self.set(rd, self.truth(c));
             }
             _ if !near => return false,
-            FromI32 | FromI64 => {
-                let x = self.x(rs[0]);
+            FromI32 | FromU32 | FromI64 => {
+                let x = if f == FromU32 { self.x(rs[0]).lo().zx() } else { self.x(rs[0]) };
                 match (f, w) {
                     (FromI32, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x.lo())),
                     (FromI32, Width::D) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
@@ -231,6 +232,10 @@ impl<'a> Machine for Build<'a> {
     }
     fn put(&self, slot: u16, v: V<'a, K64>) {
         self.b.set(slot, v)
+    }
+    fn copy_f(&self, to: u8, from: u8) {
+        let v = self.double(from);
+        self.put_double(to, v);
     }
     fn pc_plus(&self, offset: i64) -> V<'a, K64> {
         self.b.pc_rel(self.offset.wrapping_add(offset))

@@ -134,6 +134,11 @@ pub trait Machine {
     fn set_f(&self, r: u8, v: Self::V) {
         self.put(crate::slot::F0 + (r as u16 & 31), v);
     }
+    /// Copies float register `from` to `to`, all 64 bits.
+    #[inline(always)]
+    fn copy_f(&self, to: u8, from: u8) {
+        self.set_f(to, self.f(from));
+    }
     /// The address in register `r` plus `offset`.
     #[inline(always)]
     fn address(&self, r: u8, offset: u64) -> Self::V {

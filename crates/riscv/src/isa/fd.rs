@@ -19,21 +19,47 @@ pub(super) fn unbox<M: Machine>(m: &M, r: u8) -> M::V {
 pub(super) fn set_boxed<M: Machine>(m: &M, r: u8, v: M::V) {
     m.set_f(r, v | m.k(BOX));
 }
-/// Sign injection: the sign is `sign(bits of a, bits of b)`'s top bit.
-fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: fn(M::V, M::V) -> M::V) -> Meaning {
+/// What sign injection makes of the sign of the second operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// Takes it.
+    Copy,
+    /// Takes the opposite.
+    Negate,
+    /// Takes its difference from the first's.
+    Xor,
+}
+/// Sign injection.
+fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
     }
     let top = m.k(if w == Width::S { 1 << 31 } else { 1 << 63 });
+    if w == Width::D && i.rs1 == i.rs2 && sign == Sign::Copy {
+        m.copy_f(i.rd, i.rs1);
+        return Ok(());
+    }
+    let read = |r: u8| if w == Width::S { unbox(m, r) } else { m.f(r) };
+    let a = read(i.rs1);
+    // fmv, fneg and fabs are injections with two equal operands.
+    let v = if i.rs1 == i.rs2 {
+        match sign {
+            Sign::Copy => a,
+            Sign::Negate => a ^ top,
+            Sign::Xor => a & !top,
+        }
+    } else {
+        let b = read(i.rs2);
+        let from = match sign {
+            Sign::Copy => b,
+            Sign::Negate => !b,
+            Sign::Xor => a ^ b,
+        };
+        (a & !top) | (from & top)
+    };
     match w {
-        Width::S => {
-            let (a, b) = (unbox(m, i.rs1), unbox(m, i.rs2));
-            set_boxed(m, i.rd, (a & m.k(0x7fff_ffff)) | (sign(a, b) & top));
-        }
-        Width::D => {
-            let (a, b) = (m.f(i.rs1), m.f(i.rs2));
-            m.set_f(i.rd, (a & !top) | (sign(a, b) & top));
-        }
+        Width::S => set_boxed(m, i.rd, v),
+        Width::D => m.set_f(i.rd, v),
     }
     Ok(())
 }
@@ -80,9 +106,9 @@ precision! { single F S "F.";
     Any fmul_s    "0001000 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Mul, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
     Any fdiv_s    "0001100 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Div, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
     Any fsqrt_s   "0101100 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Sqrt, W, i.rm, i.rd, [i.rs1, 0, 0])?;
-    Any fsgnj_s   "0010000 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| b)?;
-    Any fsgnjn_s  "0010000 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| !b)?;
-    Any fsgnjx_s  "0010000 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, |a, b| a ^ b)?;
+    Any fsgnj_s   "0010000 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Copy)?;
+    Any fsgnjn_s  "0010000 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Negate)?;
+    Any fsgnjx_s  "0010000 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Xor)?;
     Any fmin_s    "0010100 ..... ..... 000 ..... 1010011" F3N |m, i| m.float(Min, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fmax_s    "0010100 ..... ..... 001 ..... 1010011" F3N |m, i| m.float(Max, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fcvt_w_s  "1100000 00000 ..... ... ..... 1010011" FX |m, i| m.float(ToI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
@@ -113,9 +139,9 @@ precision! { double D D "D.";
     Any fmul_d    "0001001 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Mul, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
     Any fdiv_d    "0001101 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Div, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
     Any fsqrt_d   "0101101 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Sqrt, W, i.rm, i.rd, [i.rs1, 0, 0])?;
-    Any fsgnj_d   "0010001 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| b)?;
-    Any fsgnjn_d  "0010001 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, |_, b| !b)?;
-    Any fsgnjx_d  "0010001 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, |a, b| a ^ b)?;
+    Any fsgnj_d   "0010001 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Copy)?;
+    Any fsgnjn_d  "0010001 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Negate)?;
+    Any fsgnjx_d  "0010001 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Xor)?;
     Any fmin_d    "0010101 ..... ..... 000 ..... 1010011" F3N |m, i| m.float(Min, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fmax_d    "0010101 ..... ..... 001 ..... 1010011" F3N |m, i| m.float(Max, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fcvt_s_d  "0100000 00001 ..... ... ..... 1010011" F2 |m, i| m.float(Convert, Width::S, i.rm, i.rd, [i.rs1, 0, 0])?;
