@@ -7,15 +7,18 @@ use crate::{Config, Extension, models, mstatus, slot};
 use cpu::{Cpu, Guest};
 
 /// A small generator (xorshift64*), seeded per row so that failures repeat.
-struct Random(u64);
+pub struct Random(u64);
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
-    fn value(&mut self) -> u64 {
+    pub fn value(&mut self) -> u64 {
         let v = self.next();
         match v % 8 {
             0 => 0,
@@ -27,7 +30,7 @@ impl Random {
             _ => self.next(),
         }
     }
-    fn float(&mut self) -> u64 {
+    pub fn float(&mut self) -> u64 {
         let v = self.next();
         match v % 8 {
             0 => 0xffff_ffff_0000_0000 | self.next() >> 32,

@@ -48,3 +48,5 @@ mod differential_test;
 mod hart_test;
 #[cfg(test)]
 mod isa_test;
+#[cfg(test)]
+mod oracle_test;
