@@ -70,20 +70,26 @@ impl Roms {
     /// Refuses blobs that overlap.
     pub fn check(&self) -> Result<()> {
         let list = lock(&self.list);
-        let mut before: Option<(&Arc<AddressSpace>, u64)> = None;
+        let mut before: Option<(&Arc<AddressSpace>, u64, &Rom)> = None;
         for rom in list.iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
-            if let Some((other, end)) = before
+            let end = address.saturating_add(rom.data.len() as u64);
+            if let Some((other, start, first)) = before
                 && Arc::ptr_eq(space, other)
-                && *address < end
+                && *address < start.saturating_add(first.data.len() as u64)
             {
-                return Err(base::error!(
-                    "rom: requested regions overlap (rom {}. free={end:#018x}, addr={address:#018x})",
-                    rom.name
-                )
-                .hint("Some ROM regions are overlapping\nThese ROM regions might have been loaded by direct user request or by default.\nThey could be BIOS/firmware images, a guest kernel, initrd or some other file loaded into guest memory.\nCheck whether you intended to load all this guest code, and whether it has been built to load to the correct addresses."));
+                let first_end = start.saturating_add(first.data.len() as u64);
+                return Err(base::error!("Some ROM regions are overlapping").hint(format!(
+                    "These ROM regions might have been loaded by direct user request or by default.\n\
+                     They could be BIOS/firmware images, a guest kernel, initrd or some other file loaded into guest memory.\n\
+                     Check whether you intended to load all this guest code, and whether it has been built to load to the correct addresses.\n\n\
+                     The following two regions overlap (in the memory address space):\n  \
+                     {} (addresses {start:#018x} - {first_end:#018x})\n  \
+                     {} (addresses {address:#018x} - {end:#018x})",
+                    first.name, rom.name
+                )));
             }
-            before = Some((space, address.saturating_add(rom.data.len() as u64)));
+            before = Some((space, *address, rom));
         }
         Ok(())
     }

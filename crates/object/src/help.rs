@@ -9,7 +9,8 @@ pub fn properties_help(name: &str, mut properties: Vec<PropertyInfo>) -> String 
     if properties.is_empty() {
         return format!("There are no options for {name}.\n");
     }
-    properties.sort_by_key(|p| p.name);
+    // With the sign that follows them, as whole lines are sorted.
+    properties.sort_by_key(|p| format!("{}=", p.name));
     let mut out = format!("{name} options:\n");
     for property in properties {
         let mut line = format!("  {}=<{}>", property.name, property.kind);

@@ -254,6 +254,10 @@ fn drives(program: &str, config: &Config) -> Result<Blocks> {
             // What is not about the option but about the machine has no option in front.
             error!("{}: {text}", given.shown)
         };
+        let said = |key: &str| given.value.split(',').any(|item| item.split('=').next() == Some(key));
+        if !given.value.is_empty() && !["file", "driver", "format"].into_iter().any(said) && !said("if") {
+            return Err(error!("{}: Must specify either driver or file", given.shown));
+        }
         let mut option = DriveOption::parse(&given.value).map_err(blame)?;
         option.snapshot |= config.snapshot;
         let warn = |text: &str| eprintln!("{text}");
@@ -428,13 +432,14 @@ fn setup(
 
 fn fw_cfg_file(opts: &Opts) -> Result<(String, Vec<u8>)> {
     let fail = |e| opts.blame(e);
-    let name = opts.get("name").ok_or_else(|| fail(error!("name is missing")))?;
+    let wanted = "name, plus exactly one of file, string and gen_id, are needed";
+    let name = opts.get("name").ok_or_else(|| fail(error!("{wanted}")))?;
     let data = match (opts.get("file"), opts.get("string")) {
         (Some(file), None) => {
             std::fs::read(file).map_err(|e| fail(error!("can't load {file}: {}", reason(&e))))?
         }
         (None, Some(text)) => text.as_bytes().to_vec(),
-        _ => return Err(fail(error!("exactly one of 'file', 'string' or 'gen_id' must be given"))),
+        _ => return Err(fail(error!("{wanted}"))),
     };
     Ok((name.to_owned(), data))
 }

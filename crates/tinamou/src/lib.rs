@@ -23,18 +23,21 @@ pub fn run() -> ExitCode {
         backends::char::restore_terminal();
         hook(info);
     }));
-    let config = match split(words).and_then(Config::gather) {
+    let mut warnings = Vec::new();
+    let config = split(words).and_then(|given| Config::gather(given, &mut warnings));
+    for warning in &warnings {
+        eprintln!("{program}: {warning}");
+    }
+    let config = match config {
         Ok(config) => config,
         Err(error) => return complain(&program, &error),
     };
-    for warning in &config.warnings {
-        eprintln!("{program}: {warning}");
-    }
     if let Some(text) = lists::answer(&program, &config) {
         return match text {
             Ok(text) => {
                 print!("{text}");
-                ExitCode::SUCCESS
+                // Asking for the items of the log has always been a failure.
+                if config.log_items.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
             }
             Err(error) => complain(&program, &error),
         };
@@ -49,7 +52,9 @@ pub fn run() -> ExitCode {
 
 /// Tells the user of an error.
 fn complain(program: &str, error: &base::Error) -> ExitCode {
-    eprintln!("{program}: {error}");
+    for line in error.to_string().lines() {
+        eprintln!("{program}: {line}");
+    }
     if let Some(hint) = error.hint_text() {
         eprintln!("{hint}");
     }

@@ -3,7 +3,7 @@
 use crate::options::{Config, print_help, version};
 use base::{Result, error};
 use machines::TYPES;
-use object::{PropertyInfo, Types, device_help, device_list, properties_help};
+use object::{PropertyInfo, TypeInfo, Types, device_help, device_list, properties_help};
 use std::fmt::Write;
 
 /// Properties that every machine has: name, type, description.
@@ -30,6 +30,14 @@ pub const OBJECTS: &[&str] =
 pub fn types() -> Types {
     let mut types = Types::new();
     types.add(devices::types().iter().map(|t| **t));
+    // What the devices name as their parents and nothing else is to be known of.
+    for (name, parent) in
+        [("virtio-device", "device"), ("virtio-serial-port", "device"), ("fw_cfg", "sys-bus-device")]
+    {
+        if types.find(name).is_none() {
+            types.add([TypeInfo::interface(name, Some(parent))]);
+        }
+    }
     types
 }
 

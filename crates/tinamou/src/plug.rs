@@ -45,7 +45,7 @@ impl Objects {
         }
         let id = opts.take("id").ok_or_else(|| error!("Parameter 'id' is missing"))?;
         if self.list.iter().any(|(other, _)| *other == id) {
-            return Err(error!("attempt to add duplicate property '{id}' to object (type 'container')"));
+            return Err(error!("Duplicate ID '{id}' for object"));
         }
         match kind.as_str() {
             "rng-builtin" => {
@@ -160,7 +160,7 @@ impl Backends {
         if let Some(id) = &id
             && board.machine.child("peripheral").is_some_and(|p| p.child(id).is_some())
         {
-            return Err(error!("Duplicate device ID '{id}'"));
+            return Err(error!("Duplicate ID '{id}' for device"));
         }
         let device = create();
         board.apply_globals(&device)?;

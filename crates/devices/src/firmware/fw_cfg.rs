@@ -101,7 +101,7 @@ pub struct Registers {
 #[mmio(name = "fwcfg.dma", size = 8u64, access = 1..=8, endian = Big)]
 pub struct FwCfgMem {
     /// Bytes of the data window.
-    #[property(default = 8u32)]
+    #[property(name = "data_width", default = 8u32)]
     pub data_width: u32,
     /// Whether there is a DMA interface.
     #[property(name = "dma_enabled", default = true)]

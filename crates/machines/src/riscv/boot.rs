@@ -6,7 +6,7 @@ use crate::board::Board;
 use crate::fdt::Fdt;
 use crate::loader::{self, Form, Loaded};
 use crate::machine::{Bios, Setup};
-use base::{Error, Result, error};
+use base::{Result, error};
 use std::path::{Path, PathBuf};
 
 /// Magic number of the FW_DYNAMIC information block, "OSBI".
@@ -226,8 +226,9 @@ impl Boot {
 /// The file is not there or is no device tree.
 pub fn load_dtb(path: &Path) -> Result<Fdt> {
     Fdt::load(path).map_err(|e| {
-        // The reason first, then what it means, as the reference has it.
-        Error::new(e.split(": No such").next().unwrap_or(&e).to_owned()).hint("load_device_tree() failed")
+        // The reason first, then what it means, each a line of its own as the reference has it.
+        let first = e.strip_suffix(": No such file or directory").unwrap_or(&e);
+        error!("{first}\nload_device_tree() failed")
     })
 }
 

@@ -70,7 +70,7 @@ impl Harts {
             for n in 0..16 {
                 node.add_child(&format!("riscv.cpu.rnmi[{n}]"), &Node::new("irq"));
             }
-            for n in 0..110 {
+            for n in 0..127 {
                 node.add_child(&format!("unnamed-gpio-in[{n}]"), &Node::new("irq"));
             }
             array.add_child(&format!("harts[{index}]"), &node);

@@ -154,12 +154,12 @@ fn build(setup: Setup) -> Result<Board> {
     let plic = interrupts(&mut board, &harts, properties.aclint, &platform, setup.cpus)?;
     memory(&mut board, ram, size)?;
     let source = |n: u32| Irq { line: plic.0.input_line(n), controller: plic.1, number: n };
+    fw_cfg(&mut board, &setup)?;
     test(&mut board)?;
     virtio(&mut board, &source)?;
     let uart = serial(&mut board, &setup, source(irq::UART0))?;
     clock(&mut board, &setup, source(irq::RTC))?;
     flash(&mut board, &setup)?;
-    fw_cfg(&mut board, &setup)?;
     board
         .describe("/pmu")
         .prop_str("compatible", "riscv,pmu")

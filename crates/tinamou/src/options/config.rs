@@ -116,8 +116,7 @@ pub struct Config {
     pub timestamps: bool,
     /// `-version` or `-h`: print and leave.
     pub print: Option<&'static str>,
-    /// Things to tell the user.
-    pub warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Default for Given {
@@ -127,13 +126,23 @@ impl Default for Given {
 }
 
 impl Config {
-    /// Gathers options.
-    pub fn gather(given: Vec<Given>) -> Result<Config> {
+    /// Gathers options; `warnings` gets what is to be said about them, error or not.
+    ///
+    /// # Errors
+    /// In the words of the reference.
+    pub fn gather(given: Vec<Given>, warnings: &mut Vec<String>) -> Result<Config> {
         let mut config = Config::default();
+        let done = config.take_all(given);
+        warnings.append(&mut config.warnings);
+        done.map(|()| config)
+    }
+
+    fn take_all(&mut self, given: Vec<Given>) -> Result<()> {
+        let config = self;
         for one in given {
             if matches!(one.name, "h" | "version") {
                 config.print = Some(one.name);
-                return Ok(config);
+                return Ok(());
             }
             config.take(&one)?;
         }
@@ -146,7 +155,7 @@ impl Config {
         if config.daemonize && config.nographic {
             return Err(error!("-nographic cannot be used with -daemonize"));
         }
-        Ok(config)
+        Ok(())
     }
 
     fn parse(&mut self, one: &Given, implied: Option<&str>) -> Result<Opts> {

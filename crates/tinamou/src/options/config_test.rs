@@ -2,7 +2,7 @@ use super::super::split;
 use super::*;
 
 fn config(text: &str) -> Result<Config> {
-    Config::gather(split(text.split_whitespace().map(str::to_owned))?)
+    Config::gather(split(text.split_whitespace().map(str::to_owned))?, &mut Vec::new())
 }
 
 #[test]
