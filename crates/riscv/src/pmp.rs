@@ -3,6 +3,7 @@
 use crate::mode::M;
 use crate::slot;
 use cpu::{Access, Frame};
+use std::cell::Cell;
 
 /// Entries.
 pub const ENTRIES: usize = 16;
@@ -10,17 +11,20 @@ pub const ENTRIES: usize = 16;
 pub const LOCK: u8 = 0x80;
 
 /// One entry as a range of bytes, `first..=last`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     first: u64,
     last: u64,
-    config: u8,
+    /// Configuration byte; `None` where no entry matches.
+    config: Option<u8>,
 }
 
 /// All entries that match something, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Pmp {
     ranges: Vec<Range>,
+    /// Where the last answer holds.
+    hint: Cell<Option<Range>>,
 }
 
 /// What may be done at an address, and how far around it that holds.
@@ -73,42 +77,61 @@ impl Pmp {
                 _ => None,
             };
             if let Some((first, last)) = bounds {
-                ranges.push(Range { first, last, config });
+                ranges.push(Range { first, last, config: Some(config) });
             }
             below = address;
         }
-        Pmp { ranges }
+        Pmp { ranges, hint: Cell::new(None) }
+    }
+    /// The entry that decides at `pa`, cut to the bytes around it for which no entry before it decides.
+    #[inline]
+    fn deciding(&self, pa: u64) -> Range {
+        if let Some(r) = self.hint.get()
+            && r.first <= pa
+            && pa <= r.last
+        {
+            return r;
+        }
+        let mut found = Range { first: 0, last: u64::MAX, config: None };
+        for r in &self.ranges {
+            if r.last < pa {
+                found.first = found.first.max(r.last + 1);
+            } else if r.first > pa {
+                found.last = found.last.min(r.first - 1);
+            } else {
+                found.first = found.first.max(r.first);
+                found.last = found.last.min(r.last);
+                found.config = r.config;
+                break;
+            }
+        }
+        self.hint.set(Some(found));
+        found
     }
     /// What `privilege` may do at `pa`; looks at most at the 2^`size_log2` bytes around it.
     pub fn permission(&self, pa: u64, privilege: u8, size_log2: u8) -> Permission {
+        let r = self.deciding(pa);
         let mut size_log2 = size_log2.clamp(2, 63);
-        for r in &self.ranges {
-            // The part of the block around pa that lies apart from this range, or inside it.
-            loop {
-                let first = pa >> size_log2 << size_log2;
-                let last = first | ((1 << size_log2) - 1);
-                let apart = last < r.first || first > r.last;
-                let inside = first >= r.first && last <= r.last;
-                if apart {
-                    break;
-                }
-                if inside {
-                    let free = privilege == M && r.config & LOCK == 0;
-                    return Permission {
-                        read: free || r.config & 1 != 0,
-                        write: free || r.config & 2 != 0,
-                        execute: free || r.config & 4 != 0,
-                        size_log2,
-                    };
-                }
-                if size_log2 <= 2 {
-                    break;
-                }
-                size_log2 -= 1;
+        loop {
+            let first = pa >> size_log2 << size_log2;
+            let last = first | ((1 << size_log2) - 1);
+            if first >= r.first && last <= r.last || size_log2 <= 2 {
+                break;
             }
+            size_log2 -= 1;
         }
-        // No entry matches: M may do everything, others nothing.
-        let free = privilege == M;
-        Permission { read: free, write: free, execute: free, size_log2 }
+        // Where no entry matches, M may do everything and others nothing; unlocked entries do not bind M.
+        let config = r.config.unwrap_or(0);
+        let free = privilege == M && config & LOCK == 0;
+        Permission {
+            read: free || config & 1 != 0,
+            write: free || config & 2 != 0,
+            execute: free || config & 4 != 0,
+            size_log2,
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "pmp_test.rs"]
+mod test;
