@@ -225,7 +225,10 @@ impl Resolver {
             if !rested(&mut self.0.resting.lock().unwrap_or_else(PoisonError::into_inner)) {
                 return None;
             }
-            let answer = if stream { ask_by_tcp(server, query) } else { ask_by_udp(server, query) };
+            let by_tcp =
+                if stream { ask_by_tcp(server, query) } else { Err(io::ErrorKind::Unsupported.into()) };
+            // A server may know UDP alone.
+            let answer = by_tcp.or_else(|_| ask_by_udp(server, query));
             if answer.is_err() {
                 let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
                 resting.insert(server, Instant::now());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -22,6 +23,19 @@ const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 struct Card {
     frames: Mutex<VecDeque<Vec<u8>>>,
     limit: usize,
+    /// Every so many frames one is lost, if this is not 0.
+    loss: u64,
+    count: AtomicU64,
+}
+
+impl Card {
+    fn new(limit: usize, loss: u64) -> Arc<Card> {
+        Arc::new(Card { limit, loss, ..Card::default() })
+    }
+
+    fn loses(&self) -> bool {
+        (self.count.fetch_add(1, Ordering::Relaxed) + 1).checked_rem(self.loss) == Some(0)
+    }
 }
 
 impl NetReceiver for Card {
@@ -31,7 +45,7 @@ impl NetReceiver for Card {
     fn receive(&self, frame: &[u8], _: FrameOffload) -> bool {
         let mut frames = locked(&self.frames);
         let room = frames.len() < self.limit;
-        if room {
+        if room && !self.loses() {
             frames.push_back(frame.to_vec());
         }
         room
@@ -45,7 +59,7 @@ struct Driver {
 }
 
 struct Received(Vec<u8>);
-struct Sending(Arc<UserNet>);
+struct Sending(Arc<UserNet>, Arc<Card>);
 
 impl RxToken for Received {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
@@ -57,7 +71,9 @@ impl TxToken for Sending {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
         let mut frame = vec![0; len];
         let result = fill(&mut frame);
-        self.0.send(&frame, FrameOffload::default());
+        if !self.1.loses() {
+            self.0.send(&frame, FrameOffload::default());
+        }
         result
     }
 }
@@ -69,11 +85,11 @@ impl Device for Driver {
     fn receive(&mut self, _: GuestInstant) -> Option<(Received, Sending)> {
         let frame = locked(&self.card.frames).pop_front()?;
         self.net.receive_ready();
-        Some((Received(frame), Sending(Arc::clone(&self.net))))
+        Some((Received(frame), Sending(Arc::clone(&self.net), Arc::clone(&self.card))))
     }
 
     fn transmit(&mut self, _: GuestInstant) -> Option<Sending> {
-        Some(Sending(Arc::clone(&self.net)))
+        Some(Sending(Arc::clone(&self.net), Arc::clone(&self.card)))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -93,11 +109,15 @@ struct Guest {
 
 impl Guest {
     fn new(options: &str) -> Guest {
+        Guest::with_loss(options, 0)
+    }
+
+    fn with_loss(options: &str, loss: u64) -> Guest {
         let super::super::NetdevOption { kind, .. } =
             super::super::NetdevOption::parse(&format!("user,id=n{options}")).unwrap();
         let super::super::NetdevKind::User(options) = kind;
         let net = Arc::new(UserNet::new(*options, &started()).unwrap());
-        let card = Arc::new(Card { frames: Mutex::default(), limit: 64 });
+        let card = Card::new(64, loss);
         net.set_receiver(Some(card.clone()));
         let mut driver = Driver { card, net: Arc::clone(&net) };
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(MAC)));
@@ -228,7 +248,6 @@ fn transfer(len: usize) {
     assert!(down == data, "{} of {len}", down.len());
     guest.until(|_| server.is_finished());
     assert!(server.join().unwrap() == data);
-    guest.until(|guest| guest.tcp(handle).state() == tcp::State::TimeWait || !guest.tcp(handle).is_active());
     guest.until(|guest| locked(&guest.net.stack).connections.is_empty());
 }
 
@@ -241,6 +260,38 @@ fn tcp_carries_both_directions_at_once() {
 fn tcp_carries_small_things() {
     transfer(1);
     transfer(0);
+}
+
+#[test]
+fn tcp_survives_losses() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let data = pattern(1 << 18);
+    let mut guest = Guest::with_loss("", 53);
+    let handle = guest.connect((HOST, port), 40_030);
+    let mut stream = guest.accept(&listener);
+    let server = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        stream.write_all(&all).unwrap();
+    });
+    let (mut up, mut down) = (0, Vec::new());
+    guest.until(|guest| {
+        let socket = guest.tcp(handle);
+        if socket.can_send() {
+            up += socket.send_slice(&data[up..]).unwrap();
+            if up == data.len() {
+                socket.close();
+            }
+        }
+        while socket.can_recv() {
+            socket.recv(|bytes| (bytes.len(), down.extend_from_slice(bytes))).unwrap();
+        }
+        down.len() == data.len()
+    });
+    assert!(down == data);
+    guest.until(|_| server.is_finished());
+    server.join().unwrap();
 }
 
 #[test]
@@ -506,7 +557,7 @@ fn udp_and_names_and_echoes_work() {
 #[test]
 fn large_datagrams_arrive_in_pieces() {
     let net = UserNet::new(UserOptions::default(), &started()).unwrap();
-    let card = Arc::new(Card { frames: Mutex::default(), limit: 100 });
+    let card = Card::new(100, 0);
     net.set_receiver(Some(card.clone()));
     let guest = SocketAddrV4::new(OWN, 9);
     net.shared.stack.with(|stack| {
@@ -564,7 +615,7 @@ proptest::proptest! {
     #[test]
     fn hostile_frames_do_no_harm(frames in proptest::collection::vec(hostile_frame(), 1..50)) {
         let net = UserNet::new(UserOptions { restrict: true, ..UserOptions::default() }, &started()).unwrap();
-        net.set_receiver(Some(Arc::new(Card { frames: Mutex::default(), limit: 10 })));
+        net.set_receiver(Some(Card::new(10, 0)));
         for frame in &frames {
             net.send(frame, FrameOffload::default());
         }
@@ -588,7 +639,7 @@ fn hostile_segments_do_no_harm() {
         }
     });
     let net = UserNet::new(UserOptions::default(), &started()).unwrap();
-    net.set_receiver(Some(Arc::new(Card { frames: Mutex::default(), limit: usize::MAX })));
+    net.set_receiver(Some(Card::new(usize::MAX, 0)));
     let mut state = 99u64;
     let mut random = move || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
