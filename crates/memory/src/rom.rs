@@ -94,13 +94,25 @@ impl Roms {
         Ok(())
     }
 
-    /// Copies all blobs into place. What does not fall on memory is left out, with a line in the log.
+    /// Copies all blobs into place. What does not fall on memory is left out, with a line in the log; a program that
+    /// has room for registers in its data (as HTIF is) is loaded round them.
     pub fn reset(&self) {
         for rom in lock(&self.list).iter() {
-            if let Where::Memory { space, address } = &rom.place
-                && space.write_rom(*address, &rom.data).is_err()
-            {
-                base::guest_error!("rom {}: there is no memory at {address:#x}", rom.name);
+            let Where::Memory { space, address } = &rom.place else { continue };
+            let (mut at, mut left) = (*address, &rom.data[..]);
+            while !left.is_empty() {
+                let Some(range) = space.lookup(at) else {
+                    base::guest_error!("rom {}: there is no memory at {at:#x}", rom.name);
+                    break;
+                };
+                let length = usize::try_from(range.left(at)).unwrap_or(usize::MAX);
+                let (part, rest) = left.split_at(left.len().min(length));
+                match range.readable(at) {
+                    Some((ram, offset)) => ram.write(offset, part),
+                    None => base::guest_error!("rom {}: there are registers at {at:#x}", rom.name),
+                }
+                at = at.wrapping_add(part.len() as u64);
+                left = rest;
             }
         }
     }

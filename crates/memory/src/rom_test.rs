@@ -36,3 +36,16 @@ fn listed_checked_and_copied() {
         roms.check().unwrap_err().message() == "Some ROM regions are overlapping"
     );
 }
+
+#[test]
+fn a_blob_is_loaded_round_registers() {
+    let root = Region::container("system", crate::WHOLE);
+    root.add_subregion(0, &Region::ram("ram", Ram::anonymous(0x1000).unwrap()));
+    let space = AddressSpace::new("memory", &root);
+    root.add_overlap(0x10, &Region::mmio("registers", 8, Arc::new(crate::OpenBus)), 1);
+    let roms = Roms::new();
+    roms.add("blob", &space, 0, vec![7; 0x20]);
+    roms.reset();
+    assert_eq!(space.read_int(0xc, 4), Ok(0x0707_0707));
+    assert_eq!(space.read_int(0x18, 4), Ok(0x0707_0707));
+}
