@@ -193,7 +193,7 @@ fn a_broken_ring_needs_a_reset() {
     driver.kick(0);
     assert_eq!(driver.read(0x70), 0x4f);
     assert_eq!(driver.read(0x60), 2);
-    driver.kick(0);
+    driver.write(0x50, 0);
     driver.initialize(0);
     assert!(!driver.irq.level());
     assert_eq!(request(&mut driver, 0, 0, &[], &[(DATA + 0x1000, 512)]), (0, 513));
@@ -247,7 +247,7 @@ fn hostile_rings() {
             driver.dma.write_u64(DATA + 8 * at, random.below(16)).unwrap();
         }
         driver.dma.write_u16(avail + 2, random.below(64) as u16).unwrap();
-        driver.kick(0);
+        driver.write(0x50, 0);
         match random.below(4) {
             0 => driver.write(0xc0, 1),
             1 => driver.write(0x70, 0),

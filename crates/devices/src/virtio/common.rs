@@ -226,7 +226,7 @@ impl Virtio<'_> {
     /// How many chains wait in a queue.
     pub fn available(&mut self, queue: usize) -> u16 {
         let Some((dma, live)) = self.live(queue) else { return 0 };
-        let result = live.available(dma);
+        let result = live.available_or_notified(dma);
         self.checked(result).unwrap_or(0)
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Driver {
     next_avail: Vec<u16>,
     next_used: Vec<u16>,
     next_desc: Vec<u16>,
+    kicked: Vec<u16>,
+    event_idx: bool,
 }
 
 pub(crate) fn guest_memory() -> Dma {
@@ -53,7 +55,17 @@ impl Driver {
         mmio.realize().unwrap();
         VirtioMmio::plug(&mmio, function, dma.clone()).unwrap();
         let none = Vec::new();
-        Self { dma, mmio, irq, legacy, next_avail: none.clone(), next_used: none.clone(), next_desc: none }
+        Self {
+            dma,
+            mmio,
+            irq,
+            legacy,
+            next_avail: none.clone(),
+            next_used: none.clone(),
+            next_desc: none.clone(),
+            kicked: none,
+            event_idx: false,
+        }
     }
 
     pub(crate) fn read(&self, offset: u64) -> u64 {
@@ -98,6 +110,8 @@ impl Driver {
         self.next_avail = vec![0; queue as usize];
         self.next_used = vec![0; queue as usize];
         self.next_desc = vec![0; queue as usize];
+        self.kicked = vec![0; queue as usize];
+        self.event_idx = features & 1 << 29 != 0;
         self.write(0x70, 0xf);
         assert_eq!(self.read(0x70), 0xf);
     }
@@ -152,8 +166,20 @@ impl Driver {
         head
     }
 
-    pub(crate) fn kick(&self, queue: usize) {
-        self.write(0x50, queue as u64);
+    /// Tells the device of new chains, if it wants to be told.
+    pub(crate) fn kick(&mut self, queue: usize) {
+        let (_, _, used) = rings(queue);
+        let (old, new) = (self.kicked[queue], self.next_avail[queue]);
+        self.kicked[queue] = new;
+        let wanted = if self.event_idx {
+            let event = self.dma.read_u16(used + 4 + 8 * u64::from(SIZE_OF_QUEUE)).unwrap();
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            self.dma.read_u16(used).unwrap() & 1 == 0
+        };
+        if wanted {
+            self.write(0x50, queue as u64);
+        }
     }
 
     /// The next chain that the device has used: its head and how much was written.

@@ -188,6 +188,7 @@ impl VirtioMmio {
             register::DRIVER_FEATURES_SEL => self.regs.driver_features_sel = word,
             register::DRIVER_FEATURES => match (self.regs.driver_features_sel, self.force_legacy) {
                 (0, _) | (1, false) => function.set_driver_features(self.regs.driver_features_sel, word),
+                _ if word == 0 => {}
                 _ => base::guest_error!("virtio-mmio: features beyond those that exist are set"),
             },
             register::QUEUE_SEL => self.regs.queue_sel = word,

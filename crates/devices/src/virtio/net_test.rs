@@ -247,7 +247,7 @@ fn hostile_rings() {
                 b.driver.dma.write_u16(avail + 4 + 2 * at, random.below(65) as u16).unwrap();
             }
             b.driver.dma.write_u16(avail + 2, random.below(65) as u16).unwrap();
-            b.driver.kick(queue);
+            b.driver.write(0x50, queue as u64);
         }
         let receiver = b.receiver();
         for _ in 0..4 {

@@ -130,6 +130,8 @@ pub struct Queue {
     signalled_valid: bool,
     /// Chains taken and not yet used.
     in_flight: u16,
+    /// The device does not want notifications.
+    quiet: bool,
 }
 
 impl Queue {
@@ -200,9 +202,21 @@ impl Queue {
         Ok(waiting)
     }
 
+    /// How many chains are waiting; if there are none, the driver will notify of the next, unless the device
+    /// does not want to hear of it ([`Queue::set_notification`]).
+    pub fn available_or_notified(&mut self, dma: &Dma) -> Result<u16, Broken> {
+        let available = self.available(dma)?;
+        if available != 0 || !self.event_idx || self.quiet || !self.usable() {
+            return Ok(available);
+        }
+        // The index at which the driver notifies has to follow the ring (2.7.10), or it never does again.
+        self.set_notification(dma, true)?;
+        self.available(dma)
+    }
+
     /// Takes the next chain, if there is one.
     pub fn pop(&mut self, dma: &Dma) -> Result<Option<Chain>, Broken> {
-        if self.available(dma)? == 0 {
+        if self.available_or_notified(dma)? == 0 {
             return Ok(None);
         }
         if self.in_flight >= self.size {
@@ -322,6 +336,7 @@ impl Queue {
         if !self.usable() {
             return Ok(());
         }
+        self.quiet = !wanted;
         if self.event_idx {
             if wanted {
                 let avail_event = self.device.wrapping_add(4 + 8 * u64::from(self.size));

@@ -43,3 +43,18 @@ fn keeps_to_its_quota() {
         .unwrap();
     assert_eq!(last, Some((2, 12)));
 }
+
+/// More than one notification gets through, with and without event indices.
+#[test]
+fn again_and_again() {
+    for refuse in [0, 1 << 29] {
+        let cell = DeviceCell::new(VirtioRng::new());
+        cell.realize().unwrap();
+        let mut driver = Driver::start(cell, false, refuse);
+        for _ in 0..200 {
+            driver.add(0, &[], &[(DATA, 8)]);
+            driver.kick(0);
+            assert!(driver.used(0).is_some());
+        }
+    }
+}
