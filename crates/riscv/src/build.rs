@@ -121,6 +121,9 @@ impl<'a> Build<'a> {
     /// Operations that the language has itself; false if it has not this one.
     fn native(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> bool {
         use Function::*;
+        if w == Width::H {
+            return false;
+        }
         let (b, near) = (self.b, self.nearest_even(rm));
         let arithmetic = match f {
             Add => Op::FAdd,
@@ -156,16 +159,16 @@ impl<'a> Build<'a> {
             ToI32 | ToI64 => {
                 let v = match (f, w) {
                     (ToI32, Width::S) => b.convert::<_, K32>(arithmetic, ty, self.single(rs[0])).sx(),
-                    (ToI32, Width::D) => b.convert::<_, K32>(arithmetic, ty, self.double(rs[0])).sx(),
+                    (ToI32, _) => b.convert::<_, K32>(arithmetic, ty, self.double(rs[0])).sx(),
                     (_, Width::S) => b.convert(arithmetic, ty, self.single(rs[0])),
-                    (_, Width::D) => b.convert(arithmetic, ty, self.double(rs[0])),
+                    _ => b.convert(arithmetic, ty, self.double(rs[0])),
                 };
                 self.set(rd, v);
             }
             Eq | Lt | Le => {
                 let c = match w {
                     Width::S => b.fcmp(arithmetic, self.single(rs[0]), self.single(rs[1])),
-                    Width::D => b.fcmp(arithmetic, self.double(rs[0]), self.double(rs[1])),
+                    _ => b.fcmp(arithmetic, self.double(rs[0]), self.double(rs[1])),
                 };
                 self.set(rd, self.truth(c));
             }
@@ -174,9 +177,9 @@ impl<'a> Build<'a> {
                 let x = if f == FromU32 { self.x(rs[0]).lo().zx() } else { self.x(rs[0]) };
                 match (f, w) {
                     (FromI32, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x.lo())),
-                    (FromI32, Width::D) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
+                    (FromI32, _) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
                     (_, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x)),
-                    (_, Width::D) => self.put_double(rd, b.convert(arithmetic, ty, x)),
+                    _ => self.put_double(rd, b.convert(arithmetic, ty, x)),
                 }
             }
             _ => {
@@ -196,7 +199,7 @@ impl<'a> Build<'a> {
                         }
                         self.put_single(rd, b.fop(arithmetic, &a[..n]));
                     }
-                    Width::D => {
+                    _ => {
                         let mut a = [self.double(rs[0]); 3];
                         for k in 1..n {
                             a[k] = self.double(rs[k]);

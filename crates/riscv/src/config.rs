@@ -210,6 +210,7 @@ fn conditions(e: Extensions) -> Extensions {
     e.with(ZbbOrZbkb, e.has(Zbb) || e.has(Zbkb))
         .with(ZbcOrZbkc, e.has(Zbc) || e.has(Zbkc))
         .with(ZfaD, e.has(Zfa) && e.has(D))
+        .with(ZfaH, e.has(Zfa) && e.has(Zfh))
         .with(ZfhminD, e.has(Zfhmin) && e.has(D))
         .with(ZcbZbb, e.has(Zcb) && e.has(Zbb))
         .with(ZcbZba, e.has(Zcb) && e.has(Zba))

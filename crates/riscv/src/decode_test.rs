@@ -30,7 +30,7 @@ fn same(ours: &str, theirs: &str) -> bool {
 
 #[test]
 fn names_are_those_of_objdump() {
-    const ARCH: &str = "rv64imafdc_zicbom_zicbop_zicboz_zicsr_zifencei_zihintpause_zawrs_zfhmin_zba_zbb_zbc_zbkb_zbkx_zbs_svinval";
+    const ARCH: &str = "rv64imafdc_zicbom_zicbop_zicboz_zicsr_zifencei_zihintpause_zawrs_zfh_zba_zbb_zbc_zbkb_zbkx_zbs_svinval";
     let config = parse_cpu("max").unwrap();
     let mut source = format!(".option arch, {ARCH}\n");
     let mut expected = Vec::new();

@@ -67,6 +67,7 @@ extensions! {
     Zalrsc "zalrsc" Property;
     Zawrs "zawrs" Property;
     Zfa "zfa" Property;
+    Zfh "zfh" Property;
     Zfhmin "zfhmin" Property;
     Zca "zca" Property;
     Zcb "zcb" Property;
@@ -105,6 +106,7 @@ extensions! {
     ZbcOrZbkc "zbc|zbkc" Condition;
     ZfaD "zfa+d" Condition;
     ZfhminD "zfhmin+d" Condition;
+    ZfaH "zfa+zfh" Condition;
     ZcbZbb "zcb+zbb" Condition;
     ZcbZba "zcb+zba" Condition;
     ZcbMul "zcb+zmmul" Condition;

@@ -112,22 +112,70 @@ pub fn unbox(v: u64) -> u32 {
     if v & BOX == BOX { v as u32 } else { CANONICAL_NAN }
 }
 
+/// The bits above a NaN-boxed binary16.
+pub const HALF_BOX: u64 = 0xffff_ffff_ffff_0000;
+/// The canonical NaN of binary16.
+pub const CANONICAL_HALF_NAN: u16 = 0x7e00;
 /// binary16 in a float register; the canonical NaN if it is not boxed.
 fn unbox_half(v: u64) -> u16 {
-    if v >> 16 == 0xffff_ffff_ffff { v as u16 } else { 0x7e00 }
+    if v >> 16 == 0xffff_ffff_ffff { v as u16 } else { CANONICAL_HALF_NAN }
 }
 
 /// Packs an operation for a call: number, width, rounding mode.
 pub fn pack(f: Function, w: Width, rm: u8) -> u64 {
-    f as u64 | ((w == Width::D) as u64) << 8 | (rm as u64 & 7) << 16
+    f as u64 | (w as u64) << 8 | (rm as u64 & 7) << 16
 }
 
 /// Computes a packed operation on raw registers with the rounding mode `round`; the raw result and the flags.
 pub fn compute(packed: u64, round: Round, a: u64, b: u64, c: u64) -> (u64, Flags) {
     let Some(&f) = Function::ALL.get(packed as usize & 255) else { return (0, Flags::NONE) };
     let mut env = Env::new(round);
-    let r = if packed >> 8 & 1 == 0 { single(&mut env, f, a, b, c) } else { double(&mut env, f, a, b, c) };
+    let r = match packed >> 8 & 3 {
+        0 => half(&mut env, f, a, b, c),
+        1 => single(&mut env, f, a, b, c),
+        _ => double(&mut env, f, a, b, c),
+    };
     (r, env.flags)
+}
+
+fn half(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
+    use sf::{Binary16 as H, arithmetic, compare, convert};
+    const SIGN: u64 = 1 << 15;
+    let [a, b, c] = [ra, rb, rc].map(|v| unbox_half(v) as u64);
+    let r = match f {
+        Function::Add => arithmetic::add::<H>(env, a, b),
+        Function::Sub => arithmetic::sub::<H>(env, a, b),
+        Function::Mul => arithmetic::mul::<H>(env, a, b),
+        Function::Div => arithmetic::div::<H>(env, a, b),
+        Function::Sqrt => arithmetic::sqrt::<H>(env, a),
+        Function::Madd => arithmetic::fma::<H>(env, a, b, c),
+        Function::Msub => arithmetic::fma::<H>(env, a, b, c ^ SIGN),
+        Function::Nmsub => arithmetic::fma::<H>(env, a ^ SIGN, b, c),
+        Function::Nmadd => arithmetic::fma::<H>(env, a ^ SIGN, b, c ^ SIGN),
+        Function::Min => compare::min::<H>(env, a, b),
+        Function::Max => compare::max::<H>(env, a, b),
+        Function::Minm => compare::minm::<H>(env, a, b),
+        Function::Maxm => compare::maxm::<H>(env, a, b),
+        Function::Eq => return compare::eq::<H>(env, a, b) as u64,
+        Function::Lt => return compare::lt::<H>(env, a, b) as u64,
+        Function::Le => return compare::le::<H>(env, a, b) as u64,
+        Function::LtQuiet => return compare::lt_quiet::<H>(env, a, b) as u64,
+        Function::LeQuiet => return compare::le_quiet::<H>(env, a, b) as u64,
+        Function::Class => return compare::classify::<H>(a) as u64,
+        Function::ToI32 => return convert::to_signed::<H>(env, a, 32) as u64,
+        Function::ToU32 => return convert::to_unsigned::<H>(env, a, 32) as i32 as u64,
+        Function::ToI64 => return convert::to_signed::<H>(env, a, 64) as u64,
+        Function::ToU64 => return convert::to_unsigned::<H>(env, a, 64),
+        Function::ToModularI32 => return sf::f64_to_modular_i32(env, ra) as u64,
+        Function::FromI32 => convert::from_signed::<H>(env, ra as i32 as i64),
+        Function::FromU32 => convert::from_unsigned::<H>(env, ra as u32 as u64),
+        Function::FromI64 => convert::from_signed::<H>(env, ra as i64),
+        Function::FromU64 => convert::from_unsigned::<H>(env, ra),
+        Function::Convert | Function::FromHalf | Function::ToHalf => a,
+        Function::Round => convert::round_to_integral::<H>(env, a, false),
+        Function::RoundExact => convert::round_to_integral::<H>(env, a, true),
+    };
+    r | HALF_BOX
 }
 
 fn single(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
@@ -164,7 +212,7 @@ fn single(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
         Function::FromU64 => sf::f32_from_u64(env, ra),
         Function::Convert => sf::f64_to_f32(env, ra),
         Function::FromHalf => sf::f16_to_f32(env, unbox_half(ra)),
-        Function::ToHalf => return sf::f32_to_f16(env, a) as u64 | 0xffff_ffff_ffff_0000,
+        Function::ToHalf => return sf::f32_to_f16(env, a) as u64 | HALF_BOX,
         Function::Round => sf::f32_round(env, a),
         Function::RoundExact => sf::f32_round_exact(env, a),
     };
@@ -204,7 +252,7 @@ fn double(env: &mut Env, f: Function, a: u64, b: u64, c: u64) -> u64 {
         Function::FromU64 => sf::f64_from_u64(env, a),
         Function::Convert => sf::f32_to_f64(env, unbox(a)),
         Function::FromHalf => sf::f16_to_f64(env, unbox_half(a)),
-        Function::ToHalf => sf::f64_to_f16(env, a) as u64 | 0xffff_ffff_ffff_0000,
+        Function::ToHalf => sf::f64_to_f16(env, a) as u64 | HALF_BOX,
         Function::Round => sf::f64_round(env, a),
         Function::RoundExact => sf::f64_round_exact(env, a),
     }

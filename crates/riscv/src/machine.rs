@@ -20,6 +20,8 @@ pub mod softfloat_width {
     /// Width of a floating-point operation.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Width {
+        /// binary16, NaN-boxed in its register.
+        H,
         /// binary32, NaN-boxed in its register.
         S,
         /// binary64.

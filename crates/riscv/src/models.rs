@@ -106,7 +106,7 @@ const MODERN: Extensions = Extensions::of(&[
 ]);
 /// Everything that exists here.
 const MAXIMUM: Extensions = GENERIC.union(Extensions::of(&[
-    B, Zicond, Zimop, Zacas, Zfhmin, Zcb, Zcmop, Zbkb, Zbkc, Zbkx, Zkt, Svinval, Svnapot, Svpbmt,
+    B, Zicond, Zimop, Zacas, Zfh, Zfhmin, Zcb, Zcmop, Zbkb, Zbkc, Zbkx, Zkt, Svinval, Svnapot, Svpbmt,
 ]));
 const RVA22U64: Extensions = Extensions::of(&[
     I,
@@ -222,7 +222,6 @@ const ABSENT: &[&str] = &[
     "zcmt",
     "zdinx",
     "zfbfmin",
-    "zfh",
     "zfinx",
     "zhinx",
     "zhinxmin",
@@ -366,6 +365,7 @@ impl Choice {
 const IMPLIES: &[(Extension, &[Extension])] = &[
     (D, &[F]),
     (Zfa, &[F]),
+    (Zfh, &[F, Zfhmin]),
     (Zfhmin, &[F]),
     (F, &[Zicsr]),
     (Zicntr, &[Zicsr]),

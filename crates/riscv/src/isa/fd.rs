@@ -1,6 +1,6 @@
 //! F and D: floating point (Unprivileged ISA, chapters "F" and "D").
 
-use crate::float::{BOX, CANONICAL_NAN, Function};
+use crate::float::{BOX, CANONICAL_HALF_NAN, CANONICAL_NAN, Function, HALF_BOX};
 use crate::format::*;
 use crate::machine::softfloat_width::Width;
 use crate::machine::{Machine, Meaning};
@@ -14,6 +14,12 @@ pub(super) fn unbox<M: Machine>(m: &M, r: u8) -> M::V {
     let v = m.f(r);
     let boxed = v.sar(m.k(32)).eq(m.k(u64::MAX));
     Int::select(boxed, v, m.k(CANONICAL_NAN as u64)).lo().zx()
+}
+/// binary16 in a register as an integer; the canonical NaN if it is not boxed.
+fn unbox_half<M: Machine>(m: &M, r: u8) -> M::V {
+    let v = m.f(r);
+    let boxed = v.sar(m.k(16)).eq(m.k(u64::MAX));
+    Int::select(boxed, v, m.k(CANONICAL_HALF_NAN as u64)).zext16()
 }
 /// Writes a binary32.
 pub(super) fn set_boxed<M: Machine>(m: &M, r: u8, v: M::V) {
@@ -34,12 +40,20 @@ fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
     }
-    let top = m.k(if w == Width::S { 1 << 31 } else { 1 << 63 });
+    let top = m.k(match w {
+        Width::H => 1 << 15,
+        Width::S => 1 << 31,
+        Width::D => 1 << 63,
+    });
     if w == Width::D && i.rs1 == i.rs2 && sign == Sign::Copy {
         m.copy_f(i.rd, i.rs1);
         return Ok(());
     }
-    let read = |r: u8| if w == Width::S { unbox(m, r) } else { m.f(r) };
+    let read = |r: u8| match w {
+        Width::H => unbox_half(m, r),
+        Width::S => unbox(m, r),
+        Width::D => m.f(r),
+    };
     let a = read(i.rs1);
     // fmv, fneg and fabs are injections with two equal operands.
     let v = if i.rs1 == i.rs2 {
@@ -58,6 +72,7 @@ fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
         (a & !top) | (from & top)
     };
     match w {
+        Width::H => m.set_f(i.rd, v | m.k(HALF_BOX)),
         Width::S => set_boxed(m, i.rd, v),
         Width::D => m.set_f(i.rd, v),
     }
@@ -67,9 +82,11 @@ pub(super) fn load<M: Machine>(m: &M, i: FL, w: Width) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
     }
+    let a = m.address(i.rs1, i.imm);
     match w {
-        Width::S => set_boxed(m, i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U32)?),
-        Width::D => m.set_f(i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U64)?),
+        Width::H => m.set_f(i.rd, m.load(a, MemOp::U16)? | m.k(HALF_BOX)),
+        Width::S => set_boxed(m, i.rd, m.load(a, MemOp::U32)?),
+        Width::D => m.set_f(i.rd, m.load(a, MemOp::U64)?),
     }
     Ok(())
 }
@@ -77,7 +94,12 @@ pub(super) fn store<M: Machine>(m: &M, i: FS, w: Width) -> Meaning {
     if !m.float_state(false)? {
         return Ok(());
     }
-    m.store(m.address(i.rs1, i.imm), m.f(i.rs2), if w == Width::S { MemOp::U32 } else { MemOp::U64 })
+    let op = match w {
+        Width::H => MemOp::U16,
+        Width::S => MemOp::U32,
+        Width::D => MemOp::U64,
+    };
+    m.store(m.address(i.rs1, i.imm), m.f(i.rs2), op)
 }
 
 macro_rules! precision {
@@ -190,12 +212,9 @@ pub mod half {
     use super::*;
     use crate::table::isa;
 
-    /// binary16 in a register is boxed in ones.
-    const HALF_BOX: u64 = 0xffff_ffff_ffff_0000;
-
     isa! { Zfhmin;
-        Any flh      "............ ..... 001 ..... 0000111" FL |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.load(m.address(i.rs1, i.imm), MemOp::U16)? | m.k(HALF_BOX)) };
-        Any fsh      "....... ..... ..... 001 ..... 0100111" FS |m, i| { if !m.float_state(false)? { return Ok(()) } m.store(m.address(i.rs1, i.imm), m.f(i.rs2), MemOp::U16)? };
+        Any flh      "............ ..... 001 ..... 0000111" FL |m, i| super::load(m, i, Width::H)?;
+        Any fsh      "....... ..... ..... 001 ..... 0100111" FS |m, i| super::store(m, i, Width::H)?;
         Any fmv_x_h  "1110010 00000 ..... 000 ..... 1010011" FXN |m, i| { if !m.float_state(false)? { return Ok(()) } m.set(i.rd, m.f(i.rs1).sext16()) };
         Any fmv_h_x  "1111010 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.x(i.rs1) | m.k(HALF_BOX)) };
         Any fcvt_s_h "0100000 00010 ..... ... ..... 1010011" F2 |m, i| m.float(Function::FromHalf, Width::S, i.rm, i.rd, [i.rs1, 0, 0])?;
@@ -211,4 +230,43 @@ pub mod half_double {
         Any fcvt_d_h "0100001 00010 ..... ... ..... 1010011" F2 |m, i| m.float(Function::FromHalf, Width::D, i.rm, i.rd, [i.rs1, 0, 0])?;
         Any fcvt_h_d "0100010 00001 ..... ... ..... 1010011" F2 |m, i| m.float(Function::ToHalf, Width::D, i.rm, i.rd, [i.rs1, 0, 0])?;
     }
+}
+
+precision! { zfh Zfh H "Zfh: arithmetic on binary16.";
+    Any fmadd_h   "..... 10 ..... ..... ... ..... 1000011" F4 |m, i| m.float(Madd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fmsub_h   "..... 10 ..... ..... ... ..... 1000111" F4 |m, i| m.float(Msub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmsub_h  "..... 10 ..... ..... ... ..... 1001011" F4 |m, i| m.float(Nmsub, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fnmadd_h  "..... 10 ..... ..... ... ..... 1001111" F4 |m, i| m.float(Nmadd, W, i.rm, i.rd, [i.rs1, i.rs2, i.rs3])?;
+    Any fadd_h    "0000010 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Add, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsub_h    "0000110 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Sub, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmul_h    "0001010 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Mul, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fdiv_h    "0001110 ..... ..... ... ..... 1010011" F3 |m, i| m.float(Div, W, i.rm, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fsqrt_h   "0101110 00000 ..... ... ..... 1010011" F2 |m, i| m.float(Sqrt, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fsgnj_h   "0010010 ..... ..... 000 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Copy)?;
+    Any fsgnjn_h  "0010010 ..... ..... 001 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Negate)?;
+    Any fsgnjx_h  "0010010 ..... ..... 010 ..... 1010011" F3N |m, i| inject(m, i, W, Sign::Xor)?;
+    Any fmin_h    "0010110 ..... ..... 000 ..... 1010011" F3N |m, i| m.float(Min, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmax_h    "0010110 ..... ..... 001 ..... 1010011" F3N |m, i| m.float(Max, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fcvt_w_h  "1100010 00000 ..... ... ..... 1010011" FX |m, i| m.float(ToI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_wu_h "1100010 00001 ..... ... ..... 1010011" FX |m, i| m.float(ToU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_l_h  "1100010 00010 ..... ... ..... 1010011" FX |m, i| m.float(ToI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_lu_h "1100010 00011 ..... ... ..... 1010011" FX |m, i| m.float(ToU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any feq_h     "1010010 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any flt_h     "1010010 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fle_h     "1010010 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fclass_h  "1110010 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_h_w  "1101010 00000 ..... ... ..... 1010011" XF |m, i| m.float(FromI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fcvt_h_wu "1101010 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_h_l  "1101010 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Rv64 fcvt_h_lu "1101010 00011 ..... ... ..... 1010011" XF |m, i| m.float(FromU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+}
+
+precision! { zfa_half ZfaH H "Zfa on binary16.";
+    Any fli_h       "1111010 00001 ..... 000 ..... 1010011" Fli |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_f(i.rd, m.k(HALF_BOX | softfloat::convert::load_immediate::<softfloat::Binary16>(i.index))) };
+    Any fminm_h     "0010110 ..... ..... 010 ..... 1010011" F3N |m, i| m.float(Minm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fmaxm_h     "0010110 ..... ..... 011 ..... 1010011" F3N |m, i| m.float(Maxm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fround_h    "0100010 00100 ..... ... ..... 1010011" F2 |m, i| m.float(Round, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any froundnx_h  "0100010 00101 ..... ... ..... 1010011" F2 |m, i| m.float(RoundExact, W, i.rm, i.rd, [i.rs1, 0, 0])?;
+    Any fltq_h      "1010010 ..... ..... 101 ..... 1010011" FCmp |m, i| m.float(LtQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
+    Any fleq_h      "1010010 ..... ..... 100 ..... 1010011" FCmp |m, i| m.float(LeQuiet, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
 }

@@ -25,6 +25,8 @@ pub const TABLES: &[&[Row]] = &[
     fd::zfa_double::ROWS,
     fd::half::ROWS,
     fd::half_double::ROWS,
+    fd::zfh::ROWS,
+    fd::zfa_half::ROWS,
     c::ROWS,
     c::reserved::ROWS,
     zb::zba::ROWS,
