@@ -57,6 +57,7 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
             assert_eq!(a.flags, b.flags, "flags, seed {seed}\n{}", report());
         }
     }
+    println!("{refused} of {total} blocks were too complex");
     assert!(refused * 100 <= total, "{refused} of {total} blocks were too complex");
 }
 

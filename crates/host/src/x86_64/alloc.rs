@@ -30,15 +30,17 @@ pub(super) struct Value {
     pub xmm: Reg,
     /// Pinned register that it is about to be set to.
     pub want: Reg,
-    /// A comparison that has not been computed yet.
+    /// A comparison that has not been computed yet, or a shift that the sum that uses it computes.
     pub deferred: bool,
+    /// A use as the term of a sum lies ahead.
+    pub term: bool,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
     pub home: u16,
 }
 
 impl Value {
     pub(super) const NEW: Value =
-        Value { root: 0, uses: 0, gpr: NO, xmm: NO, want: NO, deferred: false, home: 0 };
+        Value { root: 0, uses: 0, gpr: NO, xmm: NO, want: NO, deferred: false, term: false, home: 0 };
 }
 
 /// Homes from here on are spills.

@@ -30,10 +30,52 @@ impl Emitter {
         let row = if c as i8 as i32 == c { short } else { long };
         self.asm.ins(row, w, 0, 0, d, c as i64);
     }
+    /// Whether the shift `i` can be left to the sum that is its only use, as a scaled index.
+    pub(super) fn is_scaled_term(&self, insts: &[Inst], i: &Inst, v: Val) -> bool {
+        let value = self.val(v.0);
+        i.ty == Ty::I64
+            && value.uses == 1
+            && value.term
+            && self.constant(insts, i.args[1]).is_some_and(|c| (1..=3).contains(&c))
+    }
+    /// Computes a deferred shift that turns out not to be the scaled term of its sum, because the other one is.
+    fn unscale(&mut self, insts: &[Inst], v: Val) {
+        let i = &insts[v.index()];
+        if i.op == Op::Shl && self.val(v.0).deferred {
+            self.val_mut(v.0).deferred = false;
+            let locked = self.locked;
+            self.shift(insts, i, v);
+            self.locked = locked;
+        }
+    }
+    /// A sum one of whose terms is a deferred shift.
+    fn add_scaled(&mut self, insts: &[Inst], v: Val, shift: Val, other: Val) {
+        let s = &insts[shift.index()];
+        let scale = self.constant(insts, s.args[1]).unwrap_or(0) as u8;
+        let index = self.gpr(insts, s.args[0]);
+        let base = self.gpr(insts, other);
+        self.val_mut(shift.0).deferred = false;
+        for x in [s.args[0], s.args[1], shift, other] {
+            self.take(x);
+        }
+        let mut reuse = self.dying_temp(s.args[0]);
+        if reuse == NO {
+            reuse = self.dying_temp(other);
+        }
+        let d = self.dest(insts, v, reuse, 0);
+        self.asm.ins(LEA, true, d, 0, Rm::M(Mem { base, index, scale, disp: 0 }), 0);
+        self.bind(v, d);
+    }
     /// Sums, and differences with a constant: `add` in place, `lea` elsewhere.
     pub(super) fn add(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
         let w = wide(i);
+        for (shift, other) in [(a, b), (b, a)] {
+            if i.op == Op::Add && self.val(shift.0).deferred && insts[shift.index()].op == Op::Shl {
+                self.unscale(insts, other);
+                return self.add_scaled(insts, v, shift, other);
+            }
+        }
         if let Some(mut c) = self.imm(insts, b) {
             if i.op == Op::Sub {
                 c = -c;

@@ -213,6 +213,11 @@ impl Emitter {
                     }
                 }
                 Op::Load | Op::Store => self.group_ahead(i),
+                Op::Add if i.ty == Ty::I64 => {
+                    for a in [i.args[0], i.args[1]] {
+                        self.vals[a.index()].term = true;
+                    }
+                }
                 Op::Call => self.groups = [Group::NONE; GROUPS],
                 _ => {}
             }
@@ -267,6 +272,7 @@ impl Emitter {
             Op::Mul => self.mul(insts, i, v),
             Op::MulHs | Op::MulHu | Op::MulHsu => self.mul_high(insts, i, v),
             Op::DivS | Op::DivU | Op::RemS | Op::RemU => self.divide(insts, i, v),
+            Op::Shl if self.is_scaled_term(insts, i, v) => self.vals[n].deferred = true,
             Op::Shl | Op::Shr | Op::Sar | Op::Rotl | Op::Rotr => self.shift(insts, i, v),
             Op::Clz | Op::Ctz => self.count_zeros(insts, i, v),
             Op::Popcnt => self.popcnt(insts, i, v),

@@ -264,10 +264,14 @@ impl Gen<'_> {
             _ => {
                 let op = [Op::Add, Op::And, Op::Xor, Op::Shl][self.r.below(4) as usize];
                 let a = self.pick(t);
-                let c = [0xff, 0xffff, u32::MAX as u64, 1, 7, u64::MAX][self.r.below(6) as usize];
+                let c = [0xff, 0xffff, u32::MAX as u64, 1, 7, 2, 3, u64::MAX][self.r.below(8) as usize];
                 let c = if t == Ty::I32 { c as u32 as u64 } else { c };
                 let b = self.push(Op::Const, t, &[], c);
-                self.push(op, t, &[a, b], 0);
+                let shifted = self.push(op, t, &[a, b], 0);
+                if self.r.one_in(2) {
+                    let c = self.pick(t);
+                    self.push(Op::Add, t, &[c, shifted], 0);
+                }
             }
         }
     }
