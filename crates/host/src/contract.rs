@@ -61,6 +61,19 @@ pub struct JumpCache {
     pub entries_log2: u32,
 }
 
+/// Remembered pages: words in the frame where loads that stand alone leave the page that they met last, so that the next
+/// address does not depend on a look into the TLB. Whatever takes a read tag away from the TLB in use, or changes which TLB
+/// is in use, must set all tags to all ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sites {
+    /// Offset from the state register of the tags: virtual page addresses.
+    pub tags: i32,
+    /// Offset of the addends.
+    pub addends: i32,
+    /// How many there are of each; the places in the code share them in turn.
+    pub count: u32,
+}
+
 /// Everything that shapes the code of one code memory.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -74,6 +87,8 @@ pub struct Config {
     pub hot_slots: Vec<u16>,
     /// Which optional instructions may be used.
     pub features: Features,
+    /// Remembered pages, if the frame has room for them.
+    pub sites: Option<Sites>,
     /// Whether a block may go on at its own entry without a link, which nobody could take back.
     pub loops: bool,
 }

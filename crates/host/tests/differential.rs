@@ -7,10 +7,11 @@ use common::*;
 use host::Features;
 
 fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix) {
-    let mut machine = Machine::new(features);
+    let mut machine = [false, true].map(|sites| Machine::new(features, sites));
     let (mut refused, total) = (0, seeds.end - seeds.start);
     for seed in seeds {
         let mut random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let machine = &mut machine[(seed / 2 % 2) as usize];
         let length = 3 + random.below(60) as usize;
         let block = generate::block(&mut random, length, what);
         let info = |id| Some(helpers(id));
@@ -103,7 +104,7 @@ fn everything() {
 #[test]
 fn an_interrupt_leaves_at_the_entry() {
     let mut random = Random(1);
-    let mut machine = Machine::new(Features::detect());
+    let mut machine = Machine::new(Features::detect(), true);
     let block = generate::block(&mut random, 20, generate::Mix { memory: true, float: true, calls: true });
     machine.translate(&block).unwrap();
     let world = World::new(&mut random);

@@ -27,6 +27,7 @@ fn config() -> Config {
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },
         loops: true,
+        sites: Some(host::Sites { tags: 0x500, addends: 0x600, count: 32 }),
     }
 }
 

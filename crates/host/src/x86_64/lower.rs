@@ -36,6 +36,7 @@ pub struct Emitter {
     pub(super) cold: Vec<Cold>,
     pub(super) groups: [Group; GROUPS],
     pub(super) next_group: usize,
+    pub(super) next_site: u32,
     /// The groups that the accesses to come would lead, the next one last.
     pub(super) ahead: Vec<Group>,
     /// Values from here on are the addends of `groups`.
@@ -86,6 +87,7 @@ impl Emitter {
             cold: Vec::new(),
             groups: [Group::NONE; GROUPS],
             next_group: 0,
+            next_site: 0,
             ahead: Vec::new(),
             pseudo: 0,
             links: Vec::new(),

@@ -13,7 +13,7 @@ use super::WORD_IMM;
 use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
-use crate::Point;
+use crate::{Point, Sites};
 use ir::{Inst, MemOp, Op, Ty, Val};
 
 /// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
@@ -75,12 +75,14 @@ pub(super) enum Host {
     Leader(Reg),
     /// It has found zero in the register.
     Follower(Reg),
+    /// It was not in the page of site `n`; with the addend in the register it goes on at `again`.
+    Site { r: Reg, n: u32, again: u32 },
 }
 
 impl Host {
     fn reg(self) -> Reg {
         match self {
-            Host::Alone(r) | Host::Leader(r) | Host::Follower(r) => r,
+            Host::Alone(r) | Host::Leader(r) | Host::Follower(r) | Host::Site { r, .. } => r,
         }
     }
 }
@@ -224,6 +226,12 @@ impl Emitter {
                 return (Host::Follower(host), from, d);
             }
         }
+        if led.followers == 0
+            && !own.write
+            && let Some(sites) = self.cfg.sites
+        {
+            return self.site(insts, own, base, sites, result);
+        }
         let entry = self.temp(insts);
         let tag = self.temp(insts);
         let from = self.probe(base, (led.low, led.high), own.write, entry, tag);
@@ -243,6 +251,45 @@ impl Emitter {
             super::alloc::Value { uses: led.followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
         self.content[entry as usize] = r;
         (Host::Leader(entry), from, d)
+    }
+    /// The load `own` by the page remembered at its site.
+    fn site(
+        &mut self,
+        insts: &[Inst],
+        own: Group,
+        base: Reg,
+        sites: Sites,
+        result: Option<Val>,
+    ) -> (Host, u32, Reg) {
+        let n = self.next_site;
+        self.next_site = (n + 1) % sites.count;
+        let r = self.temp(insts);
+        let d = result.map_or(NO, |v| self.dest(insts, v, r, 0));
+        self.sum(r, base, own.low);
+        // The low bits that alignment wants zero stay in, and spoil the comparison if they are not.
+        let bytes = own.high - own.low + 1;
+        self.asm.ins(AND_I, true, 0, 0, Rm::R(r), -4096 | (bytes - 1));
+        let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
+        self.asm.ins(CMP, true, r, 0, at(sites.tags), 0);
+        let from = self.asm.jump(Some(cc::NE));
+        self.asm.ins(MOV, true, r, 0, at(sites.addends), 0);
+        let again = self.asm.pos();
+        (Host::Site { r, n, again }, from, d)
+    }
+    /// The load was in another page: if the TLB has that one, remembers it and goes on.
+    fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, host: Host) {
+        let (Host::Site { r, n, again }, Some(sites)) = (host, self.cfg.sites) else { return };
+        let tag = if r == RCX || base == RCX { if r == RAX || base == RAX { RDX } else { RAX } } else { RCX };
+        self.asm.ins(PUSH, false, 0, 0, Rm::R(tag), 0);
+        let low = disp as i64;
+        let missed = self.probe(base, (low, low + memop.bytes() as i64 - 1), false, r, tag);
+        let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
+        self.asm.ins(MOV_MR, true, r, 0, at(sites.addends), 0);
+        self.asm.ins(MOV_MR, true, tag, 0, at(sites.tags), 0);
+        self.asm.ins(POP, false, 0, 0, Rm::R(tag), 0);
+        self.jump_back(again);
+        self.arrive(missed);
+        self.asm.ins(POP, false, 0, 0, Rm::R(tag), 0);
     }
     /// Whether a live value is in an `xmm` register, so that a stub has to preserve them.
     pub(super) fn xmm_live(&self) -> bool {
@@ -329,10 +376,13 @@ impl Emitter {
         match c {
             Cold::Load { from, back, base, disp, dest, memop, xmm, insn, host } => {
                 self.arrive(from);
+                self.cold_site(base, disp, memop, host);
                 self.cold_address(base, disp, host);
                 let n = (memop.0 & 7) as usize + 8 * xmm as usize;
-                let stub =
-                    if let Host::Alone(_) = host { self.stubs.load[n] } else { self.stubs.load_probe[n] };
+                let stub = match host {
+                    Host::Alone(_) | Host::Site { .. } => self.stubs.load[n],
+                    _ => self.stubs.load_probe[n],
+                };
                 self.call_stub(stub, insn);
                 self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
                 if let Host::Leader(r) = host {

@@ -30,7 +30,12 @@ pub struct Frame {
     pub mode_tag: u64,
     pub scratch: [u64; 26],
     pub slots: [u64; SLOTS],
+    pub site_tags: [u64; SITES],
+    pub site_addends: [u64; SITES],
 }
+
+/// Few, so that different places in the code share them.
+pub const SITES: usize = 2;
 
 const BIAS: i32 = 128;
 
@@ -58,6 +63,7 @@ pub fn config(features: Features) -> Config {
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         features,
         loops: true,
+        sites: None,
     }
 }
 
@@ -295,7 +301,7 @@ const SIZE: usize = 1 << 20;
 const CODE_AT: usize = 1 << 14;
 
 impl Machine {
-    pub fn new(features: Features) -> Machine {
+    pub fn new(features: Features, sites: bool) -> Machine {
         // SAFETY: a fresh anonymous mapping.
         let memory = unsafe {
             libc::mmap(
@@ -308,7 +314,13 @@ impl Machine {
             )
         } as *mut u8;
         assert!(memory as isize != -1);
-        let cfg = config(features);
+        let mut cfg = config(features);
+        let at = |o: usize| o as i32 - BIAS;
+        cfg.sites = sites.then_some(host::Sites {
+            tags: at(std::mem::offset_of!(Frame, site_tags)),
+            addends: at(std::mem::offset_of!(Frame, site_addends)),
+            count: SITES as u32,
+        });
         let hooks = Hooks {
             load: hook_load as *const () as u64,
             store: hook_store as *const () as u64,
@@ -354,6 +366,8 @@ impl Machine {
             mode_tag: 3 << 57,
             scratch: [0; 26],
             slots: world.slots,
+            site_tags: [u64::MAX; SITES],
+            site_addends: [0x5555; SITES],
         });
         let mut c = Box::new(Context { world: world.clone(), frame: &mut *frame, ra: 0 });
         let addend = (c.world.mem.as_ptr() as u64).wrapping_sub(MEM);
