@@ -3,6 +3,9 @@
 use ir::SLOTS;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+/// Pages that a frame remembers for translated loads.
+pub const SITES: usize = 32;
+
 /// Interrupt word bit: an input line or an enable bit changed; the guest looks whether it takes an interrupt.
 pub const INTERRUPT_GUEST: u32 = 1;
 /// Interrupt word bit: somebody wants the vCPU to come out of the accelerator.
@@ -33,6 +36,10 @@ pub struct Frame {
     pub scratch: [AtomicU64; 26],
     /// The guest's slots. Which register lives where is the guest's matter.
     pub slots: [AtomicU64; SLOTS],
+    /// Virtual pages that translated loads met last; all ones for none. See [`Frame::forget_sites`].
+    pub site_tags: [AtomicU64; SITES],
+    /// Host address minus guest virtual address for each of them.
+    pub site_addends: [AtomicU64; SITES],
 }
 
 impl Default for Frame {
@@ -48,6 +55,8 @@ impl Default for Frame {
             mode_tag: AtomicU64::new(0),
             scratch: [const { AtomicU64::new(0) }; 26],
             slots: [const { AtomicU64::new(0) }; SLOTS],
+            site_tags: [const { AtomicU64::new(u64::MAX) }; SITES],
+            site_addends: [const { AtomicU64::new(0) }; SITES],
         }
     }
 }
@@ -62,6 +71,13 @@ impl Frame {
     #[inline(always)]
     pub fn set(&self, n: u16, v: u64) {
         self.slots[n as usize % SLOTS].store(v, Relaxed)
+    }
+    /// Forgets the pages that loads have met: to be called when the TLB in use changes or loses something that may be read.
+    #[inline]
+    pub fn forget_sites(&self) {
+        for tag in &self.site_tags {
+            tag.store(u64::MAX, Relaxed);
+        }
     }
     /// The program counter.
     #[inline(always)]

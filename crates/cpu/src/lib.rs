@@ -16,7 +16,7 @@ mod run_state;
 mod vcpu;
 
 pub use breakpoint::Breakpoints;
-pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST};
+pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, SITES};
 pub use guest::{
     Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
     Step, Stop, Trap,

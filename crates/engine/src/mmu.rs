@@ -121,7 +121,7 @@ impl<G: Guest> Tcg<G> {
         let done = self.bus.write(pa, bytes, value);
         crate::fp::put_flags(flags);
         if self.bus.refresh() {
-            self.tlb.sets().for_each(|(_, s)| s.flush());
+            self.flush_sets();
         }
         done
     }
@@ -247,6 +247,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     }
     fn flush(&mut self, what: Flush) {
         self.counts.flushes += 1;
+        self.forget_sites();
         for (space, set) in self.tlb.sets() {
             match what {
                 Flush::All => set.flush(),

@@ -41,6 +41,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) bus: Bus,
     pub(crate) tlb: Sets,
+    /// The frame of the guest that ran last.
+    frame: Option<Arc<cpu::Frame>>,
     /// Set for fetches and jumps, and the space it is for.
     pub(crate) code_set: usize,
     space: u64,
@@ -92,6 +94,7 @@ impl<G: Guest> Tcg<G> {
             bus: Bus::new(shared.memory.clone()),
             shared,
             tlb: Sets::default(),
+            frame: None,
             code_set: usize::MAX,
             space: u64::MAX,
             data_set: usize::MAX,
@@ -130,9 +133,24 @@ impl<G: Guest> Tcg<G> {
         }
         (self.space, self.data_space) = (space, data);
         let frame = g.frame();
+        if self.frame.as_ref().is_none_or(|f| !Arc::ptr_eq(f, frame)) {
+            self.frame = Some(frame.clone());
+        }
+        frame.forget_sites();
         frame.tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
         let jumps = if self.shared.options.nochain { &self.empty } else { &*self.tlb.set(self.code_set) };
         frame.jump_cache.store(jumps.jumps_address(), Relaxed);
+    }
+    /// Forgets every translation of addresses.
+    pub(crate) fn flush_sets(&mut self) {
+        self.tlb.sets().for_each(|(_, s)| s.flush());
+        self.forget_sites();
+    }
+    /// Forgets the pages that translated loads remember beside the TLB.
+    pub(crate) fn forget_sites(&self) {
+        if let Some(frame) = &self.frame {
+            frame.forget_sites();
+        }
     }
     /// Forgets what depends on things changed from outside.
     fn refresh(&mut self, g: &mut G) {
@@ -142,7 +160,7 @@ impl<G: Guest> Tcg<G> {
             self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
         }
         if self.bus.refresh() {
-            self.tlb.sets().for_each(|(_, s)| s.flush());
+            self.flush_sets();
         }
         self.follow_epoch();
         self.follow_spaces(g);
@@ -304,7 +322,7 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
     }
     fn sync(&mut self, g: &mut G) {
         self.space = u64::MAX;
-        self.tlb.sets().for_each(|(_, s)| s.flush());
+        self.flush_sets();
         self.refresh(g);
     }
 }

@@ -182,6 +182,11 @@ impl Shared {
             jump_cache: host::JumpCache { entries_log2: tlb::JUMPS_LOG2 },
             hot_slots: G::HOT_SLOTS.to_vec(),
             features: host::Features::detect(),
+            sites: Some(host::Sites {
+                tags: offset_of!(Frame, site_tags) as i32 - FRAME_BIAS as i32,
+                addends: offset_of!(Frame, site_addends) as i32 - FRAME_BIAS as i32,
+                count: cpu::SITES as u32,
+            }),
             loops: !options.nochain,
         };
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
