@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long a boot to the shell may take on a slow, busy host.
 const BOOT: Duration = Duration::from_secs(180);
+/// How long a command may take.
+const ANSWER: Duration = Duration::from_secs(60);
 /// How long the boot under block verification may take, and Debian.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -41,6 +43,7 @@ pub const TESTS: &[Test] = &[
     ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin", "tcg", BOOT)),
     ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin", "tcg", BOOT)),
     ("boot: built-in SBI, every block verified", |w| shell(w, 1, "builtin", "tcg,verify=on", LONG)),
+    ("virtio: network, entropy, disk", virtio),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
@@ -66,18 +69,48 @@ fn shell(world: &World, smp: u32, firmware: &str, accel: &str, limit: Duration) 
     let firmware = if firmware == "opensbi" { &opensbi } else { firmware };
     line.extend(strings(&["-bios", firmware, "-accel", accel]));
     line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
-    line.extend(network());
     let mut console = Console::spawn(&world.tinamou, &line)?;
     console.expect("TINAMOU-SHELL-READY", limit)?;
     console.expect("# ", limit)?;
     console.send("echo harts: $(grep -c ^processor /proc/cpuinfo) sum: $((6*7))\n")?;
     console.expect(&format!("harts: {smp} sum: 42"), limit)?;
-    console.send("ip link set eth0 up; udhcpc -i eth0 -n -q && echo lease-$((6*7))\n")?;
-    console.expect("lease-42", limit)?;
-    console.send("head -c 16 /dev/hwrng | wc -c | sed s/^/random-/\n")?;
-    console.expect("random-16", limit)?;
     console.send("poweroff -f\n")?;
     good(console.wait(limit)?)
+}
+
+/// A lease and an answer to a ping, 16 bytes of entropy, a disk written and read.
+fn virtio(world: &World) -> Outcome {
+    let image = paths::guests().join(".disk.img");
+    fs::write(&image, vec![0; 8 << 20])?;
+    let mut line = with_opensbi(world, 2);
+    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
+    line.extend(network());
+    line.extend(disk(&image, ""));
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("TINAMOU-SHELL-READY", BOOT)?;
+    console.expect("# ", BOOT)?;
+    let mut run = |command: &str, answer: &str| -> Result<()> {
+        console.send(&format!("{command}\n"))?;
+        console.expect(answer, ANSWER).map_err(|e| format!("{command}: {e}").into()).map(|_| ())
+    };
+    run("head -c 16 /dev/hwrng | wc -c | sed s/^/random-/", "random-16")?;
+    run("ip link set eth0 up; udhcpc -i eth0 -n -q && echo lease-$((6*7))", "lease-42")?;
+    run("ping -c 2 10.0.2.2 >/dev/null && echo ping-$((6*7))", "ping-42")?;
+    run(
+        "seq 100000 >/tmp/a; dd if=/tmp/a of=/dev/vda conv=fsync 2>/dev/null; echo disk-$((6*7))",
+        "disk-42",
+    )?;
+    run(
+        "echo 3 >/proc/sys/vm/drop_caches; head -c 588895 /dev/vda | cmp - /tmp/a && echo same-$((6*7))",
+        "same-42",
+    )?;
+    console.send("poweroff -f\n")?;
+    let ended = good(console.wait(BOOT)?)?;
+    if fs::read(&image)?.starts_with(b"1\n2\n3\n4\n") {
+        Ok(ended)
+    } else {
+        Err("the image is not written".into())
+    }
 }
 
 /// A program of a few instructions: writes to the UART, and ends the emulator through the test finisher.

@@ -58,6 +58,12 @@ pub fn ensure() -> Result<Images> {
     if !images.complete() {
         images.named()?;
         make(None)?;
+    } else if images.initrd == images.dir.join("initrd.cpio") && images.dir.join("modules").is_dir() {
+        // The scripts of the initramfs may have changed since it was built.
+        let archive = initrd_with(&images, &[])?;
+        if fs::read(&images.initrd)? != archive {
+            fs::write(&images.initrd, archive)?;
+        }
     }
     let images = Images::locate();
     if images.complete() { Ok(images) } else { Err(format!("images are missing: {images:?}").into()) }
