@@ -152,6 +152,8 @@ impl Hart {
         self.put(slot::MEDELEG, 0xb5ff & crate::csr::MEDELEG_MASK);
         self.put(slot::MIDELEG, crate::csr::SUPERVISOR_INTERRUPTS);
         self.put(slot::MCOUNTEREN, 0x7_ffff);
+        // Linux without the PMU extension leaves this as firmware has set it, and its vDSO reads `time`.
+        self.put(slot::SCOUNTEREN, 7);
         let stce = if self.config.has(Extension::Sstc) { crate::csr::STCE } else { 0 };
         self.put(slot::MENVCFG, self.get(slot::MENVCFG) | stce | 0xf0);
         self.put(slot::PMPADDR0, u64::MAX >> 10);
