@@ -2,12 +2,17 @@
 //!
 //! Levels reach the listeners in the order in which they were set, each exactly once, whichever threads set
 //! them: a line has a queue, and one thread at a time empties it. A level set from inside a device is
-//! delivered after the thread has left the device.
+//! delivered after the thread has left the device. Whoever sets a level while another thread delivers waits
+//! until it has arrived: a guest that has just lowered a device's line must not find it high at the interrupt
+//! controller, which would interrupt it over and over until the other thread, perhaps preempted by the very
+//! processor that it has woken, gets on.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use crate::guard::{Work, inside_device, push};
 
@@ -21,13 +26,21 @@ struct Shared {
     level: AtomicBool,
     sinks: Vec<(Arc<dyn LineSink>, u32)>,
     queue: Mutex<Delivery>,
+    /// The queue has been emptied.
+    idle: Condvar,
 }
 
 #[derive(Default)]
 struct Delivery {
     pending: VecDeque<bool>,
-    busy: bool,
+    /// The thread that is delivering.
+    busy: Option<ThreadId>,
+    /// Threads that wait until the queue is empty.
+    waiting: u32,
 }
+
+/// How long a level that another thread has to deliver is waited for, at most: lines may run in circles.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The driving end of an interrupt line. Clones are the same line. Setting the level it has costs one load.
 #[derive(Clone, Default)]
@@ -44,7 +57,8 @@ impl Line {
     }
     /// A line to several inputs.
     pub fn to_all(sinks: Vec<(Arc<dyn LineSink>, u32)>) -> Self {
-        Self(Some(Arc::new(Shared { level: AtomicBool::new(false), sinks, queue: Mutex::default() })))
+        let (queue, idle) = Default::default();
+        Self(Some(Arc::new(Shared { level: AtomicBool::new(false), sinks, queue, idle })))
     }
     /// A line that drives other lines.
     pub fn split(lines: impl IntoIterator<Item = Self>) -> Self {
@@ -114,14 +128,20 @@ impl Line {
         }
     }
 
-    /// Empties the queue into the listeners, unless another thread is at it.
+    /// Empties the queue into the listeners, or waits until the thread that is at it has done so.
     pub(crate) fn deliver(&self) {
         let Some(shared) = &self.0 else { return };
+        let this = thread::current().id();
         let mut queue = lock(&shared.queue);
-        if queue.busy {
+        if let Some(other) = queue.busy {
+            if other != this {
+                queue.waiting += 1;
+                let waited = shared.idle.wait_timeout_while(queue, PATIENCE, |queue| queue.busy.is_some());
+                waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
+            }
             return;
         }
-        queue.busy = true;
+        queue.busy = Some(this);
         while let Some(level) = queue.pending.pop_front() {
             drop(queue);
             for (sink, n) in &shared.sinks {
@@ -129,7 +149,10 @@ impl Line {
             }
             queue = lock(&shared.queue);
         }
-        queue.busy = false;
+        queue.busy = None;
+        if queue.waiting > 0 {
+            shared.idle.notify_all();
+        }
     }
 }
 
