@@ -338,3 +338,7 @@ impl<'a> Machine for Build<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "build_test.rs"]
+mod test;

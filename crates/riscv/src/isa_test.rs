@@ -12,25 +12,31 @@ fn number(b: &[u8], at: usize, n: usize) -> u64 {
     u64::from_le_bytes(v)
 }
 
-/// Loads an ELF file; the address of its `tohost`.
+/// Loads an ELF file, of 32 or 64 bits; the address of its `tohost`.
 fn load(m: &mut Machine, elf: &[u8]) -> u64 {
-    let (ph, phn) = (number(elf, 32, 8) as usize, number(elf, 56, 2) as usize);
+    let wide = elf[4] == 2;
+    // Width of an address, and offsets of fields: (program headers, their number, file offset, address, size).
+    let w = if wide { 8 } else { 4 };
+    let (phoff, phnum, offset, address, size) = if wide { (32, 56, 8, 24, 32) } else { (28, 44, 4, 12, 16) };
+    let (ph, phn) = (number(elf, phoff, w) as usize, number(elf, phnum, 2) as usize);
     for k in 0..phn {
-        let p = ph + k * 56;
+        let p = ph + k * if wide { 56 } else { 32 };
         if number(elf, p, 4) == 1 {
-            let (from, to, n) = (number(elf, p + 8, 8), number(elf, p + 24, 8), number(elf, p + 32, 8));
+            let (from, to, n) =
+                (number(elf, p + offset, w), number(elf, p + address, w), number(elf, p + size, w));
             let start = (to - RAM) as usize;
             m.bus.ram[start..start + n as usize].copy_from_slice(&elf[from as usize..(from + n) as usize]);
         }
     }
+    let (shoff, shnum, entry, place) = if wide { (40, 60, 64, 16) } else { (32, 48, 40, 12) };
     let (sh, shn, names) =
-        (number(elf, 40, 8) as usize, number(elf, 60, 2) as usize, number(elf, 62, 2) as usize);
-    let strings = number(elf, sh + names * 64 + 24, 8) as usize;
+        (number(elf, shoff, w) as usize, number(elf, shnum, 2) as usize, number(elf, shnum + 2, 2) as usize);
+    let strings = number(elf, sh + names * entry + place + w, w) as usize;
     for k in 0..shn {
-        let s = sh + k * 64;
+        let s = sh + k * entry;
         let name = strings + number(elf, s, 4) as usize;
         if elf[name..].starts_with(b".tohost\0") {
-            return number(elf, s + 16, 8);
+            return number(elf, s + place, w);
         }
     }
     panic!("no .tohost");
@@ -73,7 +79,8 @@ fn all(block: Option<u32>) {
             continue;
         }
         let Ok(elf) = std::fs::read(&path) else { continue };
-        let mut m = Machine::new(parse_cpu("max").unwrap(), 32 << 20);
+        let model = if elf[4] == 2 { "max" } else { "max32" };
+        let mut m = Machine::new(parse_cpu(model).unwrap(), 32 << 20);
         let tohost = load(&mut m, &elf);
         match run(&mut m, tohost, block) {
             Ok(()) => passed += 1,

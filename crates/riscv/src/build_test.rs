@@ -1,0 +1,75 @@
+use super::build;
+use crate::config::rv64;
+use cpu::{Built, Fetch};
+use ir::{Builder, Op};
+
+const NOP: u32 = 0x13;
+
+fn page(at: usize, words: &[u32]) -> Vec<u8> {
+    let mut p = NOP.to_le_bytes().repeat(1024);
+    for (n, w) in words.iter().enumerate() {
+        for (k, b) in w.to_le_bytes().iter().enumerate() {
+            if let Some(to) = p.get_mut(at + 4 * n + k) {
+                *to = *b;
+            }
+        }
+    }
+    p
+}
+
+fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64)>) {
+    let b = Builder::new();
+    let built = build(3, &rv64(), &Fetch { offset, page, next, limit: 64 }, &b);
+    let ops = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
+    (built, ops)
+}
+
+#[test]
+fn a_block_ends_with_the_page() {
+    let (built, ops) = run(&page(0, &[]), 4088, None);
+    assert_eq!(built, Built { insns: 2, bytes: 8 });
+    assert_eq!(ops.last(), Some(&(Op::Goto, 4096)));
+}
+
+#[test]
+fn an_instruction_across_pages_is_a_block_of_its_own() {
+    let p = page(4094, &[NOP]);
+    assert_eq!(run(&p, 4094, None).0.insns, 0);
+    let mut next = [0; 16];
+    next[..2].copy_from_slice(&NOP.to_le_bytes()[2..]);
+    let (built, ops) = run(&p, 4094, Some(next));
+    assert_eq!(built, Built { insns: 1, bytes: 4 });
+    assert_eq!(ops.last(), Some(&(Op::Goto, 4098)));
+    // A block before it stops short of it, and goes there by address.
+    let mut p = p;
+    p[4092..4094].copy_from_slice(&[1, 0]);
+    let (built, ops) = run(&p, 4088, None);
+    assert_eq!(built.insns, 2);
+    assert_eq!(ops.last().map(|o| o.0), Some(Op::Jump));
+}
+
+#[test]
+fn branches_to_an_instruction_across_pages_go_by_address() {
+    // At 4084: beq x1, x2, +10, to 4094.
+    let beq = 0x0020_8563;
+    let mut p = page(4084, &[beq]);
+    p[4094] = 0x13;
+    let (built, ops) = run(&p, 4084, None);
+    assert_eq!(built.bytes, 12, "the last half-word was looked at");
+    assert!(ops.contains(&(Op::ExitIf, 4088)));
+    assert_eq!(ops.last().map(|o| o.0), Some(Op::Jump));
+    // A compressed instruction there is reached directly.
+    p[4094] = 0x01;
+    let (_, ops) = run(&p, 4084, None);
+    assert!(ops.contains(&(Op::ExitIf, 4094)));
+}
+
+#[test]
+fn blocks_have_one_terminal_at_their_end() {
+    for word in [0x0000_0073, 0x3020_0073, 0x1234_5678, 0x0000_006f, 0xffff_ffff, 0x1050_0073, 0x1401_1073] {
+        let (_, ops) = run(&page(0, &[word]), 0, None);
+        let terminals = ops.iter().filter(|o| o.0.is_terminal()).count();
+        assert_eq!(terminals, 1, "{word:x}");
+        assert!(ops.last().is_some_and(|o| o.0.is_terminal()), "{word:x}");
+    }
+}
