@@ -37,6 +37,9 @@ pub struct Irq {
     pub number: u32,
 }
 
+/// Puts a processor into its state after a reset.
+pub type ResetProcessor = Arc<dyn Fn(&mut dyn cpu::Cpu) + Send + Sync>;
+
 /// A board under construction, and then as it is.
 pub struct Board {
     /// Root of the object tree; its child `machine` is the board.
@@ -54,7 +57,7 @@ pub struct Board {
     /// The processors, until the wiring takes them.
     pub processors: Processors,
     /// Puts a processor into its state after a reset. Called on its own thread.
-    pub reset_processor: Arc<dyn Fn(&mut dyn cpu::Cpu) + Send + Sync>,
+    pub reset_processor: ResetProcessor,
     /// Other things to do at a reset, after the devices and before the processors.
     pub resets: Vec<Box<dyn Fn() + Send + Sync>>,
     /// Things to do before the program ends.

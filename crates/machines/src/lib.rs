@@ -10,5 +10,5 @@ mod machine;
 pub mod riscv;
 pub mod sbi;
 
-pub use board::{Board, Irq, Processors, Slot};
+pub use board::{Board, Irq, Processors, ResetProcessor, Slot};
 pub use machine::{Bios, MachineType, Setup, TYPES, find};

@@ -3,7 +3,7 @@
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use base::{Result, error};
-use cpu::{Cpu, Cpus, RunState, VmStop};
+use cpu::{Cpus, RunState, VmStop};
 use events::EventLoop;
 use memory::{AddressSpace, Roms};
 use monitor::Vm;
@@ -50,7 +50,7 @@ pub struct Parts {
     /// Other things to reset.
     pub resets: Vec<Box<dyn Fn() + Send + Sync>>,
     /// Resets a processor.
-    pub reset_processor: Arc<dyn Fn(&mut dyn Cpu) + Send + Sync>,
+    pub reset_processor: machines::ResetProcessor,
     /// The device tree.
     pub dtb: Option<Vec<u8>>,
     /// The text of `info jit`.

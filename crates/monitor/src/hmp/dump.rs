@@ -44,7 +44,7 @@ fn item(format: char, size: u32, value: u64) -> String {
             format!("{text:>width$}", width = bits.div_ceil(3))
         }
         'd' if size == 8 => format!("{:>20}", value as i64),
-        'd' | 'u' => format!("{value:>width$}", width = (bits * 10 + 32) / 33),
+        'd' | 'u' => format!("{value:>width$}", width = (bits * 10).div_ceil(33)),
         'c' => character(value as u8),
         _ => format!("0x{value:0width$x}", width = size as usize * 2),
     }

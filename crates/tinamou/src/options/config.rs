@@ -119,12 +119,6 @@ pub struct Config {
     warnings: Vec<String>,
 }
 
-impl Default for Given {
-    fn default() -> Self {
-        Given { name: "", value: String::new(), shown: String::new() }
-    }
-}
-
 impl Config {
     /// Gathers options; `warnings` gets what is to be said about them, error or not.
     ///

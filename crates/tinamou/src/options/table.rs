@@ -180,7 +180,7 @@ options! {
 }
 
 /// An option that was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     /// Name in the table; `disk_image` for a word that is no option.
     pub name: &'static str,
