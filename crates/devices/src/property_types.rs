@@ -124,6 +124,45 @@ impl PropertyType for AlwaysOff {
     }
 }
 
+/// A place in the order in which firmware tries devices; below 0 for none, which is what it is unless set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootIndex(pub i32);
+
+impl Default for BootIndex {
+    fn default() -> Self {
+        Self(-1)
+    }
+}
+
+impl PropertyType for BootIndex {
+    const KIND: &'static str = "int32";
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Int(self.0.into())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        self.0.set(value)
+    }
+}
+
+/// The id of an entropy source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RngLink(pub String);
+
+impl PropertyType for RngLink {
+    const KIND: &'static str = "link<rng-backend>";
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Link(self.0.clone())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        value.as_str().ok_or(PropertyError::Type(Self::KIND))?.clone_into(&mut self.0);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 #[path = "property_types_test.rs"]
 mod test;

@@ -36,3 +36,14 @@ fn always_off() {
     off.set(&text("off")).unwrap();
     assert!(off.set(&text("on")).is_err() && off.set(&text("x")).is_err());
 }
+
+#[test]
+fn boot_index_and_link() {
+    let mut index = BootIndex::default();
+    assert_eq!(index.get(), PropertyValue::Int(-1));
+    index.set(&text("3")).unwrap();
+    assert_eq!(index, BootIndex(3));
+    let mut link = RngLink::default();
+    link.set(&text("rng0")).unwrap();
+    assert_eq!(link.get(), PropertyValue::Link("rng0".to_owned()));
+}

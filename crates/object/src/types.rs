@@ -179,9 +179,15 @@ impl Types {
     pub fn kinds_of<'a>(&'a self, of: &'a str) -> impl Iterator<Item = &'a TypeInfo> {
         self.iter().filter(move |t| !t.is_abstract && self.is_a(t.name, of))
     }
-    /// All properties of a type, its own first.
+    /// All properties of a type, its own first; one that an ancestor has too is listed once.
     pub fn properties(&self, name: &str) -> Vec<PropertyInfo> {
-        self.ancestry(name).flat_map(|t| (t.properties)()).collect()
+        let mut all: Vec<PropertyInfo> = Vec::new();
+        for property in self.ancestry(name).flat_map(|t| (t.properties)()) {
+            if !all.iter().any(|known| known.name == property.name) {
+                all.push(property);
+            }
+        }
+        all
     }
 }
 

@@ -16,7 +16,7 @@ use super::common::{
     CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length, scatter};
-use crate::property_types::OnOffAuto;
+use crate::property_types::{BootIndex, OnOffAuto};
 
 /// The unit of the guest's addresses, whatever the block size.
 const SECTOR: u64 = 512;
@@ -96,7 +96,7 @@ virtio_device! {
         #[property(name = "discard_granularity", default = 0xffff_ffff_u64)]
         pub discard_granularity: Size,
         /// Whether writes may be cached before a flush.
-        #[property(name = "write-cache", default = OnOffAuto::Auto)]
+        #[property(name = "write-cache", default = OnOffAuto::Auto, desc = "on/off/auto")]
         pub write_cache: OnOffAuto,
         /// Whether the driver may change that.
         #[property(name = "config-wce", default = true)]
@@ -134,9 +134,9 @@ virtio_device! {
         /// Sectors of a track; 0 to be computed.
         #[property(default = 0u32)]
         pub secs: u32,
-        /// Place in the boot order; -1 for none.
-        #[property(default = -1i32)]
-        pub bootindex: i32,
+        /// Place in the boot order, if it has one.
+        #[property]
+        pub bootindex: BootIndex,
         /// Others may write the drive too.
         #[property(name = "share-rw", default = false)]
         pub share_rw: bool,

@@ -107,13 +107,13 @@ macro_rules! virtio_device {
             #[property(name = "queue_reset", default = true)]
             pub queue_reset: bool,
             /// Packed queues.
-            #[property(default = $crate::property_types::AlwaysOff)]
+            #[property(default = $crate::property_types::AlwaysOff, desc = "on/off")]
             pub packed: $crate::property_types::AlwaysOff,
             /// Use of buffers in order.
-            #[property(name = "in_order", default = $crate::property_types::AlwaysOff)]
+            #[property(name = "in_order", default = $crate::property_types::AlwaysOff, desc = "on/off")]
             pub in_order: $crate::property_types::AlwaysOff,
             /// Access to memory through an IOMMU.
-            #[property(name = "iommu_platform", default = $crate::property_types::AlwaysOff)]
+            #[property(name = "iommu_platform", default = $crate::property_types::AlwaysOff, desc = "on/off")]
             pub iommu_platform: $crate::property_types::AlwaysOff,
             wiring: $crate::virtio::common::Wiring,
         }

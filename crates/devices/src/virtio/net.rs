@@ -17,7 +17,7 @@ use super::common::{
     virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length, scatter};
-use crate::property_types::{AlwaysOff, MacAddress};
+use crate::property_types::{AlwaysOff, BootIndex, MacAddress};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -147,9 +147,9 @@ virtio_device! {
         /// Address of the card.
         #[property(desc = "Ethernet 6-byte MAC Address, example: 52:54:00:12:34:56")]
         pub mac: MacAddress,
-        /// Place in the boot order; -1 for none.
-        #[property(default = -1i32)]
-        pub bootindex: i32,
+        /// Place in the boot order, if it has one.
+        #[property]
+        pub bootindex: BootIndex,
         /// Compute checksums for the driver, if the back end can.
         #[property(default = true)]
         pub csum: bool,
@@ -199,13 +199,13 @@ virtio_device! {
         #[property(name = "tx_queue_size", default = 256u16)]
         pub tx_queue_size: u16,
         /// Several pairs of queues.
-        #[property(default = AlwaysOff)]
+        #[property(default = AlwaysOff, desc = "on/off")]
         pub mq: AlwaysOff,
         /// Receive-side scaling.
-        #[property(default = AlwaysOff)]
+        #[property(default = AlwaysOff, desc = "on/off")]
         pub rss: AlwaysOff,
         /// Hashes of received frames.
-        #[property(default = AlwaysOff)]
+        #[property(default = AlwaysOff, desc = "on/off")]
         pub hash: AlwaysOff,
         peer: Option<Arc<dyn NetPeer>>,
         events: Option<EventLoop>,

@@ -14,6 +14,7 @@ use super::common::{
     CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
 };
 use super::queue::{Chain, length, scatter};
+use crate::property_types::RngLink;
 use crate::timer::{DeviceClock, DeviceTimer};
 
 const QUEUE: usize = 0;
@@ -39,7 +40,7 @@ virtio_device! {
     pub struct VirtioRng {
         /// Id of the entropy back end; the kernel's generator if there is none.
         #[property]
-        pub rng: String,
+        pub rng: RngLink,
         /// Bytes in each period.
         #[property(name = "max-bytes", default = i64::MAX as u64)]
         pub max_bytes: u64,
