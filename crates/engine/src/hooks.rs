@@ -62,6 +62,7 @@ impl<G: Guest> Tcg<G> {
         if flags != 0 {
             g.accrue_fp_flags(flags);
         }
+        this.turned_away = value == exit::INTERRUPT;
         match value {
             STATUS => this.exit.take(),
             exit::INTERRUPT => {

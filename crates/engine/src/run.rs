@@ -56,6 +56,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) exit: Option<Exit>,
     /// The last trap that translated code ran into.
     pub(crate) trapped: Option<Trap>,
+    /// The last entry into translated code was refused at its first block.
+    pub(crate) turned_away: bool,
     pub(crate) verified: VerifyCounts,
     /// What the last checked block stored and loaded; kept for its storage.
     pub(crate) pieces: (Vec<Piece>, Vec<Piece>),
@@ -103,6 +105,7 @@ impl<G: Guest> Tcg<G> {
             guest: std::ptr::null_mut(),
             exit: None,
             trapped: None,
+            turned_away: false,
             verified: VerifyCounts::default(),
             pieces: Default::default(),
             block_lengths: HashMap::new(),

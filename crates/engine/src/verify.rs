@@ -189,16 +189,14 @@ impl<G: Guest> Tcg<G> {
         before.iter().enumerate().for_each(|(i, &v)| frame.set(i as u16, v));
         frame.set_pc(pc);
         self.trapped = None;
-        if lost {
-            self.pieces = (stored, loaded);
-            self.verified.skipped += 1;
-            return self.enter(g, code);
-        }
         let exit = self.enter(g, code);
-        // Left by an interrupt before its first instruction: nothing has happened.
-        let idle = frame.interrupt.load(std::sync::atomic::Ordering::Relaxed) != 0 && frame.pc() == pc;
-        if idle && before.iter().enumerate().all(|(i, &v)| frame.get(i as u16) == v) {
-            return exit;
+        if lost {
+            self.verified.skipped += 1;
+            return self.unchecked(stored, loaded, exit);
+        }
+        if self.turned_away {
+            // Left before its first instruction, for an interrupt or because it is dead: nothing has happened.
+            return self.unchecked(stored, loaded, exit);
         }
         self.verified.checked += 1;
         let differs = |t: &mut Self, g: &mut G| -> Option<String> {
@@ -239,6 +237,10 @@ impl<G: Guest> Tcg<G> {
             );
             self.verified.skipped += 1;
         }
+        self.pieces = (stored, loaded);
+        exit
+    }
+    fn unchecked(&mut self, stored: Vec<Piece>, loaded: Vec<Piece>, exit: Option<Exit>) -> Option<Exit> {
         self.pieces = (stored, loaded);
         exit
     }

@@ -5,6 +5,7 @@ use crate::hart::Hart;
 use crate::mode::{M, S};
 use crate::mstatus;
 use crate::slot;
+use base::log::LogMask;
 
 /// Exception codes.
 #[allow(missing_docs)]
@@ -25,6 +26,46 @@ pub mod cause {
 
 /// Order in which pending interrupts are taken (Privileged ISA, "Machine Interrupt Registers"): MEI, MSI, MTI, SEI, SSI, STI.
 const ORDER: [u32; 7] = [11, 3, 7, 9, 1, 5, 13];
+
+/// A cause in words, for the log.
+fn describe(interrupt: bool, cause: u64) -> &'static str {
+    const EXCEPTIONS: [&str; 16] = [
+        "misaligned_fetch",
+        "fault_fetch",
+        "illegal_instruction",
+        "breakpoint",
+        "misaligned_load",
+        "fault_load",
+        "misaligned_store",
+        "fault_store",
+        "user_ecall",
+        "supervisor_ecall",
+        "hypervisor_ecall",
+        "machine_ecall",
+        "exec_page_fault",
+        "load_page_fault",
+        "reserved",
+        "store_page_fault",
+    ];
+    const INTERRUPTS: [&str; 14] = [
+        "u_software",
+        "s_software",
+        "vs_software",
+        "m_software",
+        "u_timer",
+        "s_timer",
+        "vs_timer",
+        "m_timer",
+        "u_external",
+        "s_external",
+        "vs_external",
+        "m_external",
+        "s_guest_external",
+        "counter_overflow",
+    ];
+    let names: &[&str] = if interrupt { &INTERRUPTS } else { &EXCEPTIONS };
+    names.get(cause as usize).copied().unwrap_or("(unknown)")
+}
 
 impl Hart {
     /// The interrupt to be taken now, if any.
@@ -52,6 +93,13 @@ impl Hart {
         // CSRs hold values as registers do: sign-extended on RV32.
         let keep = |v: u64| if self.config.rv32() { v as i32 as u64 } else { v };
         let (pc, status) = (self.frame.pc(), self.get(slot::MSTATUS));
+        base::log_item!(
+            LogMask::INT,
+            "riscv_cpu_do_interrupt: hart:{}, async:{}, cause:{cause:016x}, epc:0x{pc:016x}, tval:0x{value:016x}, desc={}",
+            self.id,
+            interrupt as u8,
+            describe(interrupt, cause)
+        );
         let (vector, status, to) = if to_supervisor {
             self.put(slot::SCAUSE, keep(code));
             self.put(slot::SEPC, keep(pc));
