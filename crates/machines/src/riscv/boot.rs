@@ -161,9 +161,8 @@ impl Boot {
         Ok(())
     }
 
-    /// Writes the command line and a random seed into the device tree.
+    /// Writes the command line, and into a tree of our own a random seed.
     pub fn chosen(board: &mut Board, setup: &Setup, stdout: Option<&str>) {
-        let seed = random_seed(setup.seed);
         let chosen = board.describe("/chosen");
         if let Some(path) = stdout {
             chosen.prop_str("stdout-path", path);
@@ -171,7 +170,9 @@ impl Boot {
         if let Some(line) = setup.append.as_deref().filter(|l| !l.is_empty()) {
             chosen.prop_str("bootargs", line);
         }
-        chosen.prop("rng-seed", seed);
+        if setup.dtb.is_none() {
+            chosen.prop("rng-seed", random_seed(setup.seed));
+        }
     }
 
     /// Puts the device tree at the end of memory; returns its address.
