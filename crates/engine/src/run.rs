@@ -68,6 +68,8 @@ pub struct Tcg<G: Guest> {
     /// Translations of the cache before this many clearings are gone.
     pub(crate) epoch: u64,
     breakpoints: u64,
+    /// The pc of the breakpoint that stopped the vCPU last.
+    stopped_at: Option<u64>,
     pub(crate) config: G::Config,
 }
 
@@ -112,6 +114,7 @@ impl<G: Guest> Tcg<G> {
             empty: Set::new(),
             epoch: 0,
             breakpoints: 0,
+            stopped_at: None,
             config,
         }
     }
@@ -278,7 +281,6 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
         let handle = g.handle().clone();
         let frame = g.frame().clone();
         self.refresh(g);
-        let mut first = true;
         loop {
             let word = frame.interrupt.load(Acquire);
             if word != 0 {
@@ -288,11 +290,13 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
                 g.take_interrupt();
                 self.follow_spaces(g);
             }
-            // The breakpoint where execution was resumed is passed over.
-            if !first && self.shared.cpus.breakpoints.at(frame.pc()) {
+            // The breakpoint that stopped the vCPU is passed over when it goes on; one that it comes back to, be it
+            // after an interrupt that ended a wait, is not.
+            let stopped_here = self.stopped_at.take() == Some(frame.pc());
+            if !stopped_here && self.shared.cpus.breakpoints.at(frame.pc()) {
+                self.stopped_at = Some(frame.pc());
                 return Exit::Debug;
             }
-            first = false;
             if self.shared.needs_room() {
                 // Only the vCPU loop may wait for the others.
                 self.shared.ask_clear(&handle);
