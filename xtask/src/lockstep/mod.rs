@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use judge::{Judge, Verdict};
 use state::{Feed, Record};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// How many past instructions a report shows.
@@ -27,7 +27,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let window: usize = option(args, "--window").unwrap_or("100000").parse()?;
     let images = guest::ensure()?;
     let (tinamou, qemu) = (paths::tinamou()?, paths::qemu()?);
-    let line = command_line(&images, &qemu, option(args, "--args").unwrap_or(""))?;
+    let line = command_line(&images, &tinamou, &qemu, option(args, "--args").unwrap_or(""))?;
     let log = |items: &str| strings(&["-accel", "tcg,one-insn-per-tb=on", "-d", items, "-D", "/dev/stdout"]);
     let mut ours = Feed::start("tinamou", &tinamou, &[line.clone(), log("cpu,nochain")].concat())?;
     let mut theirs = Feed::start("qemu", &qemu, &[line, log("cpu,nochain,in_asm")].concat())?;
@@ -36,26 +36,36 @@ pub fn run(args: &[String]) -> Result<()> {
     if outcome.divergence.is_none() { Ok(()) } else { Err("the two part; see above".into()) }
 }
 
-/// The common arguments. The device tree is QEMU's, dumped once, without its random seed: the kernel would
-/// compute with it.
-fn command_line(images: &Images, qemu: &Path, extra: &str) -> Result<Vec<String>> {
+/// The common arguments. Both get the same device tree, byte for byte: QEMU's, without its random seed, which
+/// the kernel would compute with; then written again by Tinamou, since QEMU keeps the order of a given tree's
+/// strings and Tinamou has its own. The processor has no hypervisor extension, which Tinamou lacks.
+fn command_line(images: &Images, tinamou: &Path, qemu: &Path, extra: &str) -> Result<Vec<String>> {
     let dir = paths::guests().join(".lockstep");
     std::fs::create_dir_all(&dir)?;
-    let tree: PathBuf = dir.join("virt.dtb");
     let text = |p: &Path| p.display().to_string();
     let mut line =
         strings(&["-smp", "1", "-m", "512M", "-display", "none", "-serial", "null", "-monitor", "none"]);
+    line.extend(strings(&["-cpu", "rv64,h=false"]));
     line.extend(strings(&["-bios", &text(&images.bios), "-kernel", &text(&images.kernel)]));
     line.extend(strings(&["-initrd", &text(&images.initrd), "-append", "console=ttyS0"]));
     line.extend(extra.split_whitespace().map(str::to_owned));
-    let dump =
-        Command::new(qemu).args(["-M", &format!("virt,dumpdtb={}", text(&tree))]).args(&line).output()?;
-    if !dump.status.success() {
-        return Err(format!("QEMU dumps no device tree: {}", String::from_utf8_lossy(&dump.stderr)).into());
-    }
+    let (tree, again) = (dir.join("qemu.dtb"), dir.join("virt.dtb"));
+    dump(qemu, &tree, &line)?;
     unname_seed(&tree)?;
-    line.extend(strings(&["-M", "virt", "-dtb", &text(&tree)]));
+    dump(tinamou, &again, &[line.clone(), strings(&["-dtb", &text(&tree)])].concat())?;
+    line.extend(strings(&["-M", "virt", "-dtb", &text(&again)]));
     Ok(line)
+}
+
+/// Lets an emulator write its device tree.
+fn dump(program: &Path, tree: &Path, line: &[String]) -> Result<()> {
+    let machine = format!("virt,dumpdtb={}", tree.display());
+    let output = Command::new(program).args(["-M", &machine]).args(line).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{} dumps no device tree: {said}", program.display()).into())
 }
 
 /// QEMU draws a new seed at each reset where the tree has a property `rng-seed`: give it another name, of the
