@@ -9,10 +9,12 @@
 //! interrupt, which is a [`object::Line`].
 
 pub mod blk;
+mod blk_request;
 pub mod common;
 pub mod console;
 pub mod mmio;
 pub mod net;
+mod net_filter;
 pub mod queue;
 pub mod rng;
 

@@ -4,7 +4,8 @@
 //!
 //! Transmission takes no time: a byte written goes to the character back end at once, and THRE falls only
 //! while the back end cannot take more. Receiving is paced by the guest: the back end is asked for as many
-//! bytes as the FIFO has room for. Left out: DMA mode, parity and framing errors (no back end reports them).
+//! bytes as the FIFO has room for. Left out: DMA mode; parity and framing errors, which no back end reports; the
+//! line settings, a break towards the line and the modem outputs, which no back end takes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};

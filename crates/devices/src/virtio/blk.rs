@@ -4,26 +4,18 @@
 //! straight between the drive and guest memory; a vCPU only takes them from the ring. Left out: SCSI commands,
 //! zoned devices, secure erase, lifetime.
 
-use std::io;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use backends::block::{BlockDevice, BlockQueue};
-use memory::Dma;
 use object::{Device, DeviceCell, Size};
 use state::State;
 
+use super::blk_request::{Gate, HEADER, Job, Limits, SECTOR, Stop};
 use super::common::{
     CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
 };
-use super::queue::{Broken, Chain, gather, length, scatter};
+use super::queue::{Broken, Chain, gather, length};
 use crate::property_types::{BootIndex, OnOffAuto};
-
-/// The unit of the guest's addresses, whatever the block size.
-const SECTOR: u64 = 512;
-/// How much is copied between two looks at whether the request is still wanted; fits the processor's cache.
-const CHUNK: usize = 256 << 10;
-/// The status byte that follows each request's data.
-const STATUS: u64 = 1;
 
 mod feature {
     pub const SEG_MAX: u64 = 1 << 2;
@@ -36,26 +28,6 @@ mod feature {
     pub const MQ: u64 = 1 << 12;
     pub const DISCARD: u64 = 1 << 13;
     pub const WRITE_ZEROES: u64 = 1 << 14;
-}
-
-/// Types of request.
-mod request {
-    pub const IN: u32 = 0;
-    pub const OUT: u32 = 1;
-    pub const FLUSH: u32 = 4;
-    pub const GET_ID: u32 = 8;
-    pub const DISCARD: u32 = 11;
-    pub const WRITE_ZEROES: u32 = 13;
-    /// Legacy drivers may set it on any request; there are no barriers.
-    pub const BARRIER: u32 = 1 << 31;
-}
-
-/// How a request has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Ok = 0,
-    IoError = 1,
-    Unsupported = 2,
 }
 
 /// What is saved. Requests under way are not: the machine waits for them, or the driver finds them in the
@@ -149,29 +121,6 @@ virtio_device! {
     }
 }
 
-/// Lets requests of a queue touch guest memory only as long as the queue has not been reset since they were
-/// taken: one epoch for each queue. Copying holds it shared, a reset alone.
-#[derive(Default)]
-struct Gate(RwLock<Vec<u64>>);
-
-impl Gate {
-    fn pass<R>(&self, queue: usize, epoch: u64, copy: impl FnOnce() -> R) -> Option<R> {
-        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        (epochs.get(queue) == Some(&epoch)).then(copy)
-    }
-
-    fn epoch(&self, queue: usize) -> u64 {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(queue).copied().unwrap_or(0)
-    }
-
-    /// Waits until nobody copies for this queue, and lets nobody any more.
-    fn close(&self, queue: usize) {
-        if let Some(epoch) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(queue) {
-            *epoch += 1;
-        }
-    }
-}
-
 /// Requests under way of one queue.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flights {
@@ -181,176 +130,6 @@ struct Flights {
     /// new one.
     stale: usize,
 }
-
-/// One request as a worker has it.
-struct Job {
-    dma: Dma,
-    gate: Arc<Gate>,
-    queue: usize,
-    epoch: u64,
-    chain: Chain,
-    kind: u32,
-    sector: u64,
-    write_through: bool,
-    limits: Limits,
-    serial: [u8; 20],
-}
-
-/// What requests are checked against.
-#[derive(Clone, Copy)]
-struct Limits {
-    block_size: u64,
-    discard: bool,
-    write_zeroes: bool,
-    max_discard_sectors: u32,
-    max_write_zeroes_sectors: u32,
-}
-
-/// Why a request ends before its end.
-enum Stop {
-    /// It is answered so.
-    Answer(Outcome),
-    /// Its buffers are nowhere.
-    Broken(Broken),
-    /// Its queue has been reset: nobody waits for an answer.
-    Gone,
-}
-
-impl From<io::Error> for Stop {
-    fn from(_: io::Error) -> Self {
-        Stop::Answer(Outcome::IoError)
-    }
-}
-
-impl From<Broken> for Stop {
-    fn from(broken: Broken) -> Self {
-        Stop::Broken(broken)
-    }
-}
-
-impl Job {
-    /// Performs the request; returns how many bytes of the writable buffers were filled.
-    fn perform(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
-        let room = length(&self.chain.writable).saturating_sub(STATUS);
-        let result = match self.kind & !request::BARRIER {
-            request::IN => self.read(device, room),
-            request::OUT => self.write(device),
-            request::FLUSH => device.flush().map(|()| 0).map_err(Stop::from),
-            request::GET_ID => self.get_id(room),
-            request::DISCARD if self.limits.discard => self.discard(device),
-            request::WRITE_ZEROES if self.limits.write_zeroes => self.write_zeroes(device),
-            _ => Err(Stop::Answer(Outcome::Unsupported)),
-        };
-        let (outcome, filled) = match result {
-            Ok(filled) => (Outcome::Ok, filled),
-            Err(Stop::Answer(outcome)) => (outcome, 0),
-            Err(stop) => return Err(stop),
-        };
-        self.pass(|| scatter(&self.dma, &self.chain.writable, room, &[outcome as u8]))??;
-        Ok(filled + STATUS as u32)
-    }
-
-    fn pass<R>(&self, copy: impl FnOnce() -> R) -> Result<R, Stop> {
-        self.gate.pass(self.queue, self.epoch, copy).ok_or(Stop::Gone)
-    }
-
-    /// Where on the drive `count` bytes from the request's sector on lie.
-    fn place(&self, device: &dyn BlockDevice, count: u64) -> Result<u64, Stop> {
-        let bad = Stop::Answer(Outcome::IoError);
-        let Some(start) = self.sector.checked_mul(SECTOR) else { return Err(bad) };
-        let inside = start.checked_add(count).is_some_and(|end| end <= device.len());
-        let aligned =
-            start.is_multiple_of(self.limits.block_size) && count.is_multiple_of(self.limits.block_size);
-        if inside && aligned { Ok(start) } else { Err(bad) }
-    }
-
-    fn read(&self, device: &dyn BlockDevice, count: u64) -> Result<u32, Stop> {
-        let start = self.place(device, count)?;
-        let mut chunk = vec![0; CHUNK.min(count as usize)];
-        let mut done = 0;
-        while done < count {
-            let size = chunk.len().min((count - done) as usize);
-            let part = chunk.get_mut(..size).unwrap_or_default();
-            device.read_at(start + done, part)?;
-            self.pass(|| scatter(&self.dma, &self.chain.writable, done, part))??;
-            done += size as u64;
-        }
-        Ok(count as u32)
-    }
-
-    fn write(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
-        let count = length(&self.chain.readable).saturating_sub(HEADER);
-        if device.read_only() {
-            return Err(Stop::Answer(Outcome::IoError));
-        }
-        let start = self.place(device, count)?;
-        let mut chunk = vec![0; CHUNK.min(count as usize)];
-        let mut done = 0;
-        while done < count {
-            let size = chunk.len().min((count - done) as usize);
-            let part = chunk.get_mut(..size).unwrap_or_default();
-            self.pass(|| gather(&self.dma, &self.chain.readable, HEADER + done, part))??;
-            device.write_at(start + done, part)?;
-            done += size as u64;
-        }
-        if self.write_through {
-            device.flush()?;
-        }
-        Ok(0)
-    }
-
-    fn get_id(&self, room: u64) -> Result<u32, Stop> {
-        let count = self.serial.len().min(room as usize);
-        let id = self.serial.get(..count).unwrap_or_default();
-        self.pass(|| scatter(&self.dma, &self.chain.writable, 0, id))??;
-        Ok(count as u32)
-    }
-
-    /// The one segment of a discard or of writing zeroes (5.2.6): where, how many bytes, flags.
-    fn segment(&self, device: &dyn BlockDevice, max_sectors: u32) -> Result<(u64, u64, u32), Stop> {
-        let count = length(&self.chain.readable).saturating_sub(HEADER);
-        let mut bytes = [0; 16];
-        if count != 16 {
-            // At most one segment was offered.
-            return Err(Stop::Answer(Outcome::IoError));
-        }
-        self.pass(|| gather(&self.dma, &self.chain.readable, HEADER, &mut bytes))??;
-        let all = u128::from_le_bytes(bytes);
-        let (sector, sectors, flags) = (all as u64, (all >> 64) as u32, (all >> 96) as u32);
-        let bytes = u64::from(sectors) * SECTOR;
-        let start = sector.checked_mul(SECTOR).filter(|start| {
-            start.checked_add(bytes).is_some_and(|end| end <= device.len()) && sectors <= max_sectors
-        });
-        let Some(start) = start.filter(|_| !device.read_only()) else {
-            return Err(Stop::Answer(Outcome::IoError));
-        };
-        Ok((start, bytes, flags))
-    }
-
-    fn discard(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
-        let (start, bytes, flags) = self.segment(device, self.limits.max_discard_sectors)?;
-        if flags != 0 {
-            return Err(Stop::Answer(Outcome::Unsupported));
-        }
-        device.discard(start, bytes)?;
-        Ok(0)
-    }
-
-    fn write_zeroes(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
-        let (start, bytes, flags) = self.segment(device, self.limits.max_write_zeroes_sectors)?;
-        if flags & !1 != 0 {
-            return Err(Stop::Answer(Outcome::Unsupported));
-        }
-        device.write_zeroes(start, bytes, flags & 1 != 0)?;
-        if self.write_through {
-            device.flush()?;
-        }
-        Ok(0)
-    }
-}
-
-/// Bytes of a request's header: type, priority, sector.
-const HEADER: u64 = 16;
 
 impl VirtioBlk {
     /// A device; its configuration is the public fields.
@@ -639,7 +418,7 @@ impl Device for VirtioBlk {
         }
         let queues = usize::from(self.queues());
         self.flights = vec![Flights::default(); queues];
-        *self.gate.0.write().unwrap_or_else(PoisonError::into_inner) = vec![0; queues];
+        self.gate.open(queues);
         self.reset_state();
         Ok(())
     }

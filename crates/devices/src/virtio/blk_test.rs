@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 

@@ -16,6 +16,7 @@ use super::common::{
     CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, feature as common_feature, fresh_state, loaded,
     virtio_device,
 };
+use super::net_filter::{Filter, mac_list};
 use super::queue::{Broken, Chain, gather, length, scatter};
 use crate::property_types::{AlwaysOff, BootIndex, MacAddress};
 
@@ -26,8 +27,6 @@ const CONTROL: usize = 2;
 const CONTROL_SIZE: u16 = 64;
 /// The longest frame, header of the device included: a TCP segment of 64 KiB.
 const MAX_FRAME: usize = 68 << 10;
-/// Addresses of the receive filter; with more, the filter lets all through.
-const MAX_TABLE: usize = 64;
 /// The longest control command: a full table of addresses and then some.
 const MAX_COMMAND: usize = 64 << 10;
 
@@ -69,59 +68,6 @@ mod net_status {
 
 const ACK_OK: u8 = 0;
 const ACK_ERROR: u8 = 1;
-
-/// Which frames the driver wants (5.1.6.5.1, 5.1.6.5.2).
-#[derive(Clone, Debug, Default, State)]
-#[state(name = "virtio-net-filter")]
-struct Filter {
-    promiscuous: bool,
-    all_multicast: bool,
-    all_unicast: bool,
-    no_multicast: bool,
-    no_unicast: bool,
-    no_broadcast: bool,
-    unicast: Vec<[u8; 6]>,
-    unicast_overflow: bool,
-    multicast: Vec<[u8; 6]>,
-    multicast_overflow: bool,
-    /// One bit for each VLAN.
-    vlans: Vec<u32>,
-}
-
-impl Filter {
-    /// Before the driver has said anything all frames pass, as for drivers that never say anything.
-    fn new() -> Self {
-        Self { promiscuous: true, vlans: vec![0; 128], ..Self::default() }
-    }
-
-    fn wants(&self, frame: &[u8], own: [u8; 6], vlan_filter: bool) -> bool {
-        let Some((target, _)) = frame.split_first_chunk::<6>() else { return false };
-        if let Some([0x81, 0x00, high, low]) = frame.get(12..16)
-            && vlan_filter
-        {
-            let vlan = usize::from(u16::from_be_bytes([*high, *low]) & 0xfff);
-            if self.vlans.get(vlan / 32).is_none_or(|word| word >> (vlan % 32) & 1 == 0) {
-                return false;
-            }
-        }
-        if self.promiscuous {
-            return true;
-        }
-        if *target == [0xff; 6] {
-            return !self.no_broadcast;
-        }
-        if target[0] & 1 != 0 {
-            !self.no_multicast
-                && (self.all_multicast || self.multicast_overflow || self.multicast.contains(target))
-        } else {
-            !self.no_unicast
-                && (self.all_unicast
-                    || self.unicast_overflow
-                    || *target == own
-                    || self.unicast.contains(target))
-        }
-    }
-}
 
 /// What is saved.
 #[derive(Clone, Debug, Default, State)]
@@ -556,20 +502,6 @@ impl VirtioNet {
         self.state.guest_offloads = wanted;
         Some(())
     }
-}
-
-/// A number of addresses, whether there were too many, and what follows them.
-type MacList<'a> = (Vec<[u8; 6]>, bool, &'a [u8]);
-
-fn mac_list(data: &[u8]) -> Option<MacList<'_>> {
-    let (count, data) = data.split_first_chunk::<4>()?;
-    let count = u32::from_le_bytes(*count) as usize;
-    let (list, rest) = data.split_at_checked(count.checked_mul(6)?)?;
-    if count > MAX_TABLE {
-        return Some((Vec::new(), true, rest));
-    }
-    let (addresses, _) = list.as_chunks::<6>();
-    Some((addresses.to_vec(), false, rest))
 }
 
 impl VirtioDevice for VirtioNet {
