@@ -17,7 +17,7 @@ use crate::cache::{Id, Key};
 use crate::shared::{At, Shared};
 use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
-use crate::verify::{Piece, VerifyCounts};
+use crate::verify::{Piece, Shots, VerifyCounts};
 use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Tcg<G: Guest> {
     /// The last entry into translated code was refused at its first block.
     pub(crate) turned_away: bool,
     pub(crate) verified: VerifyCounts,
+    /// Storage for the slots before and after a checked block.
+    pub(crate) shots: Option<Shots>,
     /// What the last checked block stored and loaded; kept for its storage.
     pub(crate) pieces: (Vec<Piece>, Vec<Piece>),
     /// Instructions of blocks that may be run twice, by the address of their code.
@@ -109,6 +111,7 @@ impl<G: Guest> Tcg<G> {
             trapped: None,
             turned_away: false,
             verified: VerifyCounts::default(),
+            shots: None,
             pieces: Default::default(),
             block_lengths: HashMap::new(),
             empty: Set::new(),

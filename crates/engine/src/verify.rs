@@ -10,9 +10,13 @@
 //! load differ, so a difference counts only if what the shadow loaded is still there.
 
 use crate::run::Tcg;
-use cpu::{Access, Exit, Flush, Guest, Mmu, Step, Stop, Trap};
+use cpu::{Access, Exit, Flush, Guest, INTERRUPT_GUEST, Mmu, Step, Stop, Trap};
 use ir::{MemOp, SLOTS};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, PoisonError};
+
+/// The slots before a block, and after it by the interpreter's account.
+pub(crate) type Shots = Box<[[u64; SLOTS]; 2]>;
 
 /// Counters of the checks.
 #[derive(Default, Clone, Copy, Debug)]
@@ -168,7 +172,10 @@ impl<G: Guest> Tcg<G> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let frame = g.frame().clone();
         let (pc, page) = (frame.pc(), frame.page.load(std::sync::atomic::Ordering::Relaxed));
-        let before: [u64; SLOTS] = std::array::from_fn(|i| frame.get(i as u16));
+        let mut shots = self.shots.take().unwrap_or_else(|| Box::new([[0; SLOTS]; 2]));
+        let [before, after] = &mut *shots;
+        before.iter_mut().enumerate().for_each(|(i, v)| *v = frame.get(i as u16));
+        let word = frame.interrupt.load(SeqCst);
         let (mut stored, mut loaded) = std::mem::take(&mut self.pieces);
         stored.clear();
         loaded.clear();
@@ -184,18 +191,28 @@ impl<G: Guest> Tcg<G> {
             }
         }
         let Shadow { stored, loaded, trap, lost, .. } = shadow;
-        let (after, after_pc): ([u64; SLOTS], u64) =
-            (std::array::from_fn(|i| frame.get(i as u16)), frame.pc());
-        before.iter().enumerate().for_each(|(i, &v)| frame.set(i as u16, v));
+        let after_pc = frame.pc();
+        for (i, (before, after)) in before.iter().zip(after.iter_mut()).enumerate() {
+            *after = frame.get(i as u16);
+            if *after != *before {
+                frame.set(i as u16, *before);
+            }
+        }
         frame.set_pc(pc);
         self.trapped = None;
+        // What the interpreter wanted to be looked at must not turn the block away; it is looked at afterwards.
+        let raised = frame.interrupt.load(SeqCst) & !word & INTERRUPT_GUEST;
+        frame.interrupt.fetch_and(!raised, SeqCst);
         let exit = self.enter(g, code);
+        frame.interrupt.fetch_or(raised, SeqCst);
         if lost {
             self.verified.skipped += 1;
+            self.shots = Some(shots);
             return self.unchecked(stored, loaded, exit);
         }
         if self.turned_away {
             // Left before its first instruction, for an interrupt or because it is dead: nothing has happened.
+            self.shots = Some(shots);
             return self.unchecked(stored, loaded, exit);
         }
         self.verified.checked += 1;
@@ -221,6 +238,7 @@ impl<G: Guest> Tcg<G> {
             })
         };
         let difference = differs(self, g);
+        self.shots = Some(shots);
         drop(alone);
         if let Some(what) = difference {
             let changed = loaded.iter().any(|p| {
