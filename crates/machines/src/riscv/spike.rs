@@ -119,7 +119,8 @@ fn attach_htif(board: &mut Board, setup: &Setup, boot: &Boot) -> Result<()> {
     let symbol = |name: &str| boot.symbols.iter().rev().find(|s| s.name == name).map(|s| s.address);
     let own = symbol("tohost").zip(symbol("fromhost"));
     let signature = signature(setup, symbol("begin_signature").zip(symbol("end_signature")))?;
-    let words = own.unwrap_or((htif::DEFAULT, htif::DEFAULT + 8));
+    // The binding "ucb,htif0" has fromhost first.
+    let words = own.unwrap_or((htif::DEFAULT + 8, htif::DEFAULT));
     let apart = words.0.abs_diff(words.1);
     if !(8..=0x1_0000).contains(&apart) {
         return Err(error!("tohost and fromhost lie {apart} bytes apart: there is no HTIF like that"));
