@@ -1,0 +1,138 @@
+//! The program as a user meets it: what it prints, how it ends. The texts are those of QEMU 10.0.2.
+
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn program(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tinamou"));
+    command.args(line.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+fn run(line: &str) -> Output {
+    program(line).output().unwrap()
+}
+
+/// Error text and exit status of a line that is refused.
+fn refused(line: &str) -> String {
+    let output = run(line);
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+}
+
+#[test]
+fn refusals() {
+    for (line, text) in [
+        ("-nosuchoption", "tinamou: -nosuchoption: invalid option"),
+        (
+            "-M nosuch",
+            "tinamou: unsupported machine type: \"nosuch\"\nUse -machine help to list supported machines",
+        ),
+        ("-M virt -cpu nosuch", "tinamou: unable to find CPU model 'nosuch'"),
+        ("-M virt -machine nosuch=1", "tinamou: Property 'virt-machine.nosuch' not found"),
+        ("-M virt -accel kvm", "tinamou: -accel kvm: invalid accelerator kvm"),
+        (
+            "-M virt -device nosuchdev -display none",
+            "tinamou: -device nosuchdev: 'nosuchdev' is not a valid device model name",
+        ),
+        (
+            "-M virt -device virtio-blk-device -display none",
+            "tinamou: -device virtio-blk-device: drive property not set",
+        ),
+        (
+            "-M virt -m 4P -display none",
+            "tinamou: cannot set up guest memory 'riscv_virt_board.ram': Cannot allocate memory",
+        ),
+        (
+            "-M virt -bios /nonexistent -display none",
+            "tinamou: Unable to find the RISC-V BIOS \"/nonexistent\"",
+        ),
+        ("-M virt -append x", "tinamou: -append only allowed with -kernel option"),
+        ("-icount 3", "tinamou: -icount 3: this option is not supported by Tinamou yet"),
+    ] {
+        assert_eq!(refused(line), text, "{line}");
+    }
+}
+
+#[test]
+fn lists() {
+    for (line, text) in [
+        ("-M ?", "virt                 RISC-V VirtIO board"),
+        ("-cpu ?", "  rv64"),
+        ("-accel ?", "tcg"),
+        ("-device ?", "name \"virtio-blk-device\", bus virtio-bus"),
+        ("-device virtio-rng-device,help", "  max-bytes=<uint64>     -  (default: 9223372036854775807)"),
+        ("-M virt,help", "  dumpdtb=<string>       - Dump current dtb to a file and quit"),
+        ("-version", "QEMU emulator version 10.0.2 (Tinamou 0.1.0)"),
+        ("-h", "-S              freeze CPU at startup (use 'c' to start execution)"),
+    ] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(0), "{line}");
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(out.lines().any(|l| l == text), "{line}: {out}");
+    }
+}
+
+/// Runs monitor commands and returns what is printed; the last command ends the program.
+fn monitor(line: &str, commands: &str) -> String {
+    let mut child = program(line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(commands.as_bytes()).unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the program does not end: {out}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(input);
+    out.replace('\r', "")
+}
+
+#[test]
+fn the_monitor_of_a_machine_at_rest() {
+    let out = monitor(
+        "-M virt -bios none -S -display none -monitor stdio -serial null",
+        "info status\nxp /4xw 0x1000\np $pc\nx /2i 0x1000\ninfo roms\ninfo mem\nfoo\nquit\n",
+    );
+    for text in [
+        "QEMU 10.0.2 monitor - type 'help' for more information\n(qemu) ",
+        "VM status: paused (prelaunch)\n",
+        "0000000000001000: 0x00000297 0x02828613 0xf1402573 0x0202b583\n",
+        "(qemu) p $pc\n0x1000\n",
+        "0x00001004:  02828613          addi                    a2,t0,40\n",
+        "addr=0000000000001000 size=0x000028 mem=rom name=\"mrom.reset\"\n",
+        "No translation or protection\n",
+        "unknown command: 'foo'\n",
+    ] {
+        assert!(out.contains(text), "{text:?} is not in {out}");
+    }
+}
+
+/// A program for `-M virt -bios none`: it writes a word to the test finisher and then runs in circles.
+fn finisher(word: u32) -> std::path::PathBuf {
+    let (low, high) = ((word & 0xfff) as i32, word.wrapping_add(0x800) & 0xffff_f000);
+    let low = if low >= 0x800 { low - 0x1000 } else { low };
+    let code = [
+        0x0010_0537,                      // lui  a0, 0x100
+        high | 0x5b7,                     // lui  a1, high
+        (low as u32) << 20 | 0x0005_8593, // addi a1, a1, low
+        0x00b5_2023,                      // sw   a1, 0(a0)
+        0x0000_006f,                      // j    .
+    ];
+    let bytes: Vec<u8> = code.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let path = std::env::temp_dir().join(format!("tinamou-{word:x}-{}.bin", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn the_guest_ends_the_program() {
+    for (word, more, status) in [(0x5555, "", 0), (0x7_3333, "", 7), (0x7777, " -no-reboot", 0)] {
+        let file = finisher(word);
+        let line = format!("-M virt -bios none -display none -kernel {}{more}", file.display());
+        assert_eq!(run(&line).status.code(), Some(status), "{word:#x}");
+        let _ = std::fs::remove_file(file);
+    }
+}
