@@ -201,6 +201,12 @@ impl Pair {
     }
 }
 
+/// Whether a record says the same as the one before it on its side, but for what is pending.
+pub fn repeats(before: &Record, now: &Record) -> bool {
+    let equal = |((name, a), b): ((&String, &u64), &u64)| a == b || name == "mip";
+    before.pc == now.pc && now.names.iter().zip(&before.values).zip(&now.values).all(equal)
+}
+
 /// Whether a side has just taken an interrupt: a cause register got its interrupt bit with this step.
 fn interrupted(before: Option<&Record>, now: &Record) -> bool {
     let value = |record: &Record, name: &str| {

@@ -67,3 +67,11 @@ fn pending_timer_bits_are_not_compared_and_software_bits_are() {
     let verdict = judge.step(Some(&before), &record(4, 0x13, &[(32, 2)]), &record(4, 0x13, &[]));
     assert_eq!(verdict, Verdict::Diverged("mip differs".into()));
 }
+
+#[test]
+fn a_record_that_is_logged_twice_repeats_but_for_what_is_pending() {
+    let before = record(0, ADDI_A2_ZERO_1, &[(12, 7)]);
+    assert!(repeats(&before, &record(0, ADDI_A2_ZERO_1, &[(12, 7), (32, 0x80)])));
+    assert!(!repeats(&before, &record(0, ADDI_A2_ZERO_1, &[(12, 8)])));
+    assert!(!repeats(&before, &record(4, ADDI_A2_ZERO_1, &[(12, 7)])));
+}

@@ -116,13 +116,23 @@ fn compare(ours: &mut Feed, theirs: &mut Feed, count: u64, window: usize) -> Res
     }
     let mut outcome = Outcome { compared: 0, tolerated: 0, meetings: Vec::new(), divergence: None };
     let mut history: VecDeque<Record> = VecDeque::new();
+    let mut last: Option<(Record, Record)> = None;
     let first = (ours.peek(0)?, theirs.peek(0)?);
     let mut judge = Judge::new(&first.0.names, &first.1.names)?;
     if !judge.absent.is_empty() {
         println!("not in both logs, so not compared: {}", judge.absent.join(" "));
     }
     while outcome.compared < count {
-        let (our, their) = (ours.take()?, theirs.take()?);
+        let (mut our, mut their) = (ours.take()?, theirs.take()?);
+        // A block that is left at its head, for an interrupt to be looked at, is logged again.
+        if let Some((mine, others)) = &last {
+            while our.pc != their.pc && judge::repeats(others, &their) && !judge::repeats(mine, &our) {
+                their = theirs.take()?;
+            }
+            while our.pc != their.pc && judge::repeats(mine, &our) && !judge::repeats(others, &their) {
+                our = ours.take()?;
+            }
+        }
         match judge.step(history.back(), &our, &their) {
             Verdict::Equal => {}
             Verdict::Tolerated => outcome.tolerated += 1,
@@ -137,6 +147,7 @@ fn compare(ours: &mut Feed, theirs: &mut Feed, count: u64, window: usize) -> Res
                     outcome.compared
                 ));
                 history.clear();
+                last = None;
                 continue;
             }
             Verdict::Diverged(what) => {
@@ -148,7 +159,8 @@ fn compare(ours: &mut Feed, theirs: &mut Feed, count: u64, window: usize) -> Res
         if outcome.compared.is_multiple_of(4096) {
             bar.set_position(outcome.compared);
         }
-        history.push_back(their);
+        history.push_back(their.clone());
+        last = Some((our, their));
         if history.len() > HISTORY {
             history.pop_front();
         }
