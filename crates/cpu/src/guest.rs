@@ -195,7 +195,8 @@ pub trait Guest: Cpu + Sized + 'static {
     fn wakes(&self) -> bool;
     /// Adds IEEE flags that host code has gathered: bit 0 inexact, 1 underflow, 2 overflow, 3 divide by zero, 4 invalid.
     fn accrue_fp_flags(&mut self, flags: u8);
-    /// One line of assembly for the instruction at the start of `bytes` (with its address), and its length in bytes.
+    /// One line for the instruction at the start of `bytes`, which lies at `pc`: its bytes as a number, then its assembly; and its
+    /// length in bytes.
     fn disassemble(config: &Self::Config, pc: u64, bytes: &[u8]) -> (String, usize);
 }
 

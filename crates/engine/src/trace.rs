@@ -26,11 +26,7 @@ impl Trace {
                 let pc = self.pc.wrapping_add(at as u64);
                 let (line, len) = G::disassemble(config, pc, &bytes[at..]);
                 let len = len.clamp(1, bytes.len() - at);
-                let word = bytes[at..at + len].iter().rev().fold(String::new(), |mut s, b| {
-                    let _ = write!(s, "{b:02x}");
-                    s
-                });
-                let _ = writeln!(text, "0x{pc:08x}:  {word:<18}{line}");
+                let _ = writeln!(text, "0x{pc:08x}:  {line}");
                 at += len;
             }
             log::write(format_args!("{text}\n"));

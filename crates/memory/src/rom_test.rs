@@ -32,9 +32,7 @@ fn listed_checked_and_copied() {
     assert_eq!(roms.at(&space, 0x8000_0002), Some(vec![3, 4]));
     assert_eq!(roms.at(&space, 0x8000_0004), None);
     roms.add("big", &space, 0x1010, vec![1]);
-    assert!(
-        roms.check().unwrap_err().message() == "Some ROM regions are overlapping"
-    );
+    assert!(roms.check().unwrap_err().message() == "Some ROM regions are overlapping");
 }
 
 #[test]
