@@ -1,6 +1,6 @@
 //! The human monitor: a prompt on a character device.
 //!
-//! A command is one function with typed arguments; the table in [`commands`] names it, its parameters and its help
+//! A command is one function with typed arguments; the table in `commands.rs` names it, its parameters and its help
 //! in one place. Words and layout are those of QEMU 10.0.2's monitor.
 
 mod arguments;
