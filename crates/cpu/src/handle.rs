@@ -105,7 +105,7 @@ impl CpuHandle {
         });
         receive.recv().ok()
     }
-    /// Asks the vCPU to stop; [`Cpus::wait_parked`] tells when it has.
+    /// Asks the vCPU to stop; [`Cpus::stop`] waits until all have.
     pub fn ask_stop(&self) {
         self.lock().stop = true;
         self.kick();
