@@ -17,11 +17,12 @@ pub fn run() -> ExitCode {
     let mut words = std::env::args_os().map(|w| w.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_else(|| "tinamou".into());
     let program = program.rsplit('/').next().unwrap_or(&program).to_owned();
-    // A panic is a mistake of ours, but the terminal is the user's.
+    // A panic is a mistake of ours, but the terminal is the user's; and a machine that has lost a thread must not go on.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         backends::char::restore_terminal();
         hook(info);
+        std::process::abort();
     }));
     let mut warnings = Vec::new();
     let config = split(words).and_then(|given| Config::gather(given, &mut warnings));
