@@ -19,8 +19,6 @@ pub mod queue;
 pub mod rng;
 
 #[cfg(test)]
-mod blk_speed_test;
-#[cfg(test)]
 pub(crate) mod driver_test;
 
 use std::sync::Arc;

@@ -224,12 +224,6 @@ impl Machine {
         hart.set_reset_pc(RAM);
         Machine { hart, bus: Bus::new(ram), builder: Builder::new() }
     }
-    /// A machine on another platform.
-    pub fn on(config: Config, ram: usize, platform: Arc<dyn Platform>) -> Machine {
-        let mut hart = Hart::new(0, config, platform);
-        hart.set_reset_pc(RAM);
-        Machine { hart, bus: Bus::new(ram), builder: Builder::new() }
-    }
     /// Puts instructions at the start of RAM.
     pub fn program(&mut self, words: &[u32]) {
         for (n, w) in words.iter().enumerate() {

@@ -2,7 +2,6 @@ use crate::bus_test::{Machine, RAM};
 use crate::mode::{M, S};
 use crate::{config, slot};
 use cpu::{Cpu, Guest};
-use std::sync::atomic::Ordering::Relaxed;
 
 fn machine(program: &[u32]) -> Machine {
     let mut m = Machine::new(config::rv64(), 1 << 16);
@@ -64,42 +63,6 @@ fn dump_begins_as_qemus() {
     assert_eq!(lines[2], " mstatus  0000000a00000000");
     assert!(text.contains("\n x0/zero  0000000000000000 x1/ra    0000000000000000 x2/sp "));
     assert!(text.contains("\n f8/fs0   0000000000000000 f9/fs1   0000000000000000 f10/fa0  0000"));
-}
-
-/// Not a test of correctness: prints how long building and interpreting take.
-#[test]
-#[ignore]
-fn speed() {
-    // xor, mul, add, ld, sd, addi, srli, bne: 8 instructions.
-    let program = [
-        0x00d5_1313,
-        0x0065_4533,
-        0x02b5_0633,
-        0x0001_3683,
-        0x00d1_3023,
-        0x00c6_86b3,
-        0xfff2_8293,
-        0xfe02_92e3,
-    ];
-    let mut m = machine(&program);
-    m.hart.set_x(2, RAM + 0x1000);
-    m.hart.set_x(5, 1_000_000);
-    m.hart.frame.interrupt.store(0, Relaxed);
-    let t = std::time::Instant::now();
-    for _ in 0..4_000_000 {
-        m.hart.interpret(&mut m.bus);
-    }
-    println!("interpret: {:.1} ns per instruction", t.elapsed().as_nanos() as f64 / 4e6);
-    let page = m.bus.ram[..4096].to_vec();
-    let mut b = ir::Builder::new();
-    let fetch = cpu::Fetch { offset: 0, page: &page, next: None, limit: 64 };
-    let t = std::time::Instant::now();
-    let mut insns = 0;
-    for _ in 0..300_000 {
-        b.clear();
-        insns += crate::build::build(3, m.hart.config(), &fetch, &b).insns as u64;
-    }
-    println!("build: {:.1} ns per instruction", t.elapsed().as_nanos() as f64 / insns as f64);
 }
 
 #[test]

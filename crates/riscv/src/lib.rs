@@ -37,8 +37,6 @@ pub use models::{CpuError, models, parse_cpu};
 pub use slot::HartState;
 
 #[cfg(test)]
-mod boot_test;
-#[cfg(test)]
 mod bus_test;
 #[cfg(test)]
 mod decode_test;
