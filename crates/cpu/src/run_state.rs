@@ -1,17 +1,16 @@
 //! The run states of a virtual machine and the moves between them (names as in QEMU's QMP `RunState`).
 
+use qapi::Qapi;
 use std::fmt;
 
 macro_rules! states {
     ($($(#[$d:meta])* $name:ident $text:literal -> [$($to:ident),*];)*) => {
         /// What the machine as a whole is doing.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum RunState { $($(#[$d])* $name),* }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Qapi)]
+        pub enum RunState { $($(#[$d])* #[qapi(name = $text)] $name),* }
         impl RunState {
             /// All states.
             pub const ALL: &'static [RunState] = &[$(RunState::$name),*];
-            /// Name in QMP and in `info status`.
-            pub const fn name(self) -> &'static str { match self { $(RunState::$name => $text),* } }
             /// Whether the machine may go from here to `to`.
             pub fn may_become(self, to: RunState) -> bool {
                 self == to || match self { $(RunState::$name => [$(RunState::$to),*].contains(&to)),* }

@@ -1,9 +1,11 @@
-//! The derives of the house: [`State`](macro@State), what of a type is saved, and [`Device`](macro@Device),
-//! the anatomy of a device. They are re-exported by the crates whose traits they implement; use them from there.
+//! The macros of the house: [`State`](macro@State), what of a type is saved, [`Device`](macro@Device), the anatomy of
+//! a device, [`Qapi`](macro@Qapi), a type of the machine protocol, and [`command`], a command of it. They are re-exported by the crates whose traits they implement; use them from there.
 
 #![forbid(unsafe_code)]
 
+mod command;
 mod device;
+mod qapi;
 mod saved;
 
 use proc_macro::TokenStream;
@@ -32,4 +34,34 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 pub fn derive_device(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     device::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Derives `qapi::Qapi`: how a type is read from JSON and written to it, and its entry in the protocol's schema.
+///
+/// A struct is a structure of the protocol; a member's name is the field's with dashes, or what
+/// `#[qapi(name = "..")]` says; `Option` members may be left away; `#[qapi(flatten)]` puts another structure's members
+/// among its own. `#[qapi(event = "NAME")]` on the type makes it an event. An enum of unit variants is an enumeration;
+/// with `#[qapi(tag = "type")]` an enum is a union, whose member `type` names the variant; with `#[qapi(alternate)]` it
+/// is a choice between values of different JSON types.
+#[proc_macro_derive(Qapi, attributes(qapi))]
+pub fn derive_qapi(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    qapi::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a function a command of the machine protocol and, with `hmp(..)`, of the monitor for people too: beside
+/// `fn query_name(context: &mut Context<'_>) -> Result<NameInfo>` there is then a constant `QUERY_NAME`, which goes into
+/// a list of commands.
+///
+/// Arguments and result are of types that are `Qapi`; an argument's name is the variable's with dashes, or what
+/// `#[name("..")]` before it says. Options: `name = ".."` if the command's name is not the function's with dashes;
+/// `oob` if it may overtake others; `boxed` if its single argument is the structure of all arguments;
+/// `features("..")`; `hmp("names", "parameters", "help")`, where a name such as `info roms` makes a subcommand of `info`.
+#[proc_macro_attribute]
+pub fn command(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let mut options = command::Options::default();
+    let parser = syn::meta::parser(|meta| options.parse(&meta));
+    parse_macro_input!(attribute with parser);
+    let function = parse_macro_input!(item as syn::ItemFn);
+    command::expand(&options, function).unwrap_or_else(syn::Error::into_compile_error).into()
 }

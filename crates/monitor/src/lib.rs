@@ -1,8 +1,17 @@
-//! Looking at a machine and telling it what to do: the human monitor and the gdb stub.
+//! Looking at a machine and telling it what to do: the human monitor, the machine protocol, and the gdb stub.
 #![forbid(unsafe_code)]
 
+// The code that `#[command]` makes names this crate.
+extern crate self as monitor;
+
+#[cfg(test)]
+mod bare;
+mod command;
 pub mod gdb;
 pub mod hmp;
+pub mod qmp;
 mod vm;
 
+pub use command::{Command, Commands, Context, Session};
+pub use macros::command;
 pub use vm::{Vm, read_physical, read_virtual, write_physical, write_virtual};

@@ -1,12 +1,19 @@
 //! The machine as monitors need it.
 
+use crate::Commands;
+use cpu::RunState;
 use cpu::{Cpu, CpuHandle, Cpus};
 use memory::AddressSpace;
 use object::ObjectRef;
+use std::any::Any;
 use std::sync::Arc;
 
 /// What the wiring of the program lets monitors do. All is called on the main loop's thread.
-pub trait Vm: Send + Sync {
+pub trait Vm: Any + Send + Sync {
+    /// All commands of the monitors.
+    fn commands(&self) -> Arc<Commands>;
+    /// The run state.
+    fn run_state(&self) -> RunState;
     /// The vCPUs.
     fn cpus(&self) -> Arc<Cpus>;
     /// Guest memory.

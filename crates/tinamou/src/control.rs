@@ -6,9 +6,10 @@ use base::{Result, error};
 use cpu::{Cpus, RunState, VmStop};
 use events::EventLoop;
 use memory::{AddressSpace, Roms};
-use monitor::Vm;
 use monitor::gdb::StopReason;
+use monitor::{Commands, Context, Vm};
 use object::{AnyDevice, Effect, ObjectRef};
+use std::any::Any;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,6 +70,7 @@ pub struct Control {
     /// A reset or shutdown that the guest asked for is on its way to the main loop.
     requested: AtomicBool,
     listeners: Mutex<Vec<StopListener>>,
+    commands: Arc<Commands>,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
@@ -94,6 +96,7 @@ impl Control {
             ended: Mutex::new(None),
             requested: AtomicBool::new(false),
             listeners: Mutex::default(),
+            commands: Arc::new(crate::commands::all()),
             chardevs,
             blocks,
         });
@@ -104,6 +107,16 @@ impl Control {
             }
         }));
         control
+    }
+
+    /// The machine that a command works with.
+    ///
+    /// # Errors
+    /// It is another program's, as in a test.
+    #[allow(dead_code, reason = "the first command that needs it is on its way")]
+    pub fn of<'a>(context: &Context<'a>) -> Result<&'a Control> {
+        let vm: &'a dyn Any = context.vm;
+        vm.downcast_ref().ok_or_else(|| error!("there is no machine of this program's"))
     }
 
     /// A request from whatever thread: no instruction follows it before the main loop has dealt with it.
@@ -260,6 +273,12 @@ impl Control {
 }
 
 impl Vm for Control {
+    fn commands(&self) -> Arc<Commands> {
+        self.commands.clone()
+    }
+    fn run_state(&self) -> RunState {
+        self.state()
+    }
     fn cpus(&self) -> Arc<Cpus> {
         self.parts.cpus.clone()
     }

@@ -4,7 +4,7 @@ use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
 use crate::lists::{MACHINE_PROPERTIES, log_items};
-use crate::options::{Config, Opts, parse_smp};
+use crate::options::{Config, Mon, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
 use backends::block::{Blocks, DriveInterface, DriveOption};
 use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush_all, not_connected};
@@ -18,7 +18,9 @@ use machines::{Bios, Board, MachineType, Processors, Setup};
 use memory::{AddressSpace, Ram};
 use monitor::Vm;
 use monitor::hmp::Monitor;
+use monitor::qmp::{Hub, Qmp};
 use riscv::Hart;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -95,9 +97,8 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let mut objects = Objects::default();
     config.objects.iter().try_for_each(|o| objects.create(o))?;
     let networks = networks(&config, &events)?;
-    let monitors = monitors(&config);
     open_chardevs(&lines, &config)?;
-    let console = console(&lines, &config, &monitors)?;
+    let console = console(&lines, &config)?;
 
     let ram = guest_memory(&config, kind, &objects)?;
     let setup = setup(&config, kind, cpus, ram, console.serial, &blocks, &events)?;
@@ -116,10 +117,8 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let debugger_ports = debugger_ports(&lines, &config)?;
 
     let control = start(board, &config, options, &lines, &blocks, &backends, &end)?;
-    let mut keep = Vec::new();
-    for (port, shared) in console.monitors {
-        keep.push(Monitor::attach(control.1.clone() as Arc<dyn Vm>, port, shared));
-    }
+    let hub = Hub::new(&events);
+    let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let debuggers: Vec<_> =
         debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program)).collect();
     let name = program.to_owned();
@@ -291,11 +290,6 @@ fn warn_unused(program: &str, config: &Config, backends: &Backends) {
     }
 }
 
-/// What the user's monitors are, the default one included.
-fn monitors(config: &Config) -> Vec<(String, bool, String)> {
-    config.monitors.iter().map(|m| (m.device.clone(), m.named, m.shown.clone())).collect()
-}
-
 fn open_chardevs(lines: &Lines, config: &Config) -> Result<()> {
     for given in &config.chardevs {
         let blame = |e: backends::Error| error!("{}: {e}", given.shown);
@@ -305,13 +299,33 @@ fn open_chardevs(lines: &Lines, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Serial ports, and ports for monitors with whether they are shared.
+/// Serial ports, and ports for monitors.
 struct Console {
     serial: Vec<Option<Arc<dyn CharPort>>>,
-    monitors: Vec<(Arc<dyn CharPort>, bool)>,
+    monitors: Vec<MonitorPort>,
 }
 
-fn console(lines: &Lines, config: &Config, monitors: &[(String, bool, String)]) -> Result<Console> {
+/// A port for a monitor.
+struct MonitorPort {
+    port: Arc<dyn CharPort>,
+    /// It is one of several of a multiplexer.
+    shared: bool,
+    /// As in [`Mon`].
+    control: Option<bool>,
+}
+
+impl MonitorPort {
+    /// Puts the monitor on it; the result keeps it alive.
+    fn attach(self, control: &Arc<Control>, hub: &Arc<Hub>) -> Arc<dyn Any> {
+        let vm = control.clone() as Arc<dyn Vm>;
+        match self.control {
+            Some(pretty) => Qmp::attach(vm, hub, self.port, pretty),
+            None => Monitor::attach(vm, self.port, self.shared),
+        }
+    }
+}
+
+fn console(lines: &Lines, config: &Config) -> Result<Console> {
     let mut console = Console { serial: Vec::new(), monitors: Vec::new() };
     // Without a display there is nothing but the terminal to put consoles on, unless the user has said
     // `-display none` or leaves the terminal.
@@ -320,30 +334,35 @@ fn console(lines: &Lines, config: &Config, monitors: &[(String, bool, String)]) 
     let default_monitor = !config.monitor_given && !config.no_defaults;
     let mut serials: Vec<(String, String)> =
         config.serials.iter().map(|s| (s.device.clone(), s.shown.clone())).collect();
-    let mut extra: Vec<(String, bool, String)> = Vec::new();
+    let mut extra = Vec::new();
     let mon_serial = config.serials.iter().any(|s| s.device.starts_with("mon:"));
     match (terminal, default_serial, default_monitor) {
         (true, true, true) => serials.push(("mon:stdio".into(), "-nographic".into())),
         (true, true, false) => serials.push(("stdio".into(), "-nographic".into())),
         (true, false, true) if !mon_serial && config.nographic => {
-            extra.push(("stdio".into(), false, "-nographic".into()))
+            extra.push(Mon {
+                device: "stdio".into(),
+                named: false,
+                control: None,
+                shown: "-nographic".into(),
+            });
         }
         (false, true, _) => serials.push(("vc".into(), String::new())),
         _ => {}
     }
-    for (n, (device, named, shown)) in monitors.iter().chain(&extra).enumerate() {
-        let port = if *named {
+    for (n, mon) in config.monitors.iter().chain(&extra).enumerate() {
+        let Mon { device, shown, control, .. } = mon;
+        let label = if mon.named { device.clone() } else { format!("compat_monitor{n}") };
+        let port = if mon.named {
             let absent = || error!("{shown}: chardev \"{device}\" not found");
-            let shared = lines.is_mux(device);
-            Some((lines.front(device).ok_or_else(absent)?, shared))
+            Some(lines.front(device).ok_or_else(absent)?)
         } else {
-            let label = format!("compat_monitor{n}");
-            let port = lines
+            lines
                 .open(device, &label)
-                .map_err(|e| lines.fail(shown, &e, &format!("parse error: {device}")))?;
-            port.map(|port| (port, lines.is_mux(&label)))
+                .map_err(|e| lines.fail(shown, &e, &format!("parse error: {device}")))?
         };
-        console.monitors.extend(port);
+        let shared = lines.is_mux(&label);
+        console.monitors.extend(port.map(|port| MonitorPort { port, shared, control: *control }));
     }
     for (n, (device, shown)) in serials.iter().enumerate() {
         let label = format!("serial{n}");
@@ -356,7 +375,7 @@ fn console(lines: &Lines, config: &Config, monitors: &[(String, bool, String)]) 
         if device.starts_with("mon:")
             && let Some(port) = lines.front(&label)
         {
-            console.monitors.push((port, true));
+            console.monitors.push(MonitorPort { port, shared: true, control: None });
         }
         console.serial.push(port);
     }

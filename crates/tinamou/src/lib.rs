@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod commands;
 mod control;
 mod debugger;
 mod launch;

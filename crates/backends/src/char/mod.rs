@@ -20,6 +20,7 @@ mod terminal_signals;
 #[cfg(test)]
 mod test_support;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use chardev::{BACKEND_HELP, CharBackend, CharContext, Chardev, Chardevs, SerialOption, not_connected};
@@ -66,6 +67,8 @@ pub trait CharReceiver: Send + Sync {
     fn room(&self) -> usize;
     /// Takes input, at most as much as [`CharReceiver::room`] said.
     fn receive(&self, bytes: &[u8]);
+    /// Takes file descriptors that came with the input that follows. Who does not want them closes them.
+    fn receive_fds(&self, _: Vec<OwnedFd>) {}
     /// Hears of an event.
     fn event(&self, event: CharEvent);
     /// The port, having refused bytes, would take some again.

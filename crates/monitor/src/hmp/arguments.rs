@@ -2,6 +2,7 @@
 
 use super::expression::{Registers, evaluate};
 use base::{Result, error};
+use qapi::{Kind, Qapi, Value};
 
 /// What is left of a command line while its arguments are taken, and what taking them needs.
 pub struct Arguments<'a> {
@@ -77,6 +78,30 @@ impl<'a> Arguments<'a> {
             _ => Err(error!("{}: extraneous characters at the end of line", self.names)),
         }
     }
+}
+
+/// Takes an argument of a command of the machine protocol, by the kind of its type. One that may be left away is, when
+/// the line is at its end.
+///
+/// # Errors
+/// It is missing or not right.
+pub fn argument<T: Qapi>(from: &mut Arguments<'_>, name: &str) -> Result<T> {
+    from.skip();
+    if from.rest.is_empty()
+        && let Some(absent) = T::absent()
+    {
+        return Ok(absent);
+    }
+    let value = match T::KIND {
+        Kind::Int | Kind::Number => Number::take(from)?.0.into(),
+        Kind::Boolean => match Word::take(from)?.0.as_str() {
+            "on" => true.into(),
+            "off" => false.into(),
+            _ => return Err(error!("{}: Expected 'on' or 'off'", from.names)),
+        },
+        _ => Value::String(Word::take(from)?.0),
+    };
+    T::from_json(value, name)
 }
 
 /// Switches given as `-f`, among the letters `LETTERS` stands for; see [`Switches::has`].

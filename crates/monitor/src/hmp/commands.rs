@@ -2,22 +2,14 @@
 
 use super::arguments::{Argument, Arguments, Defaults, Format, Number, Rest, Switches, Word};
 use super::{dump, info};
+use crate::command::{Context, Session};
 use crate::vm::{Vm, read_physical, read_virtual, translate, with_cpu};
 use base::log::{self, LogMask};
 use base::{Error, Result, error};
 use std::fmt::Write;
 
-/// What a command works with: the machine, the vCPU that the user has chosen, and the answer's text.
-pub struct Context<'a> {
-    /// The machine.
-    pub vm: &'a dyn Vm,
-    /// The chosen vCPU.
-    pub cpu: &'a mut usize,
-    /// The answer.
-    pub out: String,
-}
-
-/// A row of the table.
+/// A command for people.
+#[derive(Clone, Copy)]
 pub struct Command {
     /// Names, separated by `|`.
     pub names: &'static str,
@@ -55,7 +47,6 @@ macro_rules! commands {
 commands! {
     /// The commands, in the order of help.
     COMMANDS {
-        "cont|c" cont, (), "", "resume emulation";
         "cpu" cpu, (Number), "index", "set the default CPU";
         "dumpdtb" dumpdtb, (Word), "filename", "dump the FDT in dtb format to 'filename'";
         "gva2gpa" gva2gpa, (Number), "addr", "print the guest physical address corresponding to a guest virtual address";
@@ -64,11 +55,7 @@ commands! {
         "log" log_items, (Word), "item1[,...]", "activate logging of the specified items";
         "logfile" log_file, (Word), "filename", "output logs to 'filename'";
         "print|p" print, (Format, Number), "/fmt expr", "print expression value (use $reg for CPU register access)";
-        "quit|q" quit, (), "", "quit the emulator";
-        "stop|s" stop, (), "", "stop emulation";
         "sum" sum, (Number, Number), "addr size", "compute the checksum of a memory region";
-        "system_powerdown" power_down, (), "", "send system power down event";
-        "system_reset" reset, (), "", "reset the system";
         "x" examine, (Format, Number), "/fmt addr", "virtual memory dump starting at 'addr'";
         "xp" examine_physical, (Format, Number), "/fmt addr", "physical memory dump starting at 'addr'";
     }
@@ -98,12 +85,13 @@ pub fn answers(command: &Command, name: &str) -> bool {
 }
 
 /// Runs a line and returns the answer's text.
-pub fn execute(vm: &dyn Vm, cpu: &mut usize, defaults: &mut Defaults, line: &str) -> String {
+pub fn execute(vm: &dyn Vm, session: &mut Session, defaults: &mut Defaults, line: &str) -> String {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return String::new();
     }
-    let mut table = COMMANDS;
+    let commands = vm.commands();
+    let mut table = commands.hmp();
     let mut prefix = "";
     let mut rest = line;
     let (command, name) = loop {
@@ -115,15 +103,15 @@ pub fn execute(vm: &dyn Vm, cpu: &mut usize, defaults: &mut Defaults, line: &str
         };
         let word = after.split_whitespace().next();
         if prefix.is_empty() && command.names == "info" && word.is_some() {
-            (table, prefix, rest) = (INFO, "info ", after.trim_start());
+            (table, prefix, rest) = (commands.info(), "info ", after.trim_start());
             continue;
         }
         rest = after;
         break (command, name);
     };
-    let chosen = *cpu;
+    let chosen = session.cpu;
     let registers = |name: &str| register(vm, chosen, name);
-    let mut context = Context { vm, cpu, out: String::new() };
+    let mut context = Context { vm, session, out: String::new() };
     let mut arguments = Arguments { names: command.names, rest, registers: &registers, defaults };
     match (command.run)(&mut context, &mut arguments) {
         Ok(()) => context.out,
@@ -131,6 +119,9 @@ pub fn execute(vm: &dyn Vm, cpu: &mut usize, defaults: &mut Defaults, line: &str
             // The arguments are all right; the command itself has failed and said so.
             let mut out = context.out;
             let _ = writeln!(out, "{error}");
+            if let Some(hint) = error.hint_text() {
+                let _ = writeln!(out, "{hint}");
+            }
             out
         }
         Err(error) => {
@@ -139,6 +130,11 @@ pub fn execute(vm: &dyn Vm, cpu: &mut usize, defaults: &mut Defaults, line: &str
             out
         }
     }
+}
+
+/// The error of a command of the machine protocol, as people see it.
+pub fn refused(error: Error) -> Error {
+    failed(error.prefix("Error: "))
 }
 
 /// An error that is not about how the command was written.
@@ -155,34 +151,10 @@ fn register(vm: &dyn Vm, cpu: usize, name: &str) -> Option<u64> {
     })?
 }
 
-fn cont(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.vm.run().map_err(|e| failed(e.prefix("Error: ")))
-}
-
-fn stop(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.vm.stop();
-    Ok(())
-}
-
-fn quit(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.vm.quit();
-    Ok(())
-}
-
-fn reset(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.vm.reset();
-    Ok(())
-}
-
-fn power_down(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.vm.power_down();
-    Ok(())
-}
-
 fn cpu(context: &mut Context<'_>, (Number(index),): (Number,)) -> Result<()> {
     let count = context.vm.cpus().all().len();
     match usize::try_from(index).ok().filter(|n| *n < count) {
-        Some(index) => *context.cpu = index,
+        Some(index) => context.session.cpu = index,
         None => context.out.push_str("invalid CPU index\n"),
     }
     Ok(())
@@ -198,7 +170,7 @@ fn dumpdtb(context: &mut Context<'_>, (Word(file),): (Word,)) -> Result<()> {
 }
 
 fn gva2gpa(context: &mut Context<'_>, (Number(address),): (Number,)) -> Result<()> {
-    let _ = match translate(context.vm, *context.cpu, address as u64) {
+    let _ = match translate(context.vm, context.session.cpu, address as u64) {
         Some(physical) => writeln!(context.out, "gpa: {physical:#x}"),
         None => writeln!(context.out, "Unmapped"),
     };
@@ -207,11 +179,12 @@ fn gva2gpa(context: &mut Context<'_>, (Number(address),): (Number,)) -> Result<(
 
 fn help(context: &mut Context<'_>, (Rest(what),): (Rest,)) -> Result<()> {
     let mut words = what.split_whitespace();
+    let commands = context.vm.commands();
     match (words.next(), words.next()) {
-        (None, _) => list(context, COMMANDS, ""),
-        (Some("info"), Some(name)) => one(context, INFO, "info ", name),
+        (None, _) => list(context, commands.hmp(), ""),
+        (Some("info"), Some(name)) => one(context, commands.info(), "info ", name),
         (Some("log"), None) => context.out.push_str(&log_help()),
-        (Some(name), _) => one(context, COMMANDS, "", name),
+        (Some(name), _) => one(context, commands.hmp(), "", name),
     }
     Ok(())
 }
@@ -230,7 +203,8 @@ fn one(context: &mut Context<'_>, table: &[Command], prefix: &str, name: &str) {
 }
 
 fn information(context: &mut Context<'_>, _: (Rest,)) -> Result<()> {
-    list(context, INFO, "info ");
+    let commands = context.vm.commands();
+    list(context, commands.info(), "info ");
     Ok(())
 }
 
@@ -279,7 +253,7 @@ fn sum(context: &mut Context<'_>, (Number(address), Number(size)): (Number, Numb
 }
 
 fn examine(context: &mut Context<'_>, (format, Number(at)): (Format, Number)) -> Result<()> {
-    let (vm, cpu) = (context.vm, *context.cpu);
+    let (vm, cpu) = (context.vm, context.session.cpu);
     show(context, format, at as u64, &mut |at, bytes| read_virtual(vm, cpu, at, bytes));
     Ok(())
 }
@@ -312,7 +286,8 @@ fn show(context: &mut Context<'_>, format: Format, at: u64, read: &mut dyn FnMut
             let _ = writeln!(context.out, "{at:#010x}:  Address {at:#x} is out of bounds.");
             break;
         }
-        let line = with_cpu(context.vm, *context.cpu, move |cpu| cpu.disassemble_at(at, &bytes[..got]));
+        let line =
+            with_cpu(context.vm, context.session.cpu, move |cpu| cpu.disassemble_at(at, &bytes[..got]));
         let Some((text, length)) = line else { break };
         let _ = writeln!(context.out, "{at:#010x}:  {text}");
         at = at.wrapping_add(length.max(1) as u64);

@@ -1,97 +1,9 @@
 use super::*;
-use cpu::Cpus;
-use memory::{AddressSpace, Ram, Region};
-use object::{Node, ObjectRef};
-use std::sync::{Arc, Mutex};
-
-/// A machine without processors and with a page of memory.
-struct Bare {
-    memory: Arc<AddressSpace>,
-    root: ObjectRef,
-    done: Mutex<Vec<&'static str>>,
-}
-
-impl Bare {
-    fn new() -> Bare {
-        let system = Region::container("system", memory::WHOLE);
-        let ram = Ram::anonymous(0x1000).unwrap();
-        ram.write(0, &[0x97, 2, 0, 0, 0x13, 0x86, 0x82, 2]);
-        system.add_subregion(0x1000, &Region::ram("ram", ram));
-        let root = Node::new("container");
-        root.add_child("machine", &Node::new("virt-machine"));
-        Bare { memory: AddressSpace::new("memory", &system), root, done: Mutex::default() }
-    }
-    fn note(&self, what: &'static str) {
-        self.done.lock().unwrap().push(what);
-    }
-}
-
-impl Vm for Bare {
-    fn cpus(&self) -> Arc<Cpus> {
-        Cpus::new()
-    }
-    fn memory(&self) -> Arc<AddressSpace> {
-        self.memory.clone()
-    }
-    fn spaces(&self) -> Vec<Arc<AddressSpace>> {
-        vec![self.memory.clone()]
-    }
-    fn root(&self) -> ObjectRef {
-        self.root.clone()
-    }
-    fn bus(&self) -> ObjectRef {
-        Node::new("System")
-    }
-    fn roms(&self) -> String {
-        String::new()
-    }
-    fn status(&self) -> String {
-        "VM status: paused (prelaunch)".into()
-    }
-    fn chardevs(&self) -> String {
-        String::new()
-    }
-    fn blocks(&self) -> String {
-        String::new()
-    }
-    fn networks(&self) -> String {
-        String::new()
-    }
-    fn name(&self) -> Option<String> {
-        None
-    }
-    fn uuid(&self) -> String {
-        "00000000-0000-0000-0000-000000000000".into()
-    }
-    fn package(&self) -> String {
-        "10.0.2".into()
-    }
-    fn translation(&self) -> String {
-        String::new()
-    }
-    fn dtb(&self) -> Option<Vec<u8>> {
-        None
-    }
-    fn stop(&self) {
-        self.note("stop");
-    }
-    fn run(&self) -> Result<()> {
-        self.note("run");
-        Ok(())
-    }
-    fn reset(&self) {
-        self.note("reset");
-    }
-    fn power_down(&self) {
-        self.note("power_down");
-    }
-    fn quit(&self) {
-        self.note("quit");
-    }
-}
+use crate::bare::Bare;
+use crate::vm::Vm;
 
 fn ask(vm: &Bare, defaults: &mut Defaults, line: &str) -> String {
-    execute(vm, &mut 0, defaults, line)
+    execute(vm, &mut Session::default(), defaults, line)
 }
 
 #[test]
@@ -138,12 +50,13 @@ fn the_answers_of_the_reference() {
     for line in ["stop", "c", "system_reset", "system_powerdown", "q"] {
         assert_eq!(ask(&vm, &mut defaults, line), "");
     }
-    assert_eq!(*vm.done.lock().unwrap(), ["stop", "run", "reset", "power_down", "quit"]);
+    assert_eq!(vm.done(), ["stop", "run", "reset", "power_down", "quit"]);
 }
 
 #[test]
 fn names_are_unique_and_sorted() {
-    for table in [COMMANDS, INFO] {
+    let commands = Bare::new().commands();
+    for table in [commands.hmp(), commands.info()] {
         let first: Vec<_> = table.iter().map(|c| c.names).collect();
         assert!(first.is_sorted(), "{first:?}");
         let all: Vec<_> = table.iter().flat_map(|c| c.names.split('|')).collect();

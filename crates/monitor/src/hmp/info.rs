@@ -1,7 +1,7 @@
 //! `info`: what the machine looks like.
 
 use super::arguments::{Number, Switches, Word};
-use super::commands::Context;
+use crate::Context;
 use crate::vm::with_cpu;
 use base::Result;
 use memory::{MtreeOptions, print_mtree};
@@ -24,7 +24,7 @@ pub(super) fn network(context: &mut Context<'_>, (): ()) -> Result<()> {
 
 pub(super) fn cpus(context: &mut Context<'_>, (): ()) -> Result<()> {
     for (n, handle) in context.vm.cpus().all().iter().enumerate() {
-        let mark = if n == *context.cpu { '*' } else { ' ' };
+        let mark = if n == context.session.cpu { '*' } else { ' ' };
         let _ = writeln!(context.out, "{mark} CPU #{n}: thread_id={}", handle.thread_id());
     }
     Ok(())
@@ -41,7 +41,8 @@ const SATP: usize = 66 + 0x180;
 const MOST_LINES: usize = 10_000;
 
 pub(super) fn mem(context: &mut Context<'_>, (): ()) -> Result<()> {
-    let satp = with_cpu(context.vm, *context.cpu, |cpu| cpu.read_register(SATP)).flatten().unwrap_or(0);
+    let satp =
+        with_cpu(context.vm, context.session.cpu, |cpu| cpu.read_register(SATP)).flatten().unwrap_or(0);
     // Privileged ISA, "Supervisor Address Translation and Protection Register": mode and depth of the table.
     let (levels, root) = match satp >> 60 {
         8 => (3, satp & 0xfff_ffff_ffff),
@@ -172,7 +173,7 @@ pub(super) fn registers(
             context.out.push_str("No CPU available\n");
             return Ok(());
         }
-        None => vec![*context.cpu],
+        None => vec![context.session.cpu],
     };
     for n in chosen {
         if let Some(text) = with_cpu(context.vm, n, |cpu| cpu.dump(true)) {

@@ -1,9 +1,9 @@
 //! A monitor on a character device.
 
 use super::arguments::Defaults;
-use super::commands::{COMMANDS, INFO, execute};
+use super::commands::execute;
 use super::line::{Line, Typed};
-use crate::vm::Vm;
+use crate::{Commands, Session, Vm};
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -14,18 +14,23 @@ const PROMPT: &str = "(qemu) ";
 /// Runs command lines: the state that outlives one command.
 pub struct Executor {
     vm: Arc<dyn Vm>,
-    cpu: usize,
+    session: Session,
     defaults: Defaults,
 }
 
 impl Executor {
     /// For the machine.
     pub fn new(vm: Arc<dyn Vm>) -> Executor {
-        Executor { vm, cpu: 0, defaults: Defaults::default() }
+        Executor { vm, session: Session::default(), defaults: Defaults::default() }
+    }
+    /// Runs one line for vCPU `cpu`, with nothing remembered.
+    pub fn once(vm: &dyn Vm, cpu: usize, line: &str) -> String {
+        let mut session = Session { cpu, ..Session::default() };
+        execute(vm, &mut session, &mut Defaults::default(), line)
     }
     /// Runs a line; the answer's lines end in `\n`.
     pub fn execute(&mut self, line: &str) -> String {
-        execute(self.vm.as_ref(), &mut self.cpu, &mut self.defaults, line)
+        execute(self.vm.as_ref(), &mut self.session, &mut self.defaults, line)
     }
 }
 
@@ -92,7 +97,10 @@ impl Monitor {
                     echo = answer.replace('\n', "\r\n");
                     echo.push_str(PROMPT);
                 }
-                Typed::Complete(text) => complete(&mut state.line, &text, &mut echo),
+                Typed::Complete(text) => {
+                    let commands = state.executor.vm.commands();
+                    complete(&commands, &mut state.line, &text, &mut echo);
+                }
             }
             self.send(&mut state, &echo);
         }
@@ -100,10 +108,10 @@ impl Monitor {
 }
 
 /// Completes the name of a command, or shows the choice.
-fn complete(line: &mut Line, text: &str, echo: &mut String) {
+fn complete(commands: &Commands, line: &mut Line, text: &str, echo: &mut String) {
     let (table, word) = match text.strip_prefix("info ") {
-        Some(word) => (INFO, word),
-        None => (COMMANDS, text),
+        Some(word) => (commands.info(), word),
+        None => (commands.hmp(), text),
     };
     if word.contains(' ') {
         return;

@@ -19,8 +19,17 @@ pub struct Mon {
     pub device: String,
     /// Whether `device` is a name.
     pub named: bool,
+    /// For programs (`mode=control`), and whether what it writes is indented; else for people.
+    pub control: Option<bool>,
     /// For messages.
     pub shown: String,
+}
+
+impl Mon {
+    /// A monitor on a device that the option itself describes.
+    fn described(one: &Given, control: Option<bool>) -> Mon {
+        Mon { device: one.value.clone(), named: false, control, shown: one.shown.clone() }
+    }
 }
 
 /// Everything that the command line says.
@@ -231,12 +240,12 @@ impl Config {
             "monitor" => {
                 self.monitor_given = true;
                 if one.value != "none" {
-                    self.monitors.push(Mon {
-                        device: one.value.clone(),
-                        named: false,
-                        shown: one.shown.clone(),
-                    });
+                    self.monitors.push(Mon::described(one, None));
                 }
+            }
+            "qmp" | "qmp-pretty" => {
+                self.monitor_given = true;
+                self.monitors.push(Mon::described(one, Some(one.name == "qmp-pretty")));
             }
             "mon" => self.take_mon(one)?,
             "parallel" if matches!(one.value.as_str(), "none" | "null") => {}
@@ -355,16 +364,19 @@ impl Config {
         let mut opts = self.parse(one, Some("chardev"))?;
         let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
         self.monitor_given = true;
-        match opts.take("mode").as_deref() {
-            None | Some("readline") => {}
-            Some("control") => return Err(blame(error!("mode=control is not supported by Tinamou yet"))),
+        let pretty = opts.take_switch("pretty").map_err(blame)?;
+        let control = match opts.take("mode").as_deref() {
+            None | Some("readline") if pretty == Some(true) => {
+                return Err(blame(error!("'pretty' is not compatible with HMP monitors")));
+            }
+            None | Some("readline") => None,
+            Some("control") => Some(pretty.unwrap_or(false)),
             Some(other) => return Err(blame(error!("unknown monitor mode \"{other}\""))),
-        }
-        opts.take("pretty");
+        };
         let device = opts.take("chardev").ok_or_else(|| blame(error!("chardev is required")))?;
         opts.take("id");
         opts.finish().map_err(blame)?;
-        self.monitors.push(Mon { device, named: true, shown: one.shown.clone() });
+        self.monitors.push(Mon { device, named: true, control, shown: one.shown.clone() });
         Ok(())
     }
 

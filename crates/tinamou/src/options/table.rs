@@ -126,9 +126,9 @@ options! {
         Works Yes "serial" "-serial dev\tredirect the serial port to char device 'dev'";
         Works Yes "parallel";
         Works Yes "monitor" "-monitor dev\tredirect the monitor to char device 'dev'";
-        Missing Yes "qmp";
-        Missing Yes "qmp-pretty";
-        Works Yes "mon" "-mon [chardev=]name[,mode=readline]\tattach a monitor to a character device";
+        Works Yes "qmp" "-qmp dev\tlike -monitor but opens in 'control' mode";
+        Works Yes "qmp-pretty" "-qmp-pretty dev\tlike -qmp but uses pretty JSON formatting";
+        Works Yes "mon" "-mon [chardev=]name[,mode=readline|control][,pretty[=on|off]]\tattach a monitor to a character device";
         Missing Yes "debugcon";
         Works Yes "pidfile" "-pidfile file\twrite PID to 'file'";
         Missing No "preconfig";

@@ -1,0 +1,15 @@
+//! The machine protocol: JSON messages on a character device, QEMU's QMP.
+//!
+//! A client's bytes are cut into messages (`stream.rs`), a message is taken apart and its command run (`session.rs`);
+//! events go to all clients through the `hub`. A command is a function with `#[command]` that stands in a list.
+
+mod commands;
+mod hub;
+mod json;
+mod session;
+mod stream;
+
+pub use commands::{EVENTS, HumanReadableText, LISTS};
+pub use hub::Hub;
+pub use json::write;
+pub use session::Qmp;

@@ -1,0 +1,23 @@
+//! The commands of the machine protocol that need no more than a machine, by subject.
+
+mod control;
+mod run_state;
+
+use crate::Command;
+use macros::command;
+use qapi::{EventInfo, Qapi};
+
+pub use control::{QMP_CAPABILITIES, greeting};
+
+/// All lists of commands.
+pub const LISTS: &[&[Command]] = &[control::COMMANDS, run_state::COMMANDS];
+
+/// All events that this crate knows.
+pub const EVENTS: &[EventInfo] = &[];
+
+/// An answer for people.
+#[derive(Debug, Qapi)]
+pub struct HumanReadableText {
+    /// The text, lines ending in `\n`.
+    pub human_readable_text: String,
+}
