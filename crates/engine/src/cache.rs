@@ -5,11 +5,15 @@
 //! page jump to each other directly ([`Link`]); everything else goes through a vCPU's jump cache. So what a change of
 //! mappings makes stale is in the jump caches alone, and what a change of the bytes makes stale is found by page.
 //!
+//! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
+//! paths, exits, stubs of links. So the lines and pages that the host's caches see hold little that is not executed.
+//!
 //! A dead block is never freed on its own: its entry is patched so that whoever still comes there falls out to the
 //! dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
 //! forgotten at once, while no vCPU is inside ([`Cache::clear`]).
 
 use crate::code::CodeMemory;
+use crate::index::Index;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -17,12 +21,18 @@ use std::sync::Arc;
 /// Number of a block or link.
 pub type Id = u32;
 
+/// No block, no link.
+const NONE: Id = Id::MAX;
+
 /// The two opcode bytes `jne rel32` at a block's entry become `nop; jmp rel32`.
 const DEAD_ENTRY: u16 = u16::from_le_bytes([0x90, 0xe9]);
 
+/// Bytes of code memory for each place of the index.
+const BYTES_PER_PLACE: usize = 512;
+
 /// What names a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key(u64);
+pub struct Key(pub(crate) u64);
 
 impl Key {
     /// The translation for `mode` of what stands at `offset` in the page at host address `host_page`.
@@ -52,21 +62,25 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 pub struct Block {
     key: Key,
     host_page: u64,
-    /// The page in which its last bytes lie, if it is one instruction that crosses into it.
-    second: Option<u64>,
+    /// The page in which its last bytes lie, if it is one instruction that crosses into it; else 0.
+    second: u64,
     /// Bytes that it was made from.
     offset: u16,
     bytes: u16,
-    /// Where the code starts and how long it is, as offsets in code memory.
+    /// Where the code starts, as an offset in code memory.
     pub start: u32,
-    /// Length of the code.
+    /// Where the code that is apart starts.
+    apart: u32,
+    /// Length of the code at `start`.
     pub len: u32,
     entry_jne: u32,
-    dead: bool,
+    /// The first of its points; they end where those of the next block begin.
+    points: u32,
+    /// The last link that was made to jump here; the others follow from it.
+    incoming: Id,
     /// Guest instructions, if running them twice is harmless.
-    repeatable: Option<u32>,
-    points: std::ops::Range<u32>,
-    incoming: Vec<Id>,
+    repeatable: Option<u16>,
+    dead: bool,
 }
 
 impl Block {
@@ -91,7 +105,21 @@ pub struct Link {
     stub: u32,
     /// Offset in the page of its target.
     pub target: u16,
+    /// Whether it jumps to a block now, and the next link that jumps to the same one.
+    linked: bool,
+    next: Id,
 }
+
+/// A place from which a hook may be called: the return address as an offset from the start of the code that is apart
+/// or, with the highest bit, from the start of the block; and the guest instruction's offset from the page base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Point {
+    at: u16,
+    insn: u16,
+}
+
+/// What [`Point::at`] of code that is not apart has set.
+const IN_BLOCK: u16 = 1 << 15;
 
 /// Code that the host crate has made, ready to be placed.
 pub struct NewBlock<'a> {
@@ -106,15 +134,9 @@ pub struct NewBlock<'a> {
     /// How many.
     pub bytes: u16,
     /// How many instructions, if running them twice changes nothing but what slots and memory show.
-    pub repeatable: Option<u32>,
+    pub repeatable: Option<u16>,
     /// Host code.
-    pub code: &'a [u8],
-    /// Offset of the entry's `jne`.
-    pub entry_jne: u32,
-    /// (displacement offset, stub offset, target in page) of each link, numbered from [`Cache::next_link`].
-    pub links: &'a [(u32, u32, u16)],
-    /// (host offset after a call, guest instruction's offset from the page base), ascending.
-    pub points: &'a [(u32, i64)],
+    pub code: &'a host::Code,
 }
 
 #[derive(Default)]
@@ -146,15 +168,18 @@ pub struct Counts {
 /// All translations. Behind one lock, which nobody takes while running translated code.
 pub struct Cache {
     code: Arc<CodeMemory>,
+    index: Arc<Index>,
+    /// Where the next block goes, and where its code that is apart goes.
     used: usize,
+    used_apart: usize,
     first: usize,
-    map: Map<u64, Id>,
     /// Blocks of one instruction that crosses from a page into another.
     crossing: HashMap<(u64, u64), Id>,
     pages: Map<u64, Page>,
     blocks: Vec<Block>,
     links: Vec<Link>,
-    points: Vec<(u32, i64)>,
+    points: Vec<Point>,
+    alive: usize,
     /// Counters.
     pub counts: Counts,
 }
@@ -172,24 +197,31 @@ impl Cache {
     pub fn new(code: Arc<CodeMemory>, reserved: usize) -> Cache {
         let first = reserved.next_multiple_of(64);
         Cache {
-            code,
+            index: Arc::new(Index::new(code.len() / BYTES_PER_PLACE)),
             used: first,
+            used_apart: code.len() / 2,
             first,
-            map: Map::default(),
+            code,
             crossing: HashMap::new(),
             pages: Map::default(),
             blocks: Vec::new(),
             links: Vec::new(),
             points: Vec::new(),
+            alive: 0,
             counts: Counts::default(),
         }
     }
-    /// Host address of the translation `key`.
+    /// Where vCPUs look translations up.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.clone()
+    }
+    /// Number and host address of the translation `key`.
     pub fn find(&self, key: Key) -> Option<(Id, u64)> {
-        let id = *self.map.get(&key.0)?;
+        let start = self.index.get(key)? as u32;
+        let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()? as Id;
         Some((id, self.address(id)))
     }
-    /// Host address of the translation `key` of an instruction that crosses into the page at host address `second`.
+    /// Number and host address of the translation `key` of an instruction that crosses into the page at host address `second`.
     pub fn find_crossing(&self, key: Key, second: u64) -> Option<(Id, u64)> {
         let id = *self.crossing.get(&(key.0, second))?;
         Some((id, self.address(id)))
@@ -201,55 +233,77 @@ impl Cache {
     pub fn block(&self, id: Id) -> &Block {
         &self.blocks[id as usize]
     }
-    /// Offset in code memory where the next block will begin.
-    pub fn next_offset(&self) -> usize {
-        self.used
+    /// Offsets in code memory where the next block and its code that is apart will begin.
+    pub fn next_offsets(&self) -> (usize, usize) {
+        (self.used, self.used_apart)
     }
     /// Number that the next link will get.
     pub fn next_link(&self) -> Id {
         self.links.len() as Id
     }
-    /// Whether `len` more bytes fit.
+    /// Whether a block of `len` more bytes fits.
     pub fn has_room(&self, len: usize) -> bool {
-        self.used + len <= self.code.len()
+        self.used + len <= self.code.len() / 2
+            && self.used_apart + len <= self.code.len()
+            && !self.index.crowded()
     }
     /// Bytes of code memory in use, and of how many.
     pub fn usage(&self) -> (usize, usize) {
-        (self.used, self.code.len())
+        (self.used + self.used_apart - self.code.len() / 2, self.code.len())
     }
     /// Blocks alive.
     pub fn alive(&self) -> usize {
-        self.map.len() + self.crossing.len()
+        self.alive
     }
-    /// Places a block. There is room, and it was made to run at [`Cache::next_offset`].
+    /// Places a block. There is room, and it was made to run at [`Cache::next_offsets`].
     pub fn insert(&mut self, new: NewBlock<'_>) -> (Id, u64) {
         let id = self.blocks.len() as Id;
-        let start = self.used;
-        self.code.write(start, new.code);
-        self.used = (start + new.code.len()).next_multiple_of(16);
-        for &(at, stub, target) in new.links {
-            self.links.push(Link { from: id, at: start as u32 + at, stub: start as u32 + stub, target });
-        }
-        let first_point = self.points.len() as u32;
-        self.points.extend(new.points.iter().map(|&(o, pc)| (start as u32 + o, pc)));
+        let (start, apart, hot) = (self.used as u32, self.used_apart as u32, new.code.hot);
+        let (front, back) = new.code.bytes.split_at(hot as usize);
+        self.code.write(self.used, front);
+        self.code.write(self.used_apart, back);
+        self.used = (self.used + front.len()).next_multiple_of(16);
+        self.used_apart += back.len();
+        let place = |o: u32| if o < hot { start + o } else { apart + o - hot };
+        self.links.extend(new.code.links.iter().map(|l| Link {
+            from: id,
+            at: place(l.at),
+            stub: place(l.stub),
+            target: l.target as u16,
+            linked: false,
+            next: NONE,
+        }));
+        let points = self.points.len() as u32;
+        self.points.extend(new.code.points.iter().map(|p| Point {
+            at: if p.return_offset <= hot {
+                p.return_offset as u16 | IN_BLOCK
+            } else {
+                (p.return_offset - hot) as u16
+            },
+            insn: p.insn as u16,
+        }));
         self.blocks.push(Block {
             key: new.key,
             host_page: new.host_page,
-            second: new.second,
+            second: new.second.unwrap_or(0),
             offset: new.offset,
             bytes: new.bytes,
-            start: start as u32,
-            len: new.code.len() as u32,
-            entry_jne: start as u32 + new.entry_jne,
-            dead: false,
+            start,
+            apart,
+            len: hot,
+            entry_jne: start + new.code.entry_jne,
+            points,
+            incoming: NONE,
             repeatable: new.repeatable,
-            points: first_point..self.points.len() as u32,
-            incoming: Vec::new(),
+            dead: false,
         });
         match new.second {
-            None => self.map.insert(new.key.0, id),
-            Some(second) => self.crossing.insert((new.key.0, second), id),
-        };
+            None => self.index.set(new.key, start as u64),
+            Some(second) => {
+                self.crossing.insert((new.key.0, second), id);
+            }
+        }
+        self.alive += 1;
         for host_page in [Some(new.host_page), new.second].into_iter().flatten() {
             let (from, to) = self.blocks[id as usize].range_in(host_page);
             let page = self.pages.entry(host_page).or_default();
@@ -258,7 +312,7 @@ impl Cache {
         }
         self.counts.translated += 1;
         self.counts.guest_bytes += new.bytes as u64;
-        self.counts.host_bytes += new.code.len() as u64;
+        self.counts.host_bytes += new.code.bytes.len() as u64;
         (id, self.address(id))
     }
     /// Link `id`: the key of its target in the mode of its own block, the page and the offset; `None` if its block is dead.
@@ -269,27 +323,37 @@ impl Cache {
         (!from.dead).then(|| (Key::new(from.host_page, link.target, mode), from.host_page, link.target))
     }
     /// Instructions of the block whose code begins at `address`, if it may be run twice.
-    pub fn repeatable(&self, address: u64) -> Option<u32> {
+    pub fn repeatable(&self, address: u64) -> Option<u16> {
         let o = self.code.offset(address)? as u32;
         let b = self.blocks.binary_search_by_key(&o, |b| b.start).ok()?;
         self.blocks[b].repeatable
     }
     /// Makes link `id` jump to block `to`.
     pub fn link(&mut self, id: Id, to: Id) {
-        let Some(link) = self.links.get(id as usize) else { return };
+        let Some(link) = self.links.get_mut(id as usize) else { return };
         let target = &mut self.blocks[to as usize];
-        if !target.dead {
-            target.incoming.push(id);
+        if !target.dead && !link.linked {
+            link.linked = true;
+            link.next = std::mem::replace(&mut target.incoming, id);
             self.code.patch32(link.at as usize, target.start.wrapping_sub(link.at + 4));
         }
     }
     /// The guest instruction (offset from the page base) to which the host return address `at` belongs.
     pub fn point(&self, at: u64) -> Option<i64> {
         let o = self.code.offset(at)? as u32;
-        let b = self.blocks.partition_point(|b| b.start <= o).checked_sub(1)?;
+        // A return address may be the first byte behind a block's code.
+        let in_block = o as usize <= self.used;
+        let b = if in_block {
+            self.blocks.partition_point(|b| b.start < o)
+        } else {
+            self.blocks.partition_point(|b| b.apart < o)
+        }
+        .checked_sub(1)?;
         let block = &self.blocks[b];
-        let points = &self.points[block.points.start as usize..block.points.end as usize];
-        points.binary_search_by_key(&o, |p| p.0).ok().map(|i| points[i].1)
+        let at = if in_block { (o - block.start) as u16 | IN_BLOCK } else { (o - block.apart) as u16 };
+        let end = self.blocks.get(b + 1).map_or(self.points.len(), |next| next.points as usize);
+        let points = &self.points[block.points as usize..end];
+        points.iter().find(|p| p.at == at).map(|p| p.insn as i64)
     }
     /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether the page has no translation left.
     pub fn invalidate(&mut self, host_page: u64, offset: u64, len: u64) -> bool {
@@ -326,25 +390,32 @@ impl Cache {
         let b = &mut self.blocks[id as usize];
         b.dead = true;
         match b.second {
-            None => self.map.remove(&b.key.0),
-            Some(second) => self.crossing.remove(&(b.key.0, second)),
-        };
-        self.code.patch16(b.entry_jne as usize, DEAD_ENTRY);
-        for l in std::mem::take(&mut b.incoming) {
-            let link = &self.links[l as usize];
-            self.code.patch32(link.at as usize, link.stub.wrapping_sub(link.at + 4));
+            0 => self.index.set(b.key, 0),
+            second => {
+                self.crossing.remove(&(b.key.0, second));
+            }
         }
+        self.code.patch16(b.entry_jne as usize, DEAD_ENTRY);
+        let mut next = std::mem::replace(&mut b.incoming, NONE);
+        while let Some(link) = self.links.get_mut(next as usize) {
+            link.linked = false;
+            self.code.patch32(link.at as usize, link.stub.wrapping_sub(link.at + 4));
+            next = std::mem::replace(&mut link.next, NONE);
+        }
+        self.alive -= 1;
         self.counts.invalidated += 1;
     }
     /// Forgets everything; returns the pages that had translations. No vCPU is inside translated code, and all jump caches are emptied
     /// by the caller.
     pub fn clear(&mut self) -> Vec<u64> {
         self.used = self.first;
-        self.map.clear();
+        self.used_apart = self.code.len() / 2;
+        self.index.clear();
         self.crossing.clear();
         self.blocks.clear();
         self.links.clear();
         self.points.clear();
+        self.alive = 0;
         self.counts.cleared += 1;
         self.pages.drain().map(|(p, _)| p).collect()
     }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::fp;
+use crate::profile::Doing;
 use crate::run::{Next, Tcg};
 use cpu::{Exit, Guest, Mmu, Stop};
 use host::exit;
@@ -42,22 +43,22 @@ impl<G: Guest> Tcg<G> {
     }
     /// Runs translated code until it is left; `Some` if the accelerator is to be left too.
     pub(crate) fn enter(&mut self, g: &mut G, code: u64) -> Option<Exit> {
-        let shared = self.shared.clone();
-        let frame = g.frame().clone();
-        self.counts.entered += 1;
-        self.guest = g;
+        self.activity.entered.count();
+        self.activity.begin(Doing::Code);
+        let state = (std::sync::Arc::as_ptr(g.frame()) as *mut u8).wrapping_add(crate::shared::FRAME_BIAS);
+        let shared = std::sync::Arc::as_ptr(&self.shared);
         let this: *mut Self = self;
-        frame.context.store(this as u64, Relaxed);
-        let state = (std::sync::Arc::as_ptr(&frame) as *mut u8).wrapping_add(crate::shared::FRAME_BIAS);
-        // SAFETY: the code comes from the cache, made for this frame layout; the hooks get `this`, which is alive and not
-        // otherwise used until `enter` returns.
+        g.frame().context.store(this as u64, Relaxed);
+        // SAFETY: the code comes from the cache, made for this frame layout; the hooks get `this`, which is alive, keeps `shared`
+        // alive, and is not otherwise used until `enter` returns.
         let value = unsafe {
-            let code_memory = &shared.code;
-            code_memory.enter(shared.enter, state, code)
+            (*this).guest = g;
+            (*shared).code.enter((*shared).enter, state, code)
         };
         // SAFETY: `this` is `self`; this spelling keeps the two uses apart.
         let this = unsafe { &mut *this };
         this.guest = std::ptr::null_mut();
+        this.activity.begin(Doing::Lookup);
         let flags = fp::take_flags();
         if flags != 0 {
             g.accrue_fp_flags(flags);
@@ -66,9 +67,9 @@ impl<G: Guest> Tcg<G> {
         match value {
             STATUS => this.exit.take(),
             exit::INTERRUPT => {
-                if frame.interrupt.load(Relaxed) == 0 {
+                if g.frame().interrupt.load(Relaxed) == 0 {
                     // The block is dead, and the jump cache may still lead to it.
-                    this.tlb.set(this.code_set).forget_jump(frame.pc());
+                    this.tlb.set(this.code_set).forget_jump(g.pc());
                 }
                 None
             }
@@ -80,7 +81,17 @@ impl<G: Guest> Tcg<G> {
             }
         }
     }
+    /// The answer to translated code, which goes on if there is a value.
+    #[inline(always)]
+    fn answer(&mut self, g: &mut G, result: Result<u64, Stop>, at: u64) -> Answer {
+        self.activity.begin(Doing::Code);
+        match result {
+            Ok(value) => ok(value),
+            Err(stop) => self.stopped(g, stop, at),
+        }
+    }
     /// What a fault or a request of a hook means for the code that called it.
+    #[cold]
     fn stopped(&mut self, g: &mut G, stop: Stop, at: u64) -> Answer {
         match stop {
             Stop::Trap(trap) => {
@@ -92,10 +103,7 @@ impl<G: Guest> Tcg<G> {
                 g.take_trap(trap);
                 self.follow_spaces(g);
             }
-            Stop::Exit(e) => {
-                self.follow_spaces(g);
-                self.exit = Some(e);
-            }
+            Stop::Exit(e) => self.exit = Some(e),
         }
         Answer { value: 0, status: STATUS }
     }
@@ -105,51 +113,44 @@ impl<G: Guest> Tcg<G> {
 ///
 /// # Safety
 /// `context` is what `enter` put into the frame, and its code is still running.
-unsafe fn both<'a, G: Guest>(context: *mut Tcg<G>) -> (&'a mut Tcg<G>, &'a mut G) {
+unsafe fn both<'a, G: Guest>(context: *mut Tcg<G>, what: Doing) -> (&'a mut Tcg<G>, &'a mut G) {
     // SAFETY: the caller's promise; the two are distinct objects.
     unsafe {
         let tcg = &mut *context;
         let guest = &mut *tcg.guest;
+        tcg.activity.begin(what);
         (tcg, guest)
     }
 }
 
 extern "sysv64" fn load<G: Guest>(context: *mut Tcg<G>, va: u64, op: u64, at: u64) -> Answer {
     // SAFETY: called by translated code with the context of `enter`.
-    let (t, g) = unsafe { both(context) };
-    match t.load(g, va, MemOp(op as u8)) {
-        Ok(v) => ok(v),
-        Err(stop) => t.stopped(g, stop, at),
-    }
+    let (t, g) = unsafe { both(context, Doing::Memory) };
+    let loaded = t.load(g, va, MemOp(op as u8));
+    t.answer(g, loaded, at)
 }
 
 extern "sysv64" fn store<G: Guest>(context: *mut Tcg<G>, va: u64, value: u64, op: u64, at: u64) -> Answer {
     // SAFETY: as in `load`.
-    let (t, g) = unsafe { both(context) };
-    match t.store(g, va, value, MemOp(op as u8)) {
-        Ok(()) => ok(0),
-        Err(stop) => t.stopped(g, stop, at),
-    }
+    let (t, g) = unsafe { both(context, Doing::Memory) };
+    let stored = t.store(g, va, value, MemOp(op as u8)).map(|()| 0);
+    t.answer(g, stored, at)
 }
 
 /// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.
 extern "sysv64" fn amo<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], imm: u64, at: u64) -> Answer {
     // SAFETY: as in `load`; `args` points into the frame.
-    let ((t, g), args) = unsafe { (both(context), *args) };
-    match t.amo(g, (imm >> 8) as u8 & 15, args[0], args[1], MemOp(imm as u8)) {
-        Ok(v) => ok(v),
-        Err(stop) => t.stopped(g, stop, at),
-    }
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
+    let old = t.amo(g, (imm >> 8) as u8 & 15, args[0], args[1], MemOp(imm as u8));
+    t.answer(g, old, at)
 }
 
 /// `args`: address, expected, new.
 extern "sysv64" fn cas<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], op: u64, at: u64) -> Answer {
     // SAFETY: as in `amo`.
-    let ((t, g), args) = unsafe { (both(context), *args) };
-    match t.cas(g, args[0], args[1], args[2], MemOp(op as u8)) {
-        Ok(v) => ok(v),
-        Err(stop) => t.stopped(g, stop, at),
-    }
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
+    let old = t.cas(g, args[0], args[1], args[2], MemOp(op as u8));
+    t.answer(g, old, at)
 }
 
 /// `args`: address, expected, new; the condition holds. 0 if stored, else 1.
@@ -160,18 +161,16 @@ extern "sysv64" fn store_cond<G: Guest>(
     at: u64,
 ) -> Answer {
     // SAFETY: as in `amo`.
-    let ((t, g), args) = unsafe { (both(context), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
     let op = MemOp(op as u8);
-    match t.cas(g, args[0], args[1], args[2], op) {
-        Ok(found) => ok((found != op.extend(args[1])) as u64),
-        Err(stop) => t.stopped(g, stop, at),
-    }
+    let old = t.cas(g, args[0], args[1], args[2], op);
+    t.answer(g, old.map(|found| (found != op.extend(args[1])) as u64), at)
 }
 
 /// Fused multiply-add on raw bits for hosts that have none.
 extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const [u64; 4]) -> u64 {
     // SAFETY: as in `amo`.
-    let ((_, g), [a, b, c, _]) = unsafe { (both(context), *args) };
+    let ((_, g), [a, b, c, _]) = unsafe { (both(context, Doing::Memory), *args) };
     let mut env = softfloat::Env::default();
     let value = if double != 0 {
         softfloat::f64_fma(&mut env, a, b, c)
@@ -187,7 +186,8 @@ extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const
 /// Calls function `id` of the guest with the arguments at `args` (four words). The frame's pc is already set if it needs it.
 extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const [u64; 4], at: u64) -> Answer {
     // SAFETY: as in `load`; `args` points into the frame or the stub's stack.
-    let ((t, g), args) = unsafe { (both(context), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Function), *args) };
+    t.activity.functions.count();
     let flags = fp::take_flags();
     if flags != 0 {
         g.accrue_fp_flags(flags);
@@ -200,27 +200,26 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
         let insn = frame.scratch[host::SCRATCH_INSN].load(Relaxed);
         frame.set_pc(frame.page.load(Relaxed).wrapping_add(insn));
     }
-    let answer = match (h.run)(g, t, args) {
-        Ok(v) => {
-            t.follow_spaces(g);
-            ok(v)
-        }
-        Err(stop) => t.stopped(g, stop, at),
-    };
+    let result = (h.run)(g, t, args);
+    t.follow_spaces(g);
     fp::set_clean();
-    answer
+    t.answer(g, result, at)
 }
 
 /// Finds the code for the frame's pc: its address, or status INTERRUPT to let the dispatcher do it.
 extern "sysv64" fn lookup<G: Guest>(context: *mut Tcg<G>) -> Answer {
     // SAFETY: as in `load`.
-    let (t, g) = unsafe { both(context) };
+    let (t, g) = unsafe { both(context, Doing::Lookup) };
+    t.activity.lookups.count();
     let leave = Answer { value: 0, status: STATUS };
     if t.shared.options.nochain || g.frame().interrupt.load(Relaxed) != 0 {
         return leave;
     }
     match t.find(g) {
-        Next::Code(code) => ok(code),
+        Next::Code(code) => {
+            t.activity.begin(Doing::Code);
+            ok(code)
+        }
         Next::Interpret => leave,
         Next::Fault(trap) => {
             t.trapped = Some(trap);

@@ -10,8 +10,10 @@ mod cache;
 mod code;
 mod fp;
 mod hooks;
+mod index;
 mod mmu;
 mod options;
+mod profile;
 mod raw;
 mod run;
 mod shared;
@@ -21,6 +23,6 @@ mod verify;
 
 pub use cache::{Cache, Counts};
 pub use options::Options;
-pub use run::{RunCounts, Tcg};
+pub use run::Tcg;
 pub use shared::Shared;
 pub use verify::VerifyCounts;

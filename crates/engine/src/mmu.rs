@@ -11,6 +11,7 @@
 //! RAM block tells the code cache.
 
 use crate::bus::{Found, Store};
+use crate::profile::Doing;
 use crate::run::Tcg;
 use crate::tlb::Rights;
 use cpu::{Access, Flush, Guest, Mmu, Stop};
@@ -33,7 +34,7 @@ impl<G: Guest> Tcg<G> {
     /// Finds where an access of at most one page lands, filling the TLB.
     pub(crate) fn place(&mut self, g: &mut G, va: u64, access: Access) -> Result<Place, Stop> {
         let mapping = g.translate(self, va, access)?;
-        self.counts.fills += 1;
+        self.activity.fills.count();
         let pa = mapping.physical;
         let (ram, offset, store) = match self.bus.find(pa) {
             None => return Err(g.bus_fault(va, access).into()),
@@ -110,16 +111,20 @@ impl<G: Guest> Tcg<G> {
     }
     /// Loads from a device. Rust code behind it may use floating point, whose flags are not the guest's.
     fn bus_read(&mut self, pa: u64, bytes: u32) -> Option<u64> {
+        let before = self.activity.begin(Doing::Device);
         let flags = crate::fp::take_flags();
         let value = self.bus.read(pa, bytes);
         crate::fp::put_flags(flags);
+        self.activity.begin(before);
         value
     }
     /// Stores to a device. If that has changed the memory map, this vCPU sees it at once.
     fn bus_write(&mut self, pa: u64, bytes: u32, value: u64) -> bool {
+        let before = self.activity.begin(Doing::Device);
         let flags = crate::fp::take_flags();
         let done = self.bus.write(pa, bytes, value);
         crate::fp::put_flags(flags);
+        self.activity.begin(before);
         if self.bus.refresh() {
             self.flush_sets();
         }
@@ -246,7 +251,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         }
     }
     fn flush(&mut self, what: Flush) {
-        self.counts.flushes += 1;
+        self.activity.flushes.count();
         self.forget_sites();
         for (space, set) in self.tlb.sets() {
             match what {

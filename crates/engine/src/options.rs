@@ -11,6 +11,8 @@ pub struct Options {
     pub nochain: bool,
     /// Check every executed block against the interpreter.
     pub verify: bool,
+    /// Look regularly at what the vCPUs do, for `info jit`.
+    pub profile: bool,
     /// Interpret everything (`jit=off`).
     pub interpret: bool,
     /// Run the passes over the blocks (`opt=off` to look for their bugs).
@@ -24,6 +26,7 @@ impl Default for Options {
             block_limit: 64,
             nochain: false,
             verify: false,
+            profile: false,
             interpret: false,
             passes: true,
         }
@@ -62,6 +65,7 @@ impl Options {
                 self.verify = flag()?;
                 self.nochain |= self.verify;
             }
+            "profile" => self.profile = flag()?,
             "jit" => self.interpret = !flag()?,
             "opt" => self.passes = flag()?,
             // Writable and executable mappings are always apart here.

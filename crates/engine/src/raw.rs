@@ -33,3 +33,9 @@ pub(crate) fn store(host: u64, bytes: u32, value: u64) {
 #[repr(C, packed)]
 #[derive(Clone, Copy)]
 struct Unaligned<T>(T);
+
+/// Zeros for a table of which perhaps only a part will be touched: the host gives memory as that happens.
+pub(crate) fn zeroed(places: usize) -> Box<[crate::index::Place]> {
+    // SAFETY: a place consists of two integers, for which all zeros are a value.
+    unsafe { Box::new_zeroed_slice(places).assume_init() }
+}

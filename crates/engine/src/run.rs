@@ -14,6 +14,7 @@
 
 use crate::bus::Bus;
 use crate::cache::{Id, Key};
+use crate::profile::{Activity, Doing};
 use crate::shared::{At, Shared};
 use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
@@ -22,19 +23,6 @@ use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
-
-/// What one vCPU has counted.
-#[derive(Default, Clone, Copy, Debug)]
-pub struct RunCounts {
-    /// TLB entries filled.
-    pub fills: u64,
-    /// Flushes asked for.
-    pub flushes: u64,
-    /// Instructions interpreted.
-    pub interpreted: u64,
-    /// Times that translated code was entered.
-    pub entered: u64,
-}
 
 /// The translating accelerator of one vCPU.
 pub struct Tcg<G: Guest> {
@@ -49,7 +37,7 @@ pub struct Tcg<G: Guest> {
     /// Set for data; the same one but for MPRV.
     pub(crate) data_set: usize,
     data_space: u64,
-    pub(crate) counts: RunCounts,
+    pub(crate) activity: Arc<Activity>,
     /// The guest while translated code runs.
     pub(crate) guest: *mut G,
     /// Why translated code was left, when its exit value says that it is told here.
@@ -64,7 +52,7 @@ pub struct Tcg<G: Guest> {
     /// What the last checked block stored and loaded; kept for its storage.
     pub(crate) pieces: (Vec<Piece>, Vec<Piece>),
     /// Instructions of blocks that may be run twice, by the address of their code.
-    pub(crate) block_lengths: HashMap<u64, Option<u32>>,
+    pub(crate) block_lengths: HashMap<u64, Option<u16>>,
     /// The jump cache that translated code sees if it is to come back after every block.
     empty: Set,
     /// Translations of the cache before this many clearings are gone.
@@ -96,6 +84,8 @@ pub(crate) enum Next {
 impl<G: Guest> Tcg<G> {
     /// An accelerator for the vCPU whose CPU model is `config`, on the machine whose engine is `shared`.
     pub fn new(shared: Arc<Shared>, config: G::Config) -> Tcg<G> {
+        let activity = Arc::new(Activity::default());
+        shared.activities().push(activity.clone());
         Tcg {
             bus: Bus::new(shared.memory.clone()),
             shared,
@@ -105,7 +95,7 @@ impl<G: Guest> Tcg<G> {
             space: u64::MAX,
             data_set: usize::MAX,
             data_space: u64::MAX,
-            counts: RunCounts::default(),
+            activity,
             guest: std::ptr::null_mut(),
             exit: None,
             trapped: None,
@@ -131,6 +121,7 @@ impl<G: Guest> Tcg<G> {
         }
     }
     fn change_spaces(&mut self, g: &G, space: u64, data: u64) {
+        self.activity.switches.count();
         let (code, made) = self.tlb.select(space, usize::MAX);
         made.into_iter().for_each(|e| self.shared.register(e));
         self.code_set = code;
@@ -186,11 +177,10 @@ impl<G: Guest> Tcg<G> {
 
     /// Finds code for the pc, translating if there is none.
     pub(crate) fn find(&mut self, g: &mut G) -> Next {
-        let frame = g.frame().clone();
-        let pc = frame.pc();
+        let pc = g.frame().pc();
         let tag = (g.mode() as u64) << 57;
         if let Some(code) = self.tlb.set(self.code_set).jump(pc, tag) {
-            frame.page.store(pc & !4095, Relaxed);
+            g.frame().page.store(pc & !4095, Relaxed);
             return Next::Code(code);
         }
         if self.shared.cpus.breakpoints.any() && self.shared.cpus.breakpoints.in_page(pc) {
@@ -206,14 +196,14 @@ impl<G: Guest> Tcg<G> {
             return Next::Interpret;
         }
         let offset = (pc & 4095) as u16;
-        let (code, last) = match self.block(g, host_page, offset) {
-            Some((_, code)) => (code, pc),
+        let (code, last) = match self.code_at(g, host_page, offset) {
+            Some(code) => (code, pc),
             None => match self.crossing_block(g, host_page, offset) {
                 Some((_, code)) => (code, pc.wrapping_add(MAX_INSN)),
                 None => return Next::Interpret,
             },
         };
-        frame.page.store(pc & !4095, Relaxed);
+        g.frame().page.store(pc & !4095, Relaxed);
         self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
         Next::Code(code)
     }
@@ -229,18 +219,32 @@ impl<G: Guest> Tcg<G> {
         self.place(g, pc, Access::Execute)?;
         Ok(hit(self))
     }
-    /// The translation of what stands at `offset` in the page.
+    /// Host address of the translation of what stands at `offset` in the page.
+    #[inline]
+    fn code_at(&mut self, g: &G, host_page: u64, offset: u16) -> Option<u64> {
+        match self.shared.index.get(Key::new(host_page, offset, g.mode())) {
+            Some(start) => Some(self.shared.code.address(start as usize)),
+            None => Some(self.translate_block(g, host_page, offset)?.1),
+        }
+    }
+    /// The translation of what stands at `offset` in the page, with its number.
     fn block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
         let key = Key::new(host_page, offset, g.mode());
         if let Some(found) = self.shared.cache().find(key) {
             return Some(found);
         }
+        self.translate_block(g, host_page, offset)
+    }
+    fn translate_block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
+        let before = self.activity.begin(Doing::Translation);
         let shared = self.shared.clone();
-        shared.translate::<G>(
+        let made = shared.translate::<G>(
             &self.config,
             &self.bus,
             &At { mode: g.mode(), host_page, offset, second: None, pc: g.pc() },
-        )
+        );
+        self.activity.begin(before);
+        made
     }
     /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
     /// that page cannot be fetched from (then the interpreter takes the fault).
@@ -269,18 +273,18 @@ impl<G: Guest> Tcg<G> {
         }
     }
     fn interpret(&mut self, g: &mut G) -> Option<Exit> {
-        self.counts.interpreted += 1;
+        self.activity.interpreted.count();
+        let before = self.activity.begin(Doing::Interpreter);
         let step = g.interpret(self);
+        self.activity.begin(before);
         self.follow_spaces(g);
         match step {
             Step::Done => None,
             Step::Exit(exit) => Some(exit),
         }
     }
-}
-
-impl<G: Guest> Accelerator<G> for Tcg<G> {
-    fn run(&mut self, g: &mut G) -> Exit {
+    /// Runs the guest until somebody is to be told.
+    fn dispatch(&mut self, g: &mut G) -> Exit {
         let handle = g.handle().clone();
         let frame = g.frame().clone();
         self.refresh(g);
@@ -321,6 +325,15 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
                 return exit;
             }
         }
+    }
+}
+
+impl<G: Guest> Accelerator<G> for Tcg<G> {
+    fn run(&mut self, g: &mut G) -> Exit {
+        self.activity.begin(Doing::Lookup);
+        let exit = self.dispatch(g);
+        self.activity.begin(Doing::Idle);
+        exit
     }
     fn step(&mut self, g: &mut G) -> Exit {
         self.refresh(g);

@@ -3,7 +3,9 @@
 use crate::bus::Bus;
 use crate::cache::{Cache, Id, Key, NewBlock};
 use crate::code::CodeMemory;
+use crate::index::Index;
 use crate::options::Options;
+use crate::profile::{self, Activity, Profile};
 use crate::run::Tcg;
 use crate::tlb::{self, Entries};
 use crate::trace::Trace;
@@ -34,8 +36,11 @@ pub struct Shared {
     pub(crate) epoch: AtomicU64,
     full: AtomicBool,
     cache: Mutex<Cache>,
+    pub(crate) index: Arc<Index>,
     translator: Mutex<Translator>,
     entries: Mutex<Vec<Arc<Entries>>>,
+    activities: Mutex<Vec<Arc<Activity>>>,
+    pub(crate) profile: Profile,
 }
 
 /// What is to be translated.
@@ -57,8 +62,6 @@ struct Translator {
     code: host::Code,
     helpers: Vec<HelperInfo>,
     page: Box<[u8; 4096]>,
-    links: Vec<(u32, u32, u16)>,
-    points: Vec<(u32, i64)>,
 }
 
 /// Tells the code cache of stores into translated pages.
@@ -192,8 +195,10 @@ impl Shared {
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);
         let enter = stubs.enter;
+        let cache = Cache::new(code.clone(), bytes.len());
         let shared = Arc::new(Shared {
-            cache: Mutex::new(Cache::new(code.clone(), bytes.len())),
+            index: cache.index(),
+            cache: Mutex::new(cache),
             translator: Mutex::new(Translator {
                 builder: ir::Builder::new(),
                 pipeline: opt::Pipeline::new(),
@@ -201,8 +206,6 @@ impl Shared {
                 code: host::Code::default(),
                 helpers: G::HELPERS.iter().map(|h| h.info).collect(),
                 page: Box::new([0; 4096]),
-                links: Vec::new(),
-                points: Vec::new(),
             }),
             memory,
             cpus,
@@ -212,14 +215,23 @@ impl Shared {
             epoch: AtomicU64::new(0),
             full: AtomicBool::new(false),
             entries: Mutex::default(),
+            activities: Mutex::default(),
+            profile: Profile::default(),
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
+        if shared.options.profile {
+            profile::watch(&shared)?;
+        }
         Ok(shared)
     }
 
     /// The code cache, locked.
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// What each vCPU counts.
+    pub(crate) fn activities(&self) -> MutexGuard<'_, Vec<Arc<Activity>>> {
+        self.activities.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Makes the TLB entries of a vCPU known, so that write tags can be taken away.
     pub(crate) fn register(&self, entries: Arc<Entries>) {
@@ -311,21 +323,18 @@ impl Shared {
         if let Some(trace) = &trace {
             trace.optimised(&block);
         }
-        let (base, first_link) = {
+        let (bases, first_link) = {
             let cache = self.cache();
-            (self.code.address(cache.next_offset()), cache.next_link())
+            let (start, apart) = cache.next_offsets();
+            ((self.code.address(start), self.code.address(apart)), cache.next_link())
         };
-        if t.emitter.emit(&block, &helper, base, at.offset as i64, first_link as u64, &mut t.code).is_err() {
+        if t.emitter.emit(&block, &helper, bases, at.offset as i64, first_link as u64, &mut t.code).is_err() {
             return None;
         }
-        t.links.clear();
-        t.links.extend(t.code.links.iter().map(|l| (l.at, l.stub, l.target as u16)));
-        t.points.clear();
-        t.points.extend(t.code.points.iter().map(|p| (p.return_offset, p.insn)));
         if let Some(trace) = &trace {
-            trace.emitted(&t.code.bytes, base);
+            trace.emitted(&t.code, bases);
         }
-        let repeatable = first_unrepeatable(&block, &t.helpers).is_none().then_some(built.insns);
+        let repeatable = first_unrepeatable(&block, &t.helpers).is_none().then_some(built.insns as u16);
         let mut cache = self.cache();
         if pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
             // Somebody stored into the page while we read it, and found nothing to forget: once more.
@@ -342,10 +351,7 @@ impl Shared {
             offset: at.offset,
             bytes: built.bytes as u16,
             repeatable,
-            code: &t.code.bytes,
-            entry_jne: t.code.entry_jne,
-            links: &t.links,
-            points: &t.points,
+            code: &t.code,
         }))
     }
 }

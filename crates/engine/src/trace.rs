@@ -41,11 +41,14 @@ impl Trace {
             log::write(format_args!("OP after optimization:\n{}\n", block));
         }
     }
-    /// The host code, to be placed at address `base`.
-    pub(crate) fn emitted(&self, code: &[u8], base: u64) {
+    /// The host code, to be placed at these addresses: what usually runs, and what is apart from it.
+    pub(crate) fn emitted(&self, code: &host::Code, bases: (u64, u64)) {
         if log::enabled(LogMask::OUT_ASM) {
-            let mut text = format!("OUT: [size={}]\n  -- guest addr 0x{:016x}\n", code.len(), self.pc);
-            disassemble_host(code, base, &mut text);
+            let mut text = format!("OUT: [size={}]\n  -- guest addr 0x{:016x}\n", code.bytes.len(), self.pc);
+            let (usual, apart) = code.bytes.split_at(code.hot as usize);
+            disassemble_host(usual, bases.0, &mut text);
+            text += "  -- apart\n";
+            disassemble_host(apart, bases.1, &mut text);
             log::write(format_args!("{text}\n"));
         }
     }

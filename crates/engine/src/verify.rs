@@ -263,7 +263,7 @@ impl<G: Guest> Tcg<G> {
         exit
     }
     /// Instructions of the block whose code is at `code`, if it may be run twice.
-    fn repeatable(&mut self, code: u64) -> Option<u32> {
+    fn repeatable(&mut self, code: u64) -> Option<u16> {
         if self.block_lengths.len() > 1 << 20 {
             self.block_lengths.clear();
         }

@@ -224,6 +224,8 @@ pub struct Point {
 pub struct Code {
     /// Machine code; its first byte is the entry.
     pub bytes: Vec<u8>,
+    /// Bytes of it that run at the block's own base. The rest is rarely reached and runs at the second base.
+    pub hot: u32,
     /// Patchable jumps in ascending order; link `i` leaves with the exit value `exit::link(link_base + i)`.
     pub links: Vec<Link>,
     /// Calls of hooks, ascending by return address.

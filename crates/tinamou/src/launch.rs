@@ -630,16 +630,9 @@ fn vcpus(
         cpu::spawn(cpus.clone(), hart, accelerator, report).map_err(fail)?;
     }
     Ok(Box::new(move || {
-        let counts = shared.cache().counts;
-        let average = |sum: u64| sum.checked_div(counts.translated).unwrap_or(0);
         format!(
-            "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\ngen code size       {}\nTB count            {}\nTB avg target size  {} bytes\nTB avg host size    {} bytes\n\nStatistics:\nTB flush count      {}\nTB invalidate count {}\n",
-            counts.host_bytes,
-            counts.translated,
-            average(counts.guest_bytes),
-            average(counts.host_bytes),
-            counts.cleared,
-            counts.invalidated
+            "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\n{}",
+            shared.report()
         )
     }))
 }

@@ -204,6 +204,9 @@ pub struct Asm {
     at: usize,
     /// Absolute address of the first byte.
     pub base: u64,
+    /// From this offset on the code will run elsewhere: `apart` bytes further than it would behind the rest.
+    split: usize,
+    apart: u64,
 }
 
 /// Room that [`Asm::room`] guarantees.
@@ -214,7 +217,20 @@ impl Asm {
     pub fn start(&mut self, base: u64) {
         self.at = 0;
         self.base = base;
+        self.split = usize::MAX;
+        self.apart = 0;
         self.room();
+    }
+    /// What follows will run at absolute address `base`, wherever the code before it runs.
+    pub fn split(&mut self, base: u64) {
+        self.split = self.at;
+        self.apart = base.wrapping_sub(self.base + self.at as u64);
+    }
+    /// Absolute address of the byte at offset `at`.
+    #[inline]
+    pub fn address(&self, at: u32) -> u64 {
+        let apart = if at as usize >= self.split { self.apart } else { 0 };
+        self.base.wrapping_add(at as u64).wrapping_add(apart)
     }
     /// Makes sure that some hundred instructions fit; called now and then so that the encoder need not look.
     #[inline]
@@ -240,7 +256,11 @@ impl Asm {
     /// Writes the 32-bit displacement at `at` so that it leads to `target` (both offsets).
     #[inline]
     pub fn patch(&mut self, at: u32, target: u32) {
-        let rel = target.wrapping_sub(at + 4);
+        self.patch_to(at, self.address(target));
+    }
+    /// The same with an absolute address.
+    fn patch_to(&mut self, at: u32, target: u64) {
+        let rel = target.wrapping_sub(self.address(at) + 4) as u32;
         self.buffer[at as usize..at as usize + 4].copy_from_slice(&rel.to_le_bytes());
     }
     /// Encodes one instruction: `reg` and `vvvv` as far as the row has them.
@@ -311,7 +331,7 @@ impl Asm {
         let (acc, n) = Self::head(row, reg, vvvv, 0, false);
         let modrm = (reg & 7) << 3 | 5;
         self.put(acc | (modrm as u64) << n, n as usize / 8 + 1);
-        let end = self.base + self.at as u64 + 4 + row.immediate as u64;
+        let end = self.address(self.at as u32) + 4 + row.immediate as u64;
         self.put(target.wrapping_sub(end) as u32 as u64, 4);
     }
     /// Opcode bytes without operands, at most 8.
@@ -340,8 +360,7 @@ impl Asm {
     /// A jump or conditional jump (`cc` below 16) to an absolute address.
     pub fn jump_to(&mut self, cc: Option<u8>, target: u64) {
         let at = self.jump(cc);
-        let rel = target.wrapping_sub(self.base + at as u64 + 4) as u32;
-        self.buffer[at as usize..at as usize + 4].copy_from_slice(&rel.to_le_bytes());
+        self.patch_to(at, target);
     }
     /// A jump whose displacement is patched later; returns the displacement's offset.
     pub fn jump(&mut self, cc: Option<u8>) -> u32 {
@@ -354,10 +373,7 @@ impl Asm {
     /// `CALL` of an absolute address nearby.
     pub fn call(&mut self, target: u64) {
         self.put(0xe8, 5);
-        let end = self.base + self.at as u64;
-        let rel = target.wrapping_sub(end) as u32;
-        let at = self.at - 4;
-        self.buffer[at..at + 4].copy_from_slice(&rel.to_le_bytes());
+        self.patch_to(self.at as u32 - 4, target);
     }
     /// Puts `n` (at most 15) bytes of no-operation before the code that began at `from`.
     pub fn shift(&mut self, from: u32, n: usize) {

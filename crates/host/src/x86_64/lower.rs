@@ -99,18 +99,18 @@ impl Emitter {
         }
     }
 
-    /// Translates `block`, whose code will run at `code_base` (a multiple of 16) and which begins at page base +
-    /// `entry`. The number of its first link is `link_base`. `out` is overwritten.
+    /// Translates `block`, which begins at page base + `entry`. Its code will run at `bases.0` (a multiple of 16), the
+    /// code that is rarely reached at `bases.1`. The number of its first link is `link_base`. `out` is overwritten.
     pub fn emit(
         &mut self,
         block: &Block,
         helpers: &dyn Fn(u16) -> HelperInfo,
-        code_base: u64,
+        bases: (u64, u64),
         entry: i64,
         link_base: u64,
         out: &mut Code,
     ) -> Result<(), TooComplex> {
-        self.reset(block, code_base, entry, link_base);
+        self.reset(block, bases.0, entry, link_base);
         self.count(&block.insts, helpers);
         self.groups = [Group::NONE; GROUPS];
         out.entry_jne = self.enter_block();
@@ -118,6 +118,8 @@ impl Emitter {
             self.inst(&block.insts, i, helpers);
             self.end_inst();
         }
+        out.hot = self.asm.pos();
+        self.asm.split(bases.1);
         self.emit_cold();
         out.bytes.clear();
         out.bytes.extend_from_slice(self.asm.bytes());

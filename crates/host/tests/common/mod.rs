@@ -299,6 +299,8 @@ pub struct Machine {
 
 const SIZE: usize = 1 << 20;
 const CODE_AT: usize = 1 << 14;
+/// Where the code that is rarely reached is placed.
+const APART_AT: usize = CODE_AT + (SIZE - CODE_AT) / 2;
 
 impl Machine {
     pub fn new(features: Features, sites: bool) -> Machine {
@@ -346,11 +348,16 @@ impl Machine {
     }
     /// Translates a block into the code memory.
     pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
-        let at = self.memory as u64 + CODE_AT as u64;
-        self.emitter.emit(block, &helpers, at, ENTRY, 7, &mut self.code)?;
-        assert!(self.code.bytes.len() < SIZE - CODE_AT);
-        // SAFETY: it fits, as just asserted.
-        unsafe { self.memory.add(CODE_AT).copy_from(self.code.bytes.as_ptr(), self.code.bytes.len()) };
+        let base = self.memory as u64;
+        let bases = (base + CODE_AT as u64, base + APART_AT as u64);
+        self.emitter.emit(block, &helpers, bases, ENTRY, 7, &mut self.code)?;
+        let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
+        assert!(usual.len() < APART_AT - CODE_AT && apart.len() < SIZE - APART_AT);
+        // SAFETY: both fit, as just asserted.
+        unsafe {
+            self.memory.add(CODE_AT).copy_from(usual.as_ptr(), usual.len());
+            self.memory.add(APART_AT).copy_from(apart.as_ptr(), apart.len());
+        }
         Ok(())
     }
     /// Runs the translated block on `world`.
@@ -393,7 +400,10 @@ impl Machine {
             (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
         c.world.slots = frame.slots;
         let insn_at = |ra: u64| {
-            let offset = (ra - self.memory as u64 - CODE_AT as u64) as u32;
+            let at = (ra - self.memory as u64) as usize;
+            let hot = self.code.hot;
+            let offset =
+                if at < APART_AT { (at - CODE_AT) as u32 } else { (at - APART_AT) as u32 + hot };
             let points = &self.code.points;
             let n = points
                 .binary_search_by_key(&offset, |p| p.return_offset)
