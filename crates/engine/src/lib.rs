@@ -13,6 +13,7 @@ mod hooks;
 mod index;
 mod mmu;
 mod options;
+mod perf_map;
 mod profile;
 mod raw;
 mod run;

@@ -13,6 +13,8 @@ pub struct Options {
     pub verify: bool,
     /// Look regularly at what the vCPUs do, for `info jit`.
     pub profile: bool,
+    /// Name translated code for `perf` (`perf=map`).
+    pub perf_map: bool,
     /// Interpret everything (`jit=off`).
     pub interpret: bool,
     /// Run the passes over the blocks (`opt=off` to look for their bugs).
@@ -27,6 +29,7 @@ impl Default for Options {
             nochain: false,
             verify: false,
             profile: false,
+            perf_map: false,
             interpret: false,
             passes: true,
         }
@@ -66,6 +69,11 @@ impl Options {
                 self.nochain |= self.verify;
             }
             "profile" => self.profile = flag()?,
+            "perf" => match value {
+                "map" => self.perf_map = true,
+                "off" => self.perf_map = false,
+                _ => return Err(format!("Parameter 'perf' expects 'map' or 'off', got '{value}'")),
+            },
             "jit" => self.interpret = !flag()?,
             "opt" => self.passes = flag()?,
             // Writable and executable mappings are always apart here.

@@ -5,6 +5,7 @@ use crate::cache::{Cache, Id, Key, NewBlock};
 use crate::code::CodeMemory;
 use crate::index::Index;
 use crate::options::Options;
+use crate::perf_map::PerfMap;
 use crate::profile::{self, Activity, Profile};
 use crate::run::Tcg;
 use crate::tlb::{self, Entries};
@@ -41,6 +42,7 @@ pub struct Shared {
     entries: Mutex<Vec<Arc<Entries>>>,
     activities: Mutex<Vec<Arc<Activity>>>,
     pub(crate) profile: Profile,
+    perf_map: Option<PerfMap>,
 }
 
 /// What is to be translated.
@@ -195,6 +197,10 @@ impl Shared {
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);
         let enter = stubs.enter;
+        let perf_map = options.perf_map.then(PerfMap::create).transpose()?;
+        if let Some(map) = &perf_map {
+            map.add(code.address(0), bytes.len(), format_args!("common code"));
+        }
         let cache = Cache::new(code.clone(), bytes.len());
         let shared = Arc::new(Shared {
             index: cache.index(),
@@ -217,6 +223,7 @@ impl Shared {
             entries: Mutex::default(),
             activities: Mutex::default(),
             profile: Profile::default(),
+            perf_map,
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
         if shared.options.profile {
@@ -333,6 +340,11 @@ impl Shared {
         }
         if let Some(trace) = &trace {
             trace.emitted(&t.code, bases);
+        }
+        if let Some(map) = &self.perf_map {
+            let (usual, mode) = (t.code.hot as usize, at.mode);
+            map.add(bases.0, usual, format_args!("guest {:#x} mode {mode}", at.pc));
+            map.add(bases.1, t.code.bytes.len() - usual, format_args!("guest {:#x} mode {mode} apart", at.pc));
         }
         let repeatable = first_unrepeatable(&block, &t.helpers).is_none().then_some(built.insns as u16);
         let mut cache = self.cache();
