@@ -1,6 +1,7 @@
 //! The machine's memory map as one vCPU uses it.
 
 use memory::{AddressSpace, FlatView, Ram, Target};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What is at a physical address.
@@ -26,17 +27,25 @@ pub(crate) enum Store {
 pub(crate) struct Bus {
     space: Arc<AddressSpace>,
     view: Arc<FlatView>,
+    /// The range of RAM that was read last: first and last physical address, distance to host addresses.
+    last: Cell<(u64, u64, u64)>,
 }
+
+/// A range that holds no address.
+const NOWHERE: (u64, u64, u64) = (1, 0, 0);
 
 impl Bus {
     pub(crate) fn new(space: Arc<AddressSpace>) -> Bus {
-        Bus { view: space.view(), space }
+        Bus { view: space.view(), space, last: Cell::new(NOWHERE) }
     }
     /// Takes up the current view; true if it was another.
     pub(crate) fn refresh(&mut self) -> bool {
         let view = self.space.view();
         let changed = !Arc::ptr_eq(&view, &self.view);
-        self.view = view;
+        if changed {
+            self.view = view;
+            self.last.set(NOWHERE);
+        }
         changed
     }
     /// What is at `pa`.
@@ -51,11 +60,26 @@ impl Bus {
             Target::Mmio { .. } => Found::Device,
         })
     }
-    /// RAM that loads at `pa` see.
-    pub(crate) fn ram(&self, pa: u64) -> Option<(Arc<Ram>, u64)> {
-        match self.find(pa)? {
-            Found::Ram(ram, offset, _) => Some((ram.clone(), offset)),
-            Found::Device => None,
+    /// Loads aligned bytes from RAM or ROM; `None` if something else is there.
+    #[inline]
+    pub(crate) fn read_ram(&self, pa: u64, bytes: u32) -> Option<u64> {
+        let (first, last, addend) = self.last.get();
+        if pa >= first && pa <= last {
+            return Some(crate::raw::load(pa.wrapping_add(addend), bytes));
+        }
+        self.read_other_ram(pa, bytes)
+    }
+    #[cold]
+    fn read_other_ram(&self, pa: u64, bytes: u32) -> Option<u64> {
+        let range = self.view.lookup(pa)?;
+        match &range.target {
+            Target::Ram { ram, offset, .. } | Target::Romd { ram, offset, .. } => {
+                let last = range.last.saturating_sub(7);
+                let host = ram.host_ptr() as u64 + offset;
+                self.last.set((range.start, last, host.wrapping_sub(range.start)));
+                Some(ram.read_int(offset + (pa - range.start), bytes))
+            }
+            Target::Mmio { .. } => None,
         }
     }
     /// The block and offset behind the page at this host address.

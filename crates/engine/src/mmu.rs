@@ -22,7 +22,9 @@ use std::sync::atomic::Ordering::*;
 
 /// Where an access lands.
 pub(crate) enum Place {
-    /// RAM that may be accessed directly, at this offset.
+    /// RAM at this host address: the TLB has it now.
+    Direct(u64),
+    /// RAM that is not for everybody to access directly, at this offset.
     Ram(Arc<Ram>, u64),
     /// At this physical address, through the bus.
     Bus(u64),
@@ -32,19 +34,24 @@ pub(crate) enum Place {
 
 impl<G: Guest> Tcg<G> {
     /// Finds where an access of at most one page lands, filling the TLB.
+    #[inline]
     pub(crate) fn place(&mut self, g: &mut G, va: u64, access: Access) -> Result<Place, Stop> {
+        self.place_by(g, va, access, true)
+    }
+    /// The same; unless `direct` will do, the RAM block is always named.
+    fn place_by(&mut self, g: &mut G, va: u64, access: Access, direct: bool) -> Result<Place, Stop> {
         let mapping = g.translate(self, va, access)?;
         self.activity.fills.count();
         let pa = mapping.physical;
         let (ram, offset, store) = match self.bus.find(pa) {
             None => return Err(g.bus_fault(va, access).into()),
             Some(Found::Device) => return Ok(Place::Bus(pa)),
-            Some(Found::Ram(ram, offset, store)) => (ram.clone(), offset, store),
+            Some(Found::Ram(ram, offset, store)) => (ram, offset, store),
         };
         let page = offset & !4095;
         if mapping.size_log2 >= 12 && page + 4096 <= ram.len() && pa & 4095 == offset & 4095 {
             // A page with translated code keeps its stores on the slow path, which tells the code cache.
-            let write = mapping.write && store == Store::Memory && !ram.has_code(page) && !ram_logs(&ram);
+            let write = mapping.write && store == Store::Memory && !ram.has_code(page) && !ram_logs(ram);
             let rights = Rights { read: mapping.read, write, execute: mapping.execute };
             let set = if access == Access::Execute { self.code_set } else { self.data_set };
             let host_page = ram.host_ptr() as u64 + page;
@@ -53,11 +60,13 @@ impl<G: Guest> Tcg<G> {
             if write && ram.has_code(page) {
                 // Somebody has begun to translate from it in between and may not have seen our tag.
                 set.entry(va).write.store(crate::tlb::NONE, SeqCst);
+            } else if direct && (write || access != Access::Write) {
+                return Ok(Place::Direct(host_page + (offset & 4095)));
             }
         }
         Ok(match store {
-            _ if access != Access::Write => Place::Ram(ram, offset),
-            Store::Memory => Place::Ram(ram, offset),
+            _ if access != Access::Write => Place::Ram(ram.clone(), offset),
+            Store::Memory => Place::Ram(ram.clone(), offset),
             Store::Dropped => Place::Nowhere,
             Store::Device => Place::Bus(pa),
         })
@@ -75,6 +84,7 @@ impl<G: Guest> Tcg<G> {
             return self.load_split(g, va, bytes);
         }
         match self.place(g, va, Access::Read)? {
+            Place::Direct(host) => Ok(crate::raw::load(host, bytes)),
             Place::Ram(ram, offset) => Ok(ram.read_int(offset, bytes)),
             Place::Bus(pa) => self.bus_read(pa, bytes).ok_or_else(|| g.bus_fault(va, Access::Read).into()),
             Place::Nowhere => Ok(0),
@@ -99,6 +109,7 @@ impl<G: Guest> Tcg<G> {
             return Ok(());
         }
         match self.place(g, va, Access::Write)? {
+            Place::Direct(host) => crate::raw::store(host, bytes, value),
             Place::Ram(ram, offset) => ram.write_int(offset, bytes, value),
             Place::Bus(pa) => {
                 if !self.bus_write(pa, bytes, value) {
@@ -135,7 +146,7 @@ impl<G: Guest> Tcg<G> {
         if va & (bytes - 1) != 0 {
             return Err(g.misaligned(va, Access::Write).into());
         }
-        self.place(g, va, Access::Write)
+        self.place_by(g, va, Access::Write, false)
     }
 }
 
@@ -204,7 +215,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
                 }
                 old
             }
-            Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
+            Place::Direct(_) | Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
         };
         Ok(op.extend(old))
     }
@@ -221,14 +232,25 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
                 }
                 found
             }
-            Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
+            Place::Direct(_) | Place::Nowhere => return Err(g.bus_fault(va, Access::Write).into()),
         };
         Ok(op.extend(found))
+    }
+    fn zero_block(&mut self, g: &mut G, va: u64) -> Result<(), Stop> {
+        let host = match self.hit(va, 64, Access::Write) {
+            Some(host) => host,
+            None => match self.place(g, va, Access::Write)? {
+                Place::Direct(host) => host,
+                _ => return (0..8).try_for_each(|n| self.store(g, va + 8 * n, 0, MemOp::U64)),
+            },
+        };
+        (0..8).for_each(|n| crate::raw::store(host + 8 * n, 8, 0));
+        Ok(())
     }
     fn cas128(&mut self, g: &mut G, va: u64, old: u128, new: u128) -> Result<u128, Stop> {
         match self.atomic_place(g, va, 16)? {
             Place::Ram(ram, offset) => Ok(ram.cas128(offset, old, new).unwrap_or_else(|found| found)),
-            Place::Bus(_) | Place::Nowhere => Err(g.bus_fault(va, Access::Write).into()),
+            _ => Err(g.bus_fault(va, Access::Write).into()),
         }
     }
     fn fetch(&mut self, g: &mut G, va: u64, wide: fn(u16) -> bool) -> Result<u32, Stop> {
@@ -242,7 +264,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         Ok(g.translate(self, va, access)?.physical)
     }
     fn physical_read(&mut self, pa: u64, bytes: u32) -> Option<u64> {
-        self.bus.ram(pa).map(|(ram, offset)| ram.read_int(offset, bytes))
+        self.bus.read_ram(pa, bytes)
     }
     fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool> {
         match self.bus.find(pa)? {
@@ -274,6 +296,7 @@ impl<G: Guest> Tcg<G> {
             return Ok(crate::raw::load(va.wrapping_add(e.addend.load(Relaxed)), 2) as u16);
         }
         match self.place(g, va, Access::Execute)? {
+            Place::Direct(host) => Ok(crate::raw::load(host, 2) as u16),
             Place::Ram(ram, offset) => Ok(ram.read_int(offset, 2) as u16),
             Place::Bus(pa) => {
                 self.bus.read(pa, 2).map(|v| v as u16).ok_or_else(|| g.bus_fault(va, Access::Execute).into())

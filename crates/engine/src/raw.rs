@@ -1,11 +1,11 @@
-//! Guest RAM at host addresses that the soft TLB vouches for.
+//! Guest RAM at host addresses that the soft TLB or the flat view vouches for.
 #![allow(unsafe_code)]
 
-/// Loads `bytes` (1, 2, 4, 8) at a host address that a TLB entry gave; zero-extended.
+/// Loads `bytes` (1, 2, 4, 8) at a host address that a TLB entry or a range of RAM gave; zero-extended.
 #[inline(always)]
 pub(crate) fn load(host: u64, bytes: u32) -> u64 {
     // SAFETY: a TLB entry's addend leads from its page to one page of a RAM block, which the address space keeps alive, and
-    // the caller has compared the tag with the last byte's page. Volatile: other vCPUs may write the same bytes.
+    // the caller has compared the tag with the last byte's page; a range's addend leads from all of it to its block. Volatile: other vCPUs may write the same bytes.
     unsafe {
         match bytes {
             1 => (host as *const u8).read_volatile() as u64,

