@@ -127,7 +127,7 @@ pub type HelperFn<G> = fn(&mut G, &mut dyn Mmu<G>, [u64; 4]) -> Result<u64, Stop
 pub struct Fetch<'a> {
     /// Offset in the page of the first instruction.
     pub offset: u16,
-    /// The whole page, 4096 bytes.
+    /// The page, 4096 bytes; of them, those that `limit` instructions can have and the last two are valid.
     pub page: &'a [u8],
     /// First bytes of the page that follows at the next virtual address, if the first instruction may be taken from both. A block
     /// that uses them consists of that instruction alone.
@@ -158,6 +158,8 @@ pub enum Step {
 pub trait Guest: Cpu + Sized + 'static {
     /// Functions that its blocks call, by number.
     const HELPERS: &'static [Helper<Self>];
+    /// Bytes of the longest instruction; at most 16.
+    const MAX_INSN: u16;
     /// Slots that deserve a host register of their own, best first.
     const HOT_SLOTS: &'static [u16];
 

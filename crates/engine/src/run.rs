@@ -68,9 +68,6 @@ pub struct Tcg<G: Guest> {
 // SAFETY: see above; everything else is Send.
 unsafe impl<G: Guest> Send for Tcg<G> {}
 
-/// Bytes of the longest instruction of any guest.
-const MAX_INSN: u64 = 16;
-
 /// What to do next at a pc.
 pub(crate) enum Next {
     /// Run this code.
@@ -199,7 +196,7 @@ impl<G: Guest> Tcg<G> {
         let (code, last) = match self.code_at(g, host_page, offset) {
             Some(code) => (code, pc),
             None => match self.crossing_block(g, host_page, offset) {
-                Some((_, code)) => (code, pc.wrapping_add(MAX_INSN)),
+                Some((_, code)) => (code, pc.wrapping_add(G::MAX_INSN as u64)),
                 None => return Next::Interpret,
             },
         };
@@ -249,7 +246,7 @@ impl<G: Guest> Tcg<G> {
     /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
     /// that page cannot be fetched from (then the interpreter takes the fault).
     fn crossing_block(&mut self, g: &mut G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
-        if (offset as u64) <= 4096 - MAX_INSN {
+        if offset <= 4096 - G::MAX_INSN {
             return None;
         }
         let next = (g.pc() | 4095).wrapping_add(1);

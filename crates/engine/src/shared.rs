@@ -59,6 +59,7 @@ pub(crate) struct At {
 /// Buffers of the translation, used by one thread at a time.
 struct Translator {
     builder: ir::Builder,
+    block: ir::Block,
     pipeline: opt::Pipeline,
     emitter: host::Emitter,
     code: host::Code,
@@ -102,7 +103,8 @@ impl Listener for Follow {
 }
 
 impl Translator {
-    /// Builds the block at `offset` of the page at hand; with `apart`, an instruction that cannot be run twice gets a block of its own.
+    /// Builds the block at `offset` of the page at hand; with `apart`, an instruction that cannot be run twice gets a block of its
+    /// own.
     fn build<G: Guest>(
         &mut self,
         mode: u32,
@@ -110,7 +112,7 @@ impl Translator {
         (offset, next): (u16, Option<[u8; 16]>),
         limit: u32,
         apart: bool,
-    ) -> Option<(ir::Block, cpu::Built)> {
+    ) -> Option<cpu::Built> {
         let mut limit = limit;
         loop {
             self.builder.clear();
@@ -119,11 +121,14 @@ impl Translator {
             if built.insns == 0 {
                 return None;
             }
-            let block = self.builder.take();
-            match first_unrepeatable(&block, &self.helpers) {
-                Some(n) if apart && n > 0 && limit > n => limit = n,
-                Some(0) if apart && limit > 1 => limit = 1,
-                _ => return Some((block, built)),
+            self.builder.swap(&mut self.block);
+            if !apart {
+                return Some(built);
+            }
+            match first_unrepeatable(&self.block, &self.helpers) {
+                Some(n) if n > 0 && limit > n => limit = n,
+                Some(0) if limit > 1 => limit = 1,
+                _ => return Some(built),
             }
         }
     }
@@ -207,6 +212,7 @@ impl Shared {
             cache: Mutex::new(cache),
             translator: Mutex::new(Translator {
                 builder: ir::Builder::new(),
+                block: ir::Block::default(),
                 pipeline: opt::Pipeline::new(),
                 emitter: host::Emitter::new(config, stubs),
                 code: host::Code::default(),
@@ -282,7 +288,7 @@ impl Shared {
         bus: &Bus,
         at: &At,
     ) -> Option<(Id, u64)> {
-        let start = Instant::now();
+        let began = Instant::now();
         let key = Key::new(at.host_page, at.offset, at.mode);
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match at.second {
@@ -306,7 +312,11 @@ impl Shared {
                 self.protect(ram, *offset);
             }
         }
-        pages[0].0.read(pages[0].1, &mut t.page[..]);
+        let (start, limit) = (at.offset as usize, self.options.block_limit);
+        let end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
+        for part in [start..end, t.page.len() - 2..t.page.len()] {
+            pages[0].0.read(pages[0].1 + part.start as u64, &mut t.page[part]);
+        }
         let next = pages.get(1).map(|(ram, offset)| {
             let mut bytes = [0; 16];
             ram.read(*offset, &mut bytes);
@@ -314,28 +324,28 @@ impl Shared {
         });
         let trace = Trace::of(at.pc);
         let fetch = (at.offset, next);
-        let (mut block, built) =
-            t.build::<G>(at.mode, config, fetch, self.options.block_limit, self.options.verify)?;
+        let built = t.build::<G>(at.mode, config, fetch, limit, self.options.verify)?;
+        let block = &mut t.block;
         if let Some(trace) = &trace {
             let mut bytes = t.page[at.offset as usize..].to_vec();
             bytes.extend(next.unwrap_or_default());
-            trace.built::<G>(config, &bytes[..built.bytes as usize], &block);
+            trace.built::<G>(config, &bytes[..built.bytes as usize], block);
         }
         let helpers = &t.helpers;
         let helper = |id: u16| helpers[id as usize];
         if self.options.passes {
-            t.pipeline.run(&mut block, &helper);
+            t.pipeline.run(block, &helper);
         }
-        debug_assert_eq!(ir::verify::verify(&block, &|id| helpers.get(id as usize).copied()), Ok(()));
+        debug_assert_eq!(ir::verify::verify(block, &|id| helpers.get(id as usize).copied()), Ok(()));
         if let Some(trace) = &trace {
-            trace.optimised(&block);
+            trace.optimised(block);
         }
         let (bases, first_link) = {
             let cache = self.cache();
             let (start, apart) = cache.next_offsets();
             ((self.code.address(start), self.code.address(apart)), cache.next_link())
         };
-        if t.emitter.emit(&block, &helper, bases, at.offset as i64, first_link as u64, &mut t.code).is_err() {
+        if t.emitter.emit(block, &helper, bases, at.offset as i64, first_link as u64, &mut t.code).is_err() {
             return None;
         }
         if let Some(trace) = &trace {
@@ -346,7 +356,8 @@ impl Shared {
             map.add(bases.0, usual, format_args!("guest {:#x} mode {mode}", at.pc));
             map.add(bases.1, t.code.bytes.len() - usual, format_args!("guest {:#x} mode {mode} apart", at.pc));
         }
-        let repeatable = first_unrepeatable(&block, &t.helpers).is_none().then_some(built.insns as u16);
+        let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
+        let repeatable = twice.then_some(built.insns as u16);
         let mut cache = self.cache();
         if pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
             // Somebody stored into the page while we read it, and found nothing to forget: once more.
@@ -355,7 +366,7 @@ impl Shared {
             return self.translate::<G>(config, bus, at);
         }
         cache.counts.guest_insns += built.insns as u64;
-        cache.counts.nanoseconds += start.elapsed().as_nanos() as u64;
+        cache.counts.nanoseconds += began.elapsed().as_nanos() as u64;
         Some(cache.insert(NewBlock {
             key,
             host_page: at.host_page,

@@ -83,6 +83,10 @@ impl Builder {
         self.clear();
         b
     }
+    /// Puts the finished block into `block`, whose storage the next one will be built in. To be cleared before.
+    pub fn swap(&mut self, block: &mut Block) {
+        std::mem::swap(self.block.get_mut(), block);
+    }
     /// Whether a terminal has been placed.
     pub fn is_done(&self) -> bool {
         self.done.get()

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 impl Guest for Hart {
     const HELPERS: &'static [Helper<Hart>] = HELPERS;
+    const MAX_INSN: u16 = 4;
     const HOT_SLOTS: &'static [u16] = &[
         10, 15, 14, 2, 8, 13, 9, 11, 12, 1, 5, 16, 17, 18, 6, 19, 7, 20, 28, 29, 21, 22, 30, 31, 4, 3, 23,
         24, 25, 26, 27,
