@@ -9,7 +9,8 @@ fn cache() -> Cache {
 /// Sixteen bytes: `cmp`'s place, the entry's `jne` at 8, a link's displacement at 12.
 fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[(u32, u32, u16)]) -> Id {
     let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x85, 1, 2, 0, 0, 0, 0];
-    let links = links.iter().map(|&(at, stub, target)| host::Link { at, stub, target: target.into() }).collect();
+    let links =
+        links.iter().map(|&(at, stub, target)| host::Link { at, stub, target: target.into() }).collect();
     let points = vec![host::Point { return_offset: 4, insn: offset as i64 + 2 }];
     let code = host::Code { bytes: code.to_vec(), hot: 16, links, points, entry_jne: 8 };
     c.insert(NewBlock {

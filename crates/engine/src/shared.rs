@@ -354,7 +354,11 @@ impl Shared {
         if let Some(map) = &self.perf_map {
             let (usual, mode) = (t.code.hot as usize, at.mode);
             map.add(bases.0, usual, format_args!("guest {:#x} mode {mode}", at.pc));
-            map.add(bases.1, t.code.bytes.len() - usual, format_args!("guest {:#x} mode {mode} apart", at.pc));
+            map.add(
+                bases.1,
+                t.code.bytes.len() - usual,
+                format_args!("guest {:#x} mode {mode} apart", at.pc),
+            );
         }
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);

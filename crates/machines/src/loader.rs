@@ -13,10 +13,13 @@ mod image;
 pub use elf::Symbol;
 pub use image::ImageHeader;
 
+use memory::Contents;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A run of bytes for guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +29,8 @@ pub struct Blob {
     /// Guest physical address of the first byte.
     pub addr: u64,
     /// The bytes from there on.
-    pub bytes: Vec<u8>,
-    /// Size in guest memory; what lies beyond `bytes` is zero.
+    pub contents: Contents,
+    /// Size in guest memory; what lies beyond the contents is zero.
     pub size: u64,
 }
 
@@ -123,19 +126,14 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
 /// The file cannot be read, is empty, is damaged, is for another machine or does not fit. A caller
 /// adds QEMU's `could not load kernel '...'`.
 pub fn load(path: &Path, address: u64, room: u64) -> Result<Loaded, LoadError> {
-    // Only what an ELF file or gzip may leave out makes it worth reading a file larger than memory.
-    let limit = if starts_with_magic(path) { room.max(LARGEST_FILE) } else { room };
+    let fail = |reason| LoadError { file: path.to_owned(), reason };
+    if let Some(loaded) = load_in_place(path, address, room).map_err(fail)? {
+        return Ok(loaded);
+    }
+    // What an ELF file or gzip may leave out makes it worth reading a file larger than memory; of a pipe nothing is known.
+    let limit = if regular(path).is_some() { room.max(LARGEST_FILE) } else { room };
     let bytes = read_file(path, limit)?;
-    load_bytes(&path.display().to_string(), bytes, address, room)
-        .map_err(|reason| LoadError { file: path.to_owned(), reason })
-}
-
-/// Whether this is a regular ELF or gzip file.
-fn starts_with_magic(path: &Path) -> bool {
-    let mut start = [0; 4];
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
-        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && (elf::is_elf(&start) || image::is_gzip(&start))
+    load_bytes(&path.display().to_string(), bytes, address, room).map_err(fail)
 }
 
 /// [`load`] for the contents of a file that is called `name`.
@@ -158,7 +156,19 @@ pub fn load_bytes(name: &str, bytes: Vec<u8>, address: u64, room: u64) -> Result
         return elf::load(name, &bytes);
     }
     let header = image::header(&bytes)?;
-    let size = header.map_or(0, |header| header.image_size).max(bytes.len() as u64);
+    whole(name, header, bytes.into(), address, room)
+}
+
+/// Bytes that go to memory as they are.
+fn whole(
+    name: &str,
+    header: Option<ImageHeader>,
+    contents: Contents,
+    address: u64,
+    room: u64,
+) -> Result<Loaded, String> {
+    let len = contents.len();
+    let size = header.map_or(0, |header| header.image_size).max(len);
     let high = address.checked_add(size).filter(|_| size <= room);
     let high =
         high.ok_or_else(|| format!("needs {size} bytes of memory at {address:#x}, there are {room}"))?;
@@ -167,9 +177,29 @@ pub fn load_bytes(name: &str, bytes: Vec<u8>, address: u64, room: u64) -> Result
         entry: address,
         low: address,
         high,
-        segments: vec![Blob { name: name.to_owned(), addr: address, size: bytes.len() as u64, bytes }],
+        segments: vec![Blob { name: name.to_owned(), addr: address, size: len, contents }],
         symbols: Vec::new(),
     })
+}
+
+/// A regular file that goes to memory as it is: an `Image` or a raw binary. `None` if it must be taken apart or is none.
+fn load_in_place(path: &Path, address: u64, room: u64) -> Result<Option<Loaded>, String> {
+    let Some((file, len)) = regular(path) else { return Ok(None) };
+    let mut start = [0; 64];
+    let start = &mut start[..len.min(64) as usize];
+    if len == 0 || file.read_exact_at(start, 0).is_err() || elf::is_elf(start) || image::is_gzip(start) {
+        return Ok(None);
+    }
+    let header = image::header(start)?;
+    let contents = Contents::File(Arc::new(file), len);
+    whole(&path.display().to_string(), header, contents, address, room).map(Some)
+}
+
+/// A regular file, open, and its length.
+fn regular(path: &Path) -> Option<(File, u64)> {
+    let file = File::open(path).ok()?;
+    let metadata = file.metadata().ok().filter(|metadata| metadata.is_file())?;
+    Some((file, metadata.len()))
 }
 
 /// Loads an initial RAM disk as it is to `address`, where `room` bytes of memory are. An empty file
@@ -178,8 +208,11 @@ pub fn load_bytes(name: &str, bytes: Vec<u8>, address: u64, room: u64) -> Result
 /// # Errors
 /// The file cannot be read or does not fit. A caller adds QEMU's `could not load ramdisk '...'`.
 pub fn load_initrd(path: &Path, address: u64, room: u64) -> Result<Blob, LoadError> {
-    let bytes = read_file(path, room)?;
-    Ok(Blob { name: path.display().to_string(), addr: address, size: bytes.len() as u64, bytes })
+    let contents = match regular(path) {
+        Some((file, len)) if len <= room => Contents::File(Arc::new(file), len),
+        _ => read_file(path, room)?.into(),
+    };
+    Ok(Blob { name: path.display().to_string(), addr: address, size: contents.len(), contents })
 }
 
 /// Where QEMU puts the initial RAM disk on RISC-V boards: half the memory above the kernel's lowest

@@ -100,7 +100,7 @@ fn elf_segments_go_to_their_physical_addresses() {
     assert_eq!((loaded.entry, loaded.low, loaded.high), (0x8040_0010, 0x8040_0000, 0x8050_0010));
     let names: Vec<_> = loaded.segments.iter().map(|blob| (blob.name.as_str(), blob.size)).collect();
     assert_eq!(names, [("k ELF program header segment 1", 128), ("k ELF program header segment 2", 16)]);
-    assert_eq!(loaded.segments[0].bytes, [0x6f; 64]);
+    assert_eq!(loaded.segments[0].contents, vec![0x6f; 64].into());
 
     let loaded = load_here(elf32(0x8000_0004, 0x8000_0000, &[1, 2, 3, 4, 5, 6])).unwrap();
     assert_eq!(loaded.form, Form::Elf32);
@@ -181,7 +181,7 @@ fn files_that_cannot_be_read() {
         load(Path::new("/dev/zero"), 0, MIB).unwrap_err().reason.starts_with("larger than the 1048576 bytes")
     );
     assert!(load(Path::new("/dev/null"), 0, MIB).unwrap_err().reason.contains("empty"));
-    assert!(load_initrd(Path::new("/dev/null"), 0x8420_0000, MIB).unwrap().bytes.is_empty());
+    assert!(load_initrd(Path::new("/dev/null"), 0x8420_0000, MIB).unwrap().contents.is_empty());
     assert!(load_initrd(Path::new("/nonexistent"), 0, MIB).is_err());
 }
 
@@ -210,7 +210,7 @@ proptest! {
             if let Ok(loaded) = load_here(file) {
                 prop_assert!(loaded.low <= loaded.high);
                 for blob in loaded.segments {
-                    prop_assert!(blob.addr.checked_add(blob.size).is_some() && blob.bytes.len() as u64 <= blob.size);
+                    prop_assert!(blob.addr.checked_add(blob.size).is_some() && blob.contents.len() <= blob.size);
                 }
             }
         }

@@ -11,6 +11,7 @@
 //! `unsafe` is in `ram` (mapping host memory, and reaching it through a raw pointer) and nowhere else.
 
 mod bus;
+mod contents;
 mod device;
 mod dirty;
 mod dma;
@@ -23,6 +24,7 @@ mod rom;
 mod space;
 
 pub use bus::{BusError, BusResult, Mmio, OpenBus, Unassigned, mmio_read, mmio_write};
+pub use contents::Contents;
 pub use device::{Port, device_regions, port_region};
 pub use dirty::{CodeWatcher, DirtyClient};
 pub use dma::Dma;

@@ -5,19 +5,23 @@ use std::sync::{Arc, Mutex};
 
 use base::Result;
 
+use crate::contents::Contents;
 use crate::region::lock;
 use crate::space::AddressSpace;
 
 struct Rom {
     name: String,
     place: Where,
-    data: Arc<[u8]>,
+    data: Contents,
 }
 
 enum Where {
     Memory { space: Arc<AddressSpace>, address: u64 },
     Firmware,
 }
+
+/// Blobs are copied in pieces of so many bytes, which the host's cache holds.
+const PIECE: usize = 256 << 10;
 
 /// The blobs of a machine.
 #[derive(Default)]
@@ -32,7 +36,7 @@ impl Roms {
     }
 
     /// Adds a blob that lies at `address` of `space` after every reset.
-    pub fn add(&self, name: &str, space: &Arc<AddressSpace>, address: u64, data: impl Into<Arc<[u8]>>) {
+    pub fn add(&self, name: &str, space: &Arc<AddressSpace>, address: u64, data: impl Into<Contents>) {
         let mut list = lock(&self.list);
         let after = list.iter().rposition(|r| match &r.place {
             Where::Memory { space: other, address: at } => Arc::ptr_eq(space, other) && *at <= address,
@@ -52,19 +56,8 @@ impl Roms {
     }
 
     /// Adds a blob that the guest reads through the firmware configuration device; only listed here.
-    pub fn add_firmware_file(&self, name: &str, data: impl Into<Arc<[u8]>>) {
+    pub fn add_firmware_file(&self, name: &str, data: impl Into<Contents>) {
         lock(&self.list).push(Rom { name: name.to_owned(), place: Where::Firmware, data: data.into() });
-    }
-
-    /// Whether there is a blob that covers `address` of `space`, and the bytes from there on.
-    pub fn at(&self, space: &Arc<AddressSpace>, address: u64) -> Option<Vec<u8>> {
-        lock(&self.list).iter().find_map(|rom| match &rom.place {
-            Where::Memory { space: other, address: at } if Arc::ptr_eq(space, other) => {
-                let skip = usize::try_from(address.checked_sub(*at)?).ok()?;
-                rom.data.get(skip..).filter(|d| !d.is_empty()).map(<[u8]>::to_vec)
-            }
-            _ => None,
-        })
     }
 
     /// Refuses blobs that overlap.
@@ -73,12 +66,12 @@ impl Roms {
         let mut before: Option<(&Arc<AddressSpace>, u64, &Rom)> = None;
         for rom in list.iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
-            let end = address.saturating_add(rom.data.len() as u64);
+            let end = address.saturating_add(rom.data.len());
             if let Some((other, start, first)) = before
                 && Arc::ptr_eq(space, other)
-                && *address < start.saturating_add(first.data.len() as u64)
+                && *address < start.saturating_add(first.data.len())
             {
-                let first_end = start.saturating_add(first.data.len() as u64);
+                let first_end = start.saturating_add(first.data.len());
                 return Err(base::error!("Some ROM regions are overlapping").hint(format!(
                     "These ROM regions might have been loaded by direct user request or by default.\n\
                      They could be BIOS/firmware images, a guest kernel, initrd or some other file loaded into guest memory.\n\
@@ -97,22 +90,27 @@ impl Roms {
     /// Copies all blobs into place. What does not fall on memory is left out, with a line in the log; a program that
     /// has room for registers in its data (as HTIF is) is loaded round them.
     pub fn reset(&self) {
+        let mut buffer = vec![0; PIECE];
         for rom in lock(&self.list).iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
-            let (mut at, mut left) = (*address, &rom.data[..]);
-            while !left.is_empty() {
+            let mut done = 0;
+            while done < rom.data.len() {
+                let at = address.wrapping_add(done);
                 let Some(range) = space.lookup(at) else {
                     base::guest_error!("rom {}: there is no memory at {at:#x}", rom.name);
                     break;
                 };
-                let length = usize::try_from(range.left(at)).unwrap_or(usize::MAX);
-                let (part, rest) = left.split_at(left.len().min(length));
+                let length = range.left(at).min(rom.data.len() - done).min(PIECE as u64);
+                let part = &mut buffer[..length as usize];
+                if let Err(e) = rom.data.read(done, part) {
+                    eprintln!("warning: {} cannot be loaded again: {e}", rom.name);
+                    break;
+                }
                 match range.readable(at) {
                     Some((ram, offset)) => ram.write(offset, part),
                     None => base::guest_error!("rom {}: there are registers at {at:#x}", rom.name),
                 }
-                at = at.wrapping_add(part.len() as u64);
-                left = rest;
+                done += length;
             }
         }
     }

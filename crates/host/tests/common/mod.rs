@@ -402,8 +402,7 @@ impl Machine {
         let insn_at = |ra: u64| {
             let at = (ra - self.memory as u64) as usize;
             let hot = self.code.hot;
-            let offset =
-                if at < APART_AT { (at - CODE_AT) as u32 } else { (at - APART_AT) as u32 + hot };
+            let offset = if at < APART_AT { (at - CODE_AT) as u32 } else { (at - APART_AT) as u32 + hot };
             let points = &self.code.points;
             let n = points
                 .binary_search_by_key(&offset, |p| p.return_offset)

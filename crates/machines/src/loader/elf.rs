@@ -90,7 +90,7 @@ fn load_class<H: FileHeader<Endian = LittleEndian>>(
             entry = physical.wrapping_add(linked - virt);
         }
         let name = format!("{name} ELF program header segment {index}");
-        segments.push(Blob { name, addr: physical, bytes: data.to_vec(), size: memory_size });
+        segments.push(Blob { name, addr: physical, contents: data.to_vec().into(), size: memory_size });
     }
     if segments.is_empty() {
         return Err("ELF file has nothing to load".to_owned());

@@ -7,6 +7,7 @@ use crate::fdt::Fdt;
 use crate::loader::{self, Form, Loaded};
 use crate::machine::{Bios, Setup};
 use base::{Result, error};
+use memory::Contents;
 use std::path::{Path, PathBuf};
 
 /// Magic number of the FW_DYNAMIC information block, "OSBI".
@@ -122,9 +123,15 @@ impl Boot {
 
     fn take(&mut self, board: &mut Board, loaded: Loaded) {
         for blob in loaded.segments {
-            let mut bytes = blob.bytes;
-            bytes.resize(usize::try_from(blob.size).unwrap_or(bytes.len()), 0);
-            board.roms.add(&blob.name, &board.memory, blob.addr, bytes);
+            let contents = match blob.contents {
+                Contents::Bytes(bytes) if (bytes.len() as u64) < blob.size => {
+                    let mut bytes = bytes.to_vec();
+                    bytes.resize(usize::try_from(blob.size).unwrap_or(bytes.len()), 0);
+                    bytes.into()
+                }
+                contents => contents,
+            };
+            board.roms.add(&blob.name, &board.memory, blob.addr, contents);
         }
         self.symbols.extend(loaded.symbols);
     }
@@ -152,12 +159,12 @@ impl Boot {
         let fail =
             |e: loader::LoadError| error!("could not load ramdisk '{}'", path.display()).because(e.reason);
         let blob = loader::load_initrd(path, at, end.saturating_sub(at)).map_err(fail)?;
-        if blob.bytes.is_empty() {
+        if blob.contents.is_empty() {
             return Ok(());
         }
         let chosen = board.describe("/chosen");
         chosen.prop_u64("linux,initrd-start", at).prop_u64("linux,initrd-end", at + blob.size);
-        board.roms.add(&blob.name, &board.memory, blob.addr, blob.bytes);
+        board.roms.add(&blob.name, &board.memory, blob.addr, blob.contents);
         Ok(())
     }
 
