@@ -12,6 +12,7 @@ mod breakpoint;
 mod frame;
 mod guest;
 mod handle;
+mod run_control;
 mod run_state;
 mod vcpu;
 
@@ -22,5 +23,6 @@ pub use guest::{
     Step, Stop, Trap,
 };
 pub use handle::{CpuHandle, Cpus};
-pub use run_state::{RunState, VmStop};
+pub use run_control::{Cause, Request, RunControl};
+pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};

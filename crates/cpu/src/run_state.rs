@@ -21,76 +21,56 @@ macro_rules! states {
 
 states! {
     /// Stopped by a debugger.
-    Debug "debug" -> [Running, FinishMigrate, Prelaunch, Paused, Shutdown];
+    Debug "debug" -> [Running, FinishMigrate, Prelaunch, Suspended];
     /// Waiting for an incoming migration.
     InMigrate "inmigrate" -> [InternalError, IoError, Paused, Running, Shutdown, Suspended, Watchdog, GuestPanicked, FinishMigrate, Prelaunch, PostMigrate, Colo];
     /// An internal error stopped it.
-    InternalError "internal-error" -> [Paused, FinishMigrate, Prelaunch, Shutdown];
+    InternalError "internal-error" -> [Paused, FinishMigrate, Prelaunch];
     /// A disk error stopped it.
-    IoError "io-error" -> [Running, FinishMigrate, Prelaunch, Paused, Shutdown];
+    IoError "io-error" -> [Running, FinishMigrate, Prelaunch];
     /// Stopped by the user.
-    Paused "paused" -> [Running, FinishMigrate, PostMigrate, Prelaunch, Colo, Shutdown, SaveVm, RestoreVm, Debug];
+    Paused "paused" -> [Running, FinishMigrate, PostMigrate, Prelaunch, Colo, Suspended];
     /// Stopped after a migration away.
-    PostMigrate "postmigrate" -> [Running, FinishMigrate, Prelaunch, Shutdown];
+    PostMigrate "postmigrate" -> [Running, FinishMigrate, Prelaunch];
     /// Not started yet (`-S`).
-    Prelaunch "prelaunch" -> [Running, FinishMigrate, InMigrate, Shutdown, Paused, RestoreVm, Debug];
+    Prelaunch "prelaunch" -> [Running, FinishMigrate, InMigrate, Suspended];
     /// Finishing a migration away.
-    FinishMigrate "finish-migrate" -> [Running, Paused, PostMigrate, Prelaunch, Colo, InternalError, IoError, Shutdown, Suspended, Watchdog, GuestPanicked, Debug];
+    FinishMigrate "finish-migrate" -> [Running, Paused, PostMigrate, Prelaunch, Colo, InternalError, IoError, Shutdown, Suspended, Watchdog, GuestPanicked];
     /// Loading a snapshot.
-    RestoreVm "restore-vm" -> [Running, Prelaunch, Paused, Suspended];
+    RestoreVm "restore-vm" -> [Running, Prelaunch, Suspended];
     /// Running.
     Running "running" -> [Debug, InternalError, IoError, Paused, FinishMigrate, RestoreVm, SaveVm, Shutdown, Watchdog, GuestPanicked, Colo, Suspended];
     /// Saving a snapshot.
-    SaveVm "save-vm" -> [Running, Paused, Prelaunch, Shutdown, Suspended, Debug];
+    SaveVm "save-vm" -> [Running, Suspended];
     /// The guest has shut down and `-no-shutdown` keeps the process.
     Shutdown "shutdown" -> [Paused, FinishMigrate, Prelaunch];
     /// Suspended to RAM.
-    Suspended "suspended" -> [Running, FinishMigrate, Prelaunch, Colo, Paused, Shutdown, SaveVm, RestoreVm, Debug];
+    Suspended "suspended" -> [Running, FinishMigrate, Prelaunch, Colo, Paused, Shutdown, SaveVm, RestoreVm];
     /// Stopped by a watchdog.
-    Watchdog "watchdog" -> [Running, FinishMigrate, Prelaunch, Colo, Shutdown];
+    Watchdog "watchdog" -> [Running, FinishMigrate, Prelaunch, Colo];
     /// The guest reported a panic.
-    GuestPanicked "guest-panicked" -> [Running, FinishMigrate, Prelaunch, Shutdown];
+    GuestPanicked "guest-panicked" -> [Running, FinishMigrate, Prelaunch];
     /// Replicated by COLO.
     Colo "colo" -> [Running, Prelaunch, Shutdown];
+}
+
+impl RunState {
+    /// Line of `info status`.
+    pub fn describe(self) -> String {
+        match self {
+            RunState::Running => "VM status: running".into(),
+            RunState::Paused => "VM status: paused".into(),
+            other => format!("VM status: paused ({other})"),
+        }
+    }
+    /// Whether only a reset leads out of it.
+    pub fn needs_reset(self) -> bool {
+        matches!(self, RunState::InternalError | RunState::Shutdown)
+    }
 }
 
 impl fmt::Display for RunState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// The machine's run state and why it may not run. Changed by the main loop only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VmStop {
-    state: RunState,
-}
-
-impl Default for VmStop {
-    fn default() -> Self {
-        VmStop { state: RunState::Prelaunch }
-    }
-}
-
-impl VmStop {
-    /// The state.
-    pub fn state(&self) -> RunState {
-        self.state
-    }
-    /// Moves to `to`.
-    ///
-    /// # Panics
-    /// If the table above does not allow it: that is our mistake, never the guest's.
-    pub fn set(&mut self, to: RunState) {
-        assert!(self.state.may_become(to), "run state cannot go from {} to {to}", self.state);
-        self.state = to;
-    }
-    /// Line of `info status`.
-    pub fn describe(&self) -> String {
-        match self.state {
-            RunState::Running => "VM status: running".into(),
-            RunState::Paused => "VM status: paused".into(),
-            s => format!("VM status: paused ({s})"),
-        }
     }
 }

@@ -5,6 +5,7 @@ use crate::riscv;
 use backends::block::BlockDevice;
 use backends::char::CharPort;
 use base::Result;
+use cpu::RunControl;
 use events::{Clock, EventLoop};
 use memory::Ram;
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ impl Bios {
 pub struct Setup {
     /// The main loop.
     pub events: EventLoop,
+    /// The run state: a part of the machine may watch it, and ask for a stop, a reset or an end.
+    pub run: Arc<RunControl>,
     /// Options of the machine, without its name; each must be one of its properties.
     pub properties: Vec<(String, String)>,
     /// Values for properties of all devices of a type: type, property, value.

@@ -1,5 +1,6 @@
 //! A machine for the tests.
 
+use crate::qmp::Actions;
 use crate::{Commands, Vm};
 use base::Result;
 use cpu::{Cpus, RunState};
@@ -13,6 +14,7 @@ pub struct Bare {
     root: ObjectRef,
     done: Mutex<Vec<&'static str>>,
     commands: Arc<Commands>,
+    actions: Mutex<Actions>,
 }
 
 impl Bare {
@@ -24,7 +26,13 @@ impl Bare {
         let root = Node::new("container");
         root.add_child("machine", &Node::new("virt-machine"));
         let commands = Arc::new(Commands::new());
-        Bare { memory: AddressSpace::new("memory", &system), root, done: Mutex::default(), commands }
+        Bare {
+            memory: AddressSpace::new("memory", &system),
+            root,
+            done: Mutex::default(),
+            commands,
+            actions: Mutex::default(),
+        }
     }
     /// What has been asked of it.
     pub fn done(&self) -> Vec<&'static str> {
@@ -86,6 +94,9 @@ impl Vm for Bare {
     }
     fn dtb(&self) -> Option<Vec<u8>> {
         None
+    }
+    fn actions(&self) -> &Mutex<Actions> {
+        &self.actions
     }
     fn stop(&self) {
         self.note("stop");

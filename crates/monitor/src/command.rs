@@ -68,7 +68,7 @@ impl Commands {
         let mut commands = Commands::default();
         qmp::LISTS.iter().for_each(|list| commands.add(list));
         commands.add_hmp(hmp::COMMANDS, hmp::INFO);
-        commands.add_events(qmp::EVENTS);
+        qmp::EVENTS.iter().for_each(|list| commands.add_events(list));
         commands
     }
 

@@ -4,12 +4,19 @@
 //! events go to all clients through the `hub`. A command is a function with `#[command]` that stands in a list.
 
 mod commands;
+pub mod event;
 mod hub;
 mod json;
 mod session;
 mod stream;
 
-pub use commands::{EVENTS, HumanReadableText, LISTS};
+pub use commands::{
+    ActionChange, Actions, HumanReadableText, LISTS, PanicAction, RebootAction, ShutdownAction,
+    WatchdogAction,
+};
 pub use hub::Hub;
 pub use json::write;
 pub use session::Qmp;
+
+/// All lists of events.
+pub const EVENTS: &[&[qapi::EventInfo]] = &[event::EVENTS];

@@ -1,12 +1,13 @@
 //! The machine as monitors need it.
 
 use crate::Commands;
+use crate::qmp::Actions;
 use cpu::RunState;
 use cpu::{Cpu, CpuHandle, Cpus};
 use memory::AddressSpace;
 use object::ObjectRef;
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What the wiring of the program lets monitors do. All is called on the main loop's thread.
 pub trait Vm: Any + Send + Sync {
@@ -44,6 +45,8 @@ pub trait Vm: Any + Send + Sync {
     fn translation(&self) -> String;
     /// The device tree.
     fn dtb(&self) -> Option<Vec<u8>>;
+    /// What is done when the guest resets, ends, panics or hangs.
+    fn actions(&self) -> &Mutex<Actions>;
     /// Stops the machine.
     fn stop(&self);
     /// Lets the machine run.

@@ -41,6 +41,10 @@ pub enum Effect {
         /// Why.
         cause: ResetCause,
     },
+    /// The guest has told of its panic.
+    Panicked,
+    /// A watchdog has not been heard of for too long.
+    Watchdog,
     /// Move or switch parts of the memory map.
     ChangeLayout(Box<dyn FnOnce() + Send>),
     /// Anything else that must not happen under the lock.
@@ -80,7 +84,7 @@ impl Effect {
             (first, other) => Self::Many(vec![first, other]),
         }
     }
-    /// Performs what can be performed anywhere (layout changes, closures) and hands the rest (shutdown, reset)
+    /// Performs what can be performed anywhere (layout changes, closures) and hands the rest (shutdown, reset, panic)
     /// to `machine`, in order.
     pub fn perform(self, machine: &mut dyn FnMut(Effect)) {
         match self {
@@ -98,6 +102,8 @@ impl fmt::Debug for Effect {
             Self::None => f.write_str("None"),
             Self::Shutdown { cause, status } => write!(f, "Shutdown({cause:?}, {status})"),
             Self::Reset { cause } => write!(f, "Reset({cause:?})"),
+            Self::Panicked => f.write_str("Panicked"),
+            Self::Watchdog => f.write_str("Watchdog"),
             Self::ChangeLayout(_) => f.write_str("ChangeLayout"),
             Self::Run(_) => f.write_str("Run"),
             Self::Many(list) => f.debug_list().entries(list).finish(),

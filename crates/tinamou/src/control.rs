@@ -3,27 +3,28 @@
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use base::{Result, error};
-use cpu::{Cpus, RunState, VmStop};
+use cpu::{Cause, Cpus, Request, RunControl, RunState};
 use events::EventLoop;
 use memory::{AddressSpace, Roms};
 use monitor::gdb::StopReason;
+use monitor::qmp::{Actions, ShutdownAction};
 use monitor::{Commands, Context, Vm};
-use object::{AnyDevice, Effect, ObjectRef};
+use object::{AnyDevice, ObjectRef};
 use std::any::Any;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod running;
+
 /// What is told when the machine stops: the vCPU that met a breakpoint, and why.
 type StopListener = Box<dyn Fn(Option<usize>, StopReason) + Send + Sync>;
 
 /// What `-name`, `-uuid` and other options say about the machine as a whole.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Manners {
-    /// Leave instead of resetting.
-    pub no_reboot: bool,
-    /// Stop instead of leaving.
-    pub no_shutdown: bool,
+    /// What is done when the guest resets, ends, panics or hangs.
+    pub actions: Actions,
     /// The guest's name.
     pub name: Option<String>,
     /// The guest's UUID.
@@ -64,11 +65,12 @@ pub struct Parts {
 pub struct Control {
     parts: Parts,
     manners: Manners,
-    state: Mutex<VmStop>,
+    actions: Mutex<Actions>,
+    states: Arc<RunControl>,
+    /// Whether the machine is to run once an incoming migration has ended.
+    autostart: AtomicBool,
     /// Exit status, once the program is to end.
     ended: Mutex<Option<u8>>,
-    /// A reset or shutdown that the guest asked for is on its way to the main loop.
-    requested: AtomicBool,
     listeners: Mutex<Vec<StopListener>>,
     commands: Arc<Commands>,
     /// Character back ends.
@@ -86,24 +88,32 @@ impl Control {
     pub fn new(
         parts: Parts,
         manners: Manners,
+        states: Arc<RunControl>,
         chardevs: Arc<Mutex<Chardevs>>,
         blocks: Arc<Mutex<Blocks>>,
     ) -> Arc<Control> {
         let control = Arc::new(Control {
             parts,
+            actions: Mutex::new(manners.actions),
             manners,
-            state: Mutex::default(),
+            states,
+            autostart: AtomicBool::new(true),
             ended: Mutex::new(None),
-            requested: AtomicBool::new(false),
             listeners: Mutex::default(),
             commands: Arc::new(crate::commands::all()),
             chardevs,
             blocks,
         });
         let weak = Arc::downgrade(&control);
-        control.parts.memory.set_effect_sink(Arc::new(move |effect| {
+        control.states.set_performer(move |request| {
             if let Some(control) = weak.upgrade() {
-                control.request(effect);
+                control.ask(request);
+            }
+        });
+        let states = control.states.clone();
+        control.parts.memory.set_effect_sink(Arc::new(move |effect| {
+            if let Some(request) = running::request_of(&effect) {
+                states.request(request);
             }
         }));
         control
@@ -119,129 +129,9 @@ impl Control {
         vm.downcast_ref().ok_or_else(|| error!("there is no machine of this program's"))
     }
 
-    /// A request from whatever thread: no instruction follows it before the main loop has dealt with it.
-    pub fn request(self: &Arc<Self>, effect: Effect) {
-        self.requested.store(true, SeqCst);
-        self.parts.cpus.all().iter().for_each(|handle| handle.ask_stop());
-        let control = self.clone();
-        self.parts.events.defer(move || control.perform(effect));
-    }
-
-    fn perform(&self, effect: Effect) {
-        self.requested.store(false, SeqCst);
-        match effect {
-            Effect::Shutdown { status, .. } => self.shut_down(status),
-            Effect::Reset { .. } if self.manners.no_reboot => self.shut_down(0),
-            Effect::Reset { .. } => self.reset_now(),
-            _ => self.resume_if_running(),
-        }
-    }
-
-    /// What asked the vCPUs to stop was nothing that stops the machine.
-    fn resume_if_running(&self) {
-        if lock(&self.state).state() == RunState::Running {
-            self.parts.cpus.start();
-        }
-    }
-
-    fn shut_down(&self, status: u32) {
-        if self.manners.no_shutdown {
-            self.halt(RunState::Shutdown, None, StopReason::Shutdown);
-        } else {
-            self.end(status.min(255) as u8);
-        }
-    }
-
-    /// Ends the program.
-    pub fn end(&self, status: u8) {
-        lock(&self.ended).get_or_insert(status);
-        self.parts.events.wake();
-    }
-
-    /// The exit status, if the program is to end.
-    pub fn ended(&self) -> Option<u8> {
-        *lock(&self.ended)
-    }
-
     /// Hears of stops.
     pub fn listen(&self, listener: StopListener) {
         lock(&self.listeners).push(listener);
-    }
-
-    fn halt(&self, to: RunState, cpu: Option<usize>, reason: StopReason) {
-        self.parts.cpus.stop();
-        self.parts.events.clocks().stop_virtual();
-        {
-            let mut state = lock(&self.state);
-            if !state.state().may_become(to) {
-                return;
-            }
-            state.set(to);
-        }
-        lock(&self.listeners).iter().for_each(|tell| tell(cpu, reason));
-    }
-
-    /// A vCPU has met a breakpoint or finished a step. May be called on any thread.
-    pub fn debug_exit(self: &Arc<Self>, cpu: u32) {
-        let control = self.clone();
-        self.parts.events.defer(move || {
-            if lock(&control.state).state() == RunState::Running {
-                control.halt(RunState::Debug, Some(cpu as usize), StopReason::Trap);
-            }
-        });
-    }
-
-    /// Lets the machine run, each vCPU as `how` says: `None` stands still, else whether it does one step only.
-    ///
-    /// # Errors
-    /// It has shut down.
-    pub fn run_some(&self, how: Option<&[Option<bool>]>) -> Result<()> {
-        {
-            let mut state = lock(&self.state);
-            if state.state() == RunState::Running {
-                return Ok(());
-            }
-            if !state.state().may_become(RunState::Running) {
-                return Err(error!("Resetting the Virtual Machine is required"));
-            }
-            state.set(RunState::Running);
-        }
-        self.parts.events.clocks().start_virtual();
-        match how {
-            None => self.parts.cpus.start(),
-            Some(how) => {
-                for (handle, how) in self.parts.cpus.all().iter().zip(how) {
-                    if let Some(step) = how {
-                        handle.ask_run(*step);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops the machine on somebody's request.
-    pub fn pause(&self) {
-        let state = lock(&self.state).state();
-        if state == RunState::Running {
-            self.halt(RunState::Paused, None, StopReason::Interrupted);
-        } else {
-            lock(&self.listeners).iter().for_each(|tell| tell(None, StopReason::Interrupted));
-        }
-    }
-
-    /// Resets the machine.
-    pub fn reset_now(&self) {
-        self.parts.cpus.stop();
-        self.initialize();
-        let mut state = lock(&self.state);
-        match state.state() {
-            RunState::Running => {
-                drop(state);
-                self.parts.cpus.start();
-            }
-            _ => state.set(RunState::Prelaunch),
-        }
     }
 
     /// Puts everything into the state after power-on. The vCPUs stand still.
@@ -258,7 +148,12 @@ impl Control {
 
     /// The run state.
     pub fn state(&self) -> RunState {
-        lock(&self.state).state()
+        self.states.state()
+    }
+
+    /// The run state with those who watch it.
+    pub fn states(&self) -> &Arc<RunControl> {
+        &self.states
     }
 
     /// The main loop.
@@ -298,7 +193,7 @@ impl Vm for Control {
         self.parts.roms.print()
     }
     fn status(&self) -> String {
-        lock(&self.state).describe()
+        self.state().describe()
     }
     fn chardevs(&self) -> String {
         let mut out = String::new();
@@ -345,25 +240,33 @@ impl Vm for Control {
     fn dtb(&self) -> Option<Vec<u8>> {
         self.parts.dtb.clone()
     }
+    fn actions(&self) -> &Mutex<Actions> {
+        &self.actions
+    }
     fn stop(&self) {
-        if self.state() == RunState::Running {
-            self.pause();
+        match self.state() {
+            RunState::InMigrate => self.autostart.store(false, SeqCst),
+            _ => self.halt(RunState::Paused, None, StopReason::Interrupted),
         }
     }
     fn run(&self) -> Result<()> {
-        self.run_some(None)
-    }
-    fn reset(&self) {
-        if self.manners.no_reboot {
-            self.shut_down(0);
-        } else {
-            self.reset_now();
+        match self.state() {
+            RunState::InMigrate => {
+                self.autostart.store(true, SeqCst);
+                Ok(())
+            }
+            RunState::FinishMigrate => Err(error!("Migration is not finalized yet")),
+            _ => self.run_some(None),
         }
     }
+    fn reset(&self) {
+        self.reset_for(Cause::HostQmpSystemReset);
+    }
     fn power_down(&self) {
-        // The boards that exist have no power button; the reference does nothing either without one.
+        self.perform(Request::PowerDown);
     }
     fn quit(&self) {
-        self.end(0);
+        lock(&self.actions).shutdown = ShutdownAction::Poweroff;
+        self.shut_down(Cause::HostQmpQuit, 0);
     }
 }

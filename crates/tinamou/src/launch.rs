@@ -11,7 +11,7 @@ use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush
 use backends::net::{NetdevKind, NetdevOption, UserNet};
 use base::log::LogMask;
 use base::{Result, error};
-use cpu::{Cpus, Exit};
+use cpu::{Cpus, Exit, RunControl};
 use engine::{Shared, Tcg};
 use events::{Clock, EventLoop, Runner};
 use machines::{Bios, Board, MachineType, Processors, Setup};
@@ -102,6 +102,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
 
     let ram = guest_memory(&config, kind, &objects)?;
     let setup = setup(&config, kind, cpus, ram, console.serial, &blocks, &events)?;
+    let states = setup.run.clone();
     let mut board = match (kind.build)(setup) {
         Err(error) if machines::riscv::is_dump(&error) => return Ok(0),
         other => other?,
@@ -116,7 +117,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
 
-    let control = start(board, &config, options, &lines, &blocks, &backends, &end)?;
+    let control = start(board, &config, options, &lines, &backends, states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let debuggers: Vec<_> =
@@ -125,12 +126,13 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let asked = control.1.clone();
     let _watch = backends::char::on_terminate(&events, move |termination| {
         eprintln!("{name}: {termination}");
-        asked.end(0);
+        asked.terminated();
     });
     if background::is_child() {
         background::ready();
     }
     let status = run(&mut runner, &control.1, &config)?;
+    hub.deliver();
     debuggers.iter().for_each(|d| d.ended(status));
     control.1.vcpus().stop();
     control.0.iter().for_each(|flush| flush());
@@ -141,6 +143,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
 
 /// The main loop.
 fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u8> {
+    control.states().own();
     control.initialize();
     if !config.stopped {
         control.run_some(None)?;
@@ -429,6 +432,7 @@ fn setup(
     };
     Ok(Setup {
         events: events.clone(),
+        run: RunControl::new(),
         properties: config.machine.items().to_vec(),
         globals: config.globals.clone(),
         cpu: config.cpu.clone().unwrap_or_else(|| kind.default_cpu.to_owned()),
@@ -561,8 +565,8 @@ fn start(
     config: &Config,
     options: engine::Options,
     lines: &Lines,
-    blocks: &Arc<Mutex<Blocks>>,
     backends: &Backends,
+    states: Arc<RunControl>,
     end: &Arc<OnceLock<Arc<Control>>>,
 ) -> Result<(Flushes, Arc<Control>)> {
     let (cpus, memory) = (board.cpus.clone(), board.memory.clone());
@@ -589,13 +593,8 @@ fn start(
         translation,
         networks: Box::new(networks),
     };
-    let manners = Manners {
-        no_reboot: config.no_reboot,
-        no_shutdown: config.no_shutdown,
-        name: config.name.clone(),
-        uuid: config.uuid.clone(),
-    };
-    let control = Control::new(parts, manners, lines.chardevs.clone(), blocks.clone());
+    let manners = Manners { actions: config.actions, name: config.name.clone(), uuid: config.uuid.clone() };
+    let control = Control::new(parts, manners, states, lines.chardevs.clone(), backends.blocks.clone());
     let _ = end.set(control.clone());
     Ok((board.flushes, control))
 }

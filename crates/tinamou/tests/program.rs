@@ -1,14 +1,11 @@
 //! The program as a user meets it: what it prints, how it ends. The texts are those of QEMU 10.0.2.
 
-use std::io::{Read, Write};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+mod common;
 
-fn program(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tinamou"));
-    command.args(line.split_whitespace()).stdin(Stdio::null());
-    command
-}
+use common::{finisher, program};
+use std::io::{Read, Write};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn run(line: &str) -> Output {
     program(line).output().unwrap()
@@ -108,23 +105,6 @@ fn the_monitor_of_a_machine_at_rest() {
     ] {
         assert!(out.contains(text), "{text:?} is not in {out}");
     }
-}
-
-/// A program for `-M virt -bios none`: it writes a word to the test finisher and then runs in circles.
-fn finisher(word: u32) -> std::path::PathBuf {
-    let (low, high) = ((word & 0xfff) as i32, word.wrapping_add(0x800) & 0xffff_f000);
-    let low = if low >= 0x800 { low - 0x1000 } else { low };
-    let code = [
-        0x0010_0537,                      // lui  a0, 0x100
-        high | 0x5b7,                     // lui  a1, high
-        (low as u32) << 20 | 0x0005_8593, // addi a1, a1, low
-        0x00b5_2023,                      // sw   a1, 0(a0)
-        0x0000_006f,                      // j    .
-    ];
-    let bytes: Vec<u8> = code.iter().flat_map(|w| w.to_le_bytes()).collect();
-    let path = std::env::temp_dir().join(format!("tinamou-{word:x}-{}.bin", std::process::id()));
-    std::fs::write(&path, bytes).unwrap();
-    path
 }
 
 #[test]

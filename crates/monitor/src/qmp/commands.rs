@@ -5,15 +5,13 @@ mod run_state;
 
 use crate::Command;
 use macros::command;
-use qapi::{EventInfo, Qapi};
+use qapi::Qapi;
 
 pub use control::{QMP_CAPABILITIES, greeting};
+pub use run_state::{ActionChange, Actions, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 
 /// All lists of commands.
 pub const LISTS: &[&[Command]] = &[control::COMMANDS, run_state::COMMANDS];
-
-/// All events that this crate knows.
-pub const EVENTS: &[EventInfo] = &[];
 
 /// An answer for people.
 #[derive(Debug, Qapi)]

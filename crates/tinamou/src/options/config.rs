@@ -2,6 +2,8 @@
 
 use super::{Given, Opts, number, size};
 use base::{Result, error};
+use monitor::qmp::{ActionChange, Actions, RebootAction, ShutdownAction, WatchdogAction};
+use qapi::Qapi;
 
 /// A serial port of the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +97,8 @@ pub struct Config {
     pub stopped: bool,
     /// `-gdb`, `-s`: character devices, with the option for messages.
     pub gdb: Vec<(String, String)>,
-    /// `-no-reboot`.
-    pub no_reboot: bool,
-    /// `-no-shutdown`.
-    pub no_shutdown: bool,
+    /// `-action`, `-no-reboot`, `-no-shutdown`, `-watchdog-action`.
+    pub actions: Actions,
     /// `-nodefaults`.
     pub no_defaults: bool,
     /// `-daemonize`.
@@ -271,9 +271,18 @@ impl Config {
             "S" => self.stopped = true,
             "gdb" => self.gdb.push((one.value.clone(), one.shown.clone())),
             "s" => self.gdb.push(("tcp::1234".into(), "-s".into())),
-            "no-reboot" => self.no_reboot = true,
-            "no-shutdown" => self.no_shutdown = true,
-            "action" => self.take_action(one)?,
+            "no-reboot" => self.actions.reboot = RebootAction::Shutdown,
+            "no-shutdown" => self.actions.shutdown = ShutdownAction::Pause,
+            "action" => {
+                let change = self.parse(one, None)?.to_object();
+                self.actions.change(ActionChange::from_json(change, "").map_err(blame)?);
+            }
+            "watchdog-action" => {
+                let value = one.value.as_str().into();
+                // The reference has words of its own here.
+                self.actions.watchdog = WatchdogAction::from_json(value, "")
+                    .map_err(|_| error!("Unknown -watchdog-action parameter"))?;
+            }
             "nodefaults" => self.no_defaults = true,
             "daemonize" => self.daemonize = true,
             "pidfile" => self.pidfile = text(),
@@ -378,28 +387,6 @@ impl Config {
         opts.finish().map_err(blame)?;
         self.monitors.push(Mon { device, named: true, control, shown: one.shown.clone() });
         Ok(())
-    }
-
-    fn take_action(&mut self, one: &Given) -> Result<()> {
-        let mut opts = self.parse(one, None)?;
-        let blame = |e: base::Error| e.prefix(format_args!("{}: ", one.shown));
-        let bad = |key: &str, value: &str| blame(error!("Parameter '{key}' does not accept value '{value}'"));
-        match opts.take("reboot").as_deref() {
-            None => {}
-            Some("reset") => self.no_reboot = false,
-            Some("shutdown") => self.no_reboot = true,
-            Some(other) => return Err(bad("reboot", other)),
-        }
-        match opts.take("shutdown").as_deref() {
-            None => {}
-            Some("poweroff") => self.no_shutdown = false,
-            Some("pause") => self.no_shutdown = true,
-            Some(other) => return Err(bad("shutdown", other)),
-        }
-        // Nothing here panics in a way that is reported, and there is no watchdog.
-        opts.take("panic");
-        opts.take("watchdog");
-        opts.finish().map_err(blame)
     }
 }
 

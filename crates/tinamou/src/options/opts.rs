@@ -118,6 +118,20 @@ impl Opts {
     pub fn wants_help(&self) -> bool {
         self.items.iter().any(|(k, v)| is_help(k) || is_help(v) && k != "append")
     }
+    /// The items as a structure of texts.
+    pub fn to_object(&self) -> serde_json::Value {
+        self.items
+            .iter()
+            .map(|(key, value)| (key.clone(), value.as_str().into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+    /// The items of a structure, nested ones with dotted keys.
+    pub fn from_object(shown: &str, object: &serde_json::Value) -> Opts {
+        let mut opts = Opts::empty(shown);
+        flatten("", object, &mut opts.items);
+        opts
+    }
     /// The items as a list again, commas doubled.
     pub fn to_text(&self) -> String {
         let item = |(key, value): &(String, String)| format!("{key}={}", value.replace(',', ",,"));

@@ -147,13 +147,13 @@ options! {
         Missing No "xen-domid-restrict";
         Works No "no-reboot" "-no-reboot\texit instead of rebooting";
         Works No "no-shutdown" "-no-shutdown\tstop before shutdown";
-        Works Yes "action" "-action reboot=reset|shutdown\taction when guest reboots [default=reset]\n-action shutdown=poweroff|pause\taction when guest shuts down [default=poweroff]";
+        Works Yes "action" "-action reboot=reset|shutdown\taction when guest reboots [default=reset]\n-action shutdown=poweroff|pause\taction when guest shuts down [default=poweroff]\n-action panic=pause|shutdown|exit-failure|none\taction when guest panics [default=shutdown]\n-action watchdog=reset|shutdown|poweroff|inject-nmi|pause|debug|none\taction when watchdog fires [default=reset]";
         Missing Yes "loadvm";
         Works No "daemonize" "-daemonize\tdaemonize after initializing";
         Missing Yes "option-rom";
         Works Yes "rtc" "-rtc [base=utc|localtime|<datetime>][,clock=host|rt|vm]\tset the RTC base and clock";
         Missing Yes "icount";
-        Missing Yes "watchdog-action";
+        Works Yes "watchdog-action" "-watchdog-action reset|shutdown|poweroff|inject-nmi|pause|debug|none\taction when watchdog fires [default=reset]";
         Works Yes "echr" "-echr chr\tset terminal escape character instead of ctrl-a";
         Missing Yes "incoming";
         Accepted No "only-migratable";

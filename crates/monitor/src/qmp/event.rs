@@ -1,0 +1,78 @@
+//! Events about the machine as a whole.
+
+use super::WatchdogAction;
+use cpu::Cause;
+use qapi::{Event, EventInfo, Qapi};
+
+/// All events of this file.
+pub(super) const EVENTS: &[EventInfo] = &[
+    GuestPanicked::INFO,
+    Powerdown::INFO,
+    Reset::INFO,
+    Resume::INFO,
+    Shutdown::INFO,
+    Stop::INFO,
+    Watchdog::INFO,
+];
+
+/// The machine has stopped.
+#[derive(Debug, Qapi)]
+#[qapi(event = "STOP")]
+pub struct Stop {}
+
+/// The machine goes on.
+#[derive(Debug, Qapi)]
+#[qapi(event = "RESUME")]
+pub struct Resume {}
+
+/// The power button was pressed.
+#[derive(Debug, Qapi)]
+#[qapi(event = "POWERDOWN")]
+pub struct Powerdown {}
+
+/// The machine was reset.
+#[derive(Debug, Qapi)]
+#[qapi(event = "RESET")]
+pub struct Reset {
+    /// The guest is behind it.
+    pub guest: bool,
+    /// Why.
+    pub reason: Cause,
+}
+
+/// The machine ends, or would but for `-no-shutdown`.
+#[derive(Debug, Qapi)]
+#[qapi(event = "SHUTDOWN")]
+pub struct Shutdown {
+    /// The guest is behind it.
+    pub guest: bool,
+    /// Why.
+    pub reason: Cause,
+}
+
+/// A watchdog has run out.
+#[derive(Debug, Qapi)]
+#[qapi(event = "WATCHDOG")]
+pub struct Watchdog {
+    /// What is done now.
+    pub action: WatchdogAction,
+}
+
+/// What is done about a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Qapi)]
+pub enum PanicResult {
+    /// The machine stops.
+    Pause,
+    /// The program ends.
+    Poweroff,
+    /// Nothing.
+    Run,
+}
+
+/// The guest has told of its panic.
+#[derive(Debug, Qapi)]
+#[qapi(event = "GUEST_PANICKED")]
+pub struct GuestPanicked {
+    /// What is done now.
+    pub action: PanicResult,
+}
