@@ -1,6 +1,6 @@
 //! What a guest ISA gives to whoever runs it, and what it gets from them.
 
-use crate::{CpuHandle, Frame};
+use crate::{CpuHandle, Frame, Watchpoint};
 use ir::{Builder, HelperInfo, MemOp};
 use std::sync::Arc;
 
@@ -48,6 +48,9 @@ pub enum Exit {
     Halted,
     /// A breakpoint or a finished single step.
     Debug,
+    /// The instruction at the pc was about to make an access that the debugger watches. An accelerator lets the instruction
+    /// happen before it comes back with this.
+    Watched(Watchpoint),
     /// The vCPU has been stopped for good until somebody starts it (SBI HSM stop).
     Parked,
 }
@@ -181,6 +184,12 @@ pub trait Guest: Cpu + Sized + 'static {
     }
     /// Walks the page table and the protection for one access; sets accessed and dirty bits if the guest has that.
     fn translate(&mut self, mmu: &mut dyn Mmu<Self>, va: u64, access: Access) -> Result<Mapping, Trap>;
+    /// Trap that the guest's own debug registers raise before these bytes are accessed. Asked where the access is not one that
+    /// the TLB remembers: the guest's [`Guest::translate`] must answer with less than a page for such addresses.
+    fn data_trigger(&self, va: u64, bytes: u32, access: Access) -> Option<Trap> {
+        let _ = (va, bytes, access);
+        None
+    }
     /// Trap for an access that reaches nothing on the bus.
     fn bus_fault(&self, va: u64, access: Access) -> Trap;
     /// Trap for a misaligned atomic.

@@ -1,6 +1,6 @@
 //! A vCPU as other threads see it: input lines, a kick, work for its thread.
 
-use crate::{Breakpoints, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST};
+use crate::{Breakpoints, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, Watchpoints};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -135,6 +135,8 @@ pub struct Cpus {
     handles: Mutex<Vec<Arc<CpuHandle>>>,
     /// The debugger's breakpoints.
     pub breakpoints: Breakpoints,
+    /// The debugger's watchpoints.
+    pub watchpoints: Watchpoints,
     exclusive: Mutex<Running>,
     left: Condvar,
 }

@@ -15,6 +15,7 @@ mod handle;
 mod run_control;
 mod run_state;
 mod vcpu;
+mod watchpoint;
 
 pub use breakpoint::Breakpoints;
 pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, SITES};
@@ -26,3 +27,4 @@ pub use handle::{CpuHandle, Cpus};
 pub use run_control::{Cause, Request, RunControl};
 pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};
+pub use watchpoint::{Watchpoint, Watchpoints};

@@ -16,7 +16,7 @@ pub trait Accelerator<G: Guest>: Send + 'static {
 }
 
 /// Starts the thread of a vCPU. `make` builds the CPU and its accelerator on that thread; `report` is told of every
-/// exit that is not the thread's own business ([`Exit::Debug`]).
+/// exit that is not the thread's own business ([`Exit::Debug`], [`Exit::Watched`]).
 pub fn spawn<G: Guest, A: Accelerator<G>>(
     cpus: Arc<Cpus>,
     mut cpu: G,
@@ -88,14 +88,14 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
             match exit {
                 Exit::Kicked => {}
                 Exit::Halted | Exit::Parked => cpu.set_halted(true),
-                Exit::Debug => {
+                Exit::Debug | Exit::Watched(_) => {
                     handle.lock().stop = true;
                     report(index, exit);
                 }
             }
             if step {
                 handle.lock().stop = true;
-                if exit != Exit::Debug {
+                if !matches!(exit, Exit::Debug | Exit::Watched(_)) {
                     report(index, Exit::Debug);
                 }
             }

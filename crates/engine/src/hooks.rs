@@ -90,20 +90,29 @@ impl<G: Guest> Tcg<G> {
             Err(stop) => self.stopped(g, stop, at),
         }
     }
+    /// Sets the pc to the instruction that has called from host address `at`.
+    fn restore_pc(&mut self, g: &G, at: u64) {
+        if let Some(offset) = self.shared.cache().point(at) {
+            let frame = g.frame();
+            frame.set_pc(frame.page.load(Relaxed).wrapping_add(offset as u64));
+        }
+    }
     /// What a fault or a request of a hook means for the code that called it.
     #[cold]
     fn stopped(&mut self, g: &mut G, stop: Stop, at: u64) -> Answer {
         match stop {
             Stop::Trap(trap) => {
-                if let Some(offset) = self.shared.cache().point(at) {
-                    let frame = g.frame();
-                    frame.set_pc(frame.page.load(Relaxed).wrapping_add(offset as u64));
-                }
+                self.restore_pc(g, at);
                 self.trapped = Some(trap);
                 g.take_trap(trap);
                 self.follow_spaces(g);
             }
-            Stop::Exit(e) => self.exit = Some(e),
+            Stop::Exit(e) => {
+                if matches!(e, Exit::Watched(_)) {
+                    self.restore_pc(g, at);
+                }
+                self.exit = Some(e);
+            }
         }
         Answer { value: 0, status: STATUS }
     }

@@ -21,6 +21,7 @@ mod shared;
 mod tlb;
 mod trace;
 mod verify;
+mod watch;
 
 pub use cache::{Cache, Counts};
 pub use options::Options;

@@ -55,6 +55,7 @@ impl<G: Guest> Tcg<G> {
             let rights = Rights { read: mapping.read, write, execute: mapping.execute };
             let set = if access == Access::Execute { self.code_set } else { self.data_set };
             let host_page = ram.host_ptr() as u64 + page;
+            let rights = self.unwatched(va, rights);
             let set = self.tlb.set(set);
             set.fill(va, host_page, rights, mapping.size_log2 > 12);
             if write && ram.has_code(page) {
@@ -80,6 +81,7 @@ impl<G: Guest> Tcg<G> {
         (tag.load(Relaxed) == last).then(|| va.wrapping_add(e.addend.load(Relaxed)))
     }
     fn load_slow(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
+        self.watch(g, va, bytes, Access::Read)?;
         if (va & 4095) + bytes as u64 > 4096 {
             return self.load_split(g, va, bytes);
         }
@@ -99,6 +101,7 @@ impl<G: Guest> Tcg<G> {
         Ok(value)
     }
     fn store_slow(&mut self, g: &mut G, va: u64, value: u64, bytes: u32) -> Result<(), Stop> {
+        self.watch(g, va, bytes, Access::Write)?;
         if (va & 4095) + bytes as u64 > 4096 {
             // Both pages are asked first: a store that faults has stored nothing.
             self.place(g, va, Access::Write)?;
@@ -146,6 +149,7 @@ impl<G: Guest> Tcg<G> {
         if va & (bytes - 1) != 0 {
             return Err(g.misaligned(va, Access::Write).into());
         }
+        self.watch(g, va, bytes as u32, Access::Write)?;
         self.place_by(g, va, Access::Write, false)
     }
 }
@@ -199,6 +203,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     }
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
         let bytes = op.bytes();
+        self.watch(g, va, bytes, Access::Read)?;
         let old = match self.atomic_place(g, va, bytes as u64)? {
             Place::Ram(ram, offset) => loop {
                 let old = ram.read_int(offset, bytes);

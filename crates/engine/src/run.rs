@@ -58,6 +58,9 @@ pub struct Tcg<G: Guest> {
     /// Translations of the cache before this many clearings are gone.
     pub(crate) epoch: u64,
     breakpoints: u64,
+    watchpoints: u64,
+    /// The instruction that runs has met its watchpoint already.
+    pub(crate) passing: bool,
     /// The pc of the breakpoint that stopped the vCPU last.
     stopped_at: Option<u64>,
     pub(crate) config: G::Config,
@@ -104,6 +107,8 @@ impl<G: Guest> Tcg<G> {
             empty: Set::new(),
             epoch: 0,
             breakpoints: 0,
+            watchpoints: 0,
+            passing: false,
             stopped_at: None,
             config,
         }
@@ -156,7 +161,9 @@ impl<G: Guest> Tcg<G> {
             self.breakpoints = breakpoints;
             self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
         }
-        if self.bus.refresh() {
+        let watchpoints = self.shared.cpus.watchpoints.generation();
+        if self.bus.refresh() || watchpoints != self.watchpoints {
+            self.watchpoints = watchpoints;
             self.flush_sets();
         }
         self.follow_epoch();
@@ -269,7 +276,7 @@ impl<G: Guest> Tcg<G> {
             self.shared.cache().link(id, to);
         }
     }
-    fn interpret(&mut self, g: &mut G) -> Option<Exit> {
+    pub(crate) fn interpret(&mut self, g: &mut G) -> Option<Exit> {
         self.activity.interpreted.count();
         let before = self.activity.begin(Doing::Interpreter);
         let step = g.interpret(self);
@@ -319,6 +326,9 @@ impl<G: Guest> Tcg<G> {
                 }
             };
             if let Some(exit) = exit {
+                if matches!(exit, Exit::Watched(_)) {
+                    self.pass_watched(g);
+                }
                 return exit;
             }
         }
@@ -338,7 +348,11 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
             g.take_interrupt();
             self.follow_spaces(g);
         }
-        self.interpret(g).unwrap_or(Exit::Debug)
+        let exit = self.interpret(g).unwrap_or(Exit::Debug);
+        if matches!(exit, Exit::Watched(_)) {
+            self.pass_watched(g);
+        }
+        exit
     }
     fn sync(&mut self, g: &mut G) {
         self.space = u64::MAX;

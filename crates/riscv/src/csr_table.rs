@@ -7,7 +7,7 @@ use crate::csr::{
 use crate::extension::Extension as E;
 use crate::hart::Hart;
 use crate::pmp::Pmp;
-use crate::{mstatus, pmp, slot};
+use crate::{mstatus, pmp, slot, trigger};
 
 const ALL: u64 = u64::MAX;
 /// cycle, time, instret and the event counters 3 to 18.
@@ -69,11 +69,11 @@ const BASIC: &[Csr] = table! {
     [0x342 "mcause", Nothing, quiet Plain(slot::MCAUSE, ALL)]
     [0x343 "mtval", Nothing, quiet Plain(slot::MTVAL, ALL)]
     [0x344, "mip", Nothing, Pending(|h| h.mip(), write_mip)]
-    [0x7a0 "tselect", Nothing, quiet Code(|h| h.get(slot::TSELECT), |h, v| if v < 2 { h.put(slot::TSELECT, v) })]
-    [0x7a1 "tdata1", Nothing, quiet Code(|h| h.get(slot::TDATA1_0 + trigger(h)), write_tdata1)]
-    [0x7a2 "tdata2", Nothing, quiet Code(|h| h.get(slot::TDATA2_0 + trigger(h)), |h, v| h.put(slot::TDATA2_0 + trigger(h), v))]
-    [0x7a3 "tdata3", Nothing, quiet Code(|h| h.get(slot::TDATA3_0 + trigger(h)), |h, v| h.put(slot::TDATA3_0 + trigger(h), v & 0xfffc_0000_0000_0000))]
-    // Trigger types that can be set: 2 (mcontrol), 6 (mcontrol6).
+    [0x7a0 "tselect", Nothing, quiet Code(|h| h.get(slot::TSELECT), |h, v| if v < trigger::COUNT { h.put(slot::TSELECT, v) })]
+    [0x7a1, "tdata1", Nothing, Code(|h| h.get(slot::TDATA1_0 + selected(h)), write_tdata1)]
+    [0x7a2, "tdata2", Nothing, Code(|h| h.get(slot::TDATA2_0 + selected(h)), |h, v| { h.put(slot::TDATA2_0 + selected(h), v); h.triggers_changed() })]
+    [0x7a3 "tdata3", Nothing, quiet Code(|h| h.get(slot::TDATA3_0 + selected(h)), |h, v| h.put(slot::TDATA3_0 + selected(h), v & 0xfffc_0000_0000_0000))]
+    // mcontrol and mcontrol6. Type 3 (icount) can be set, but QEMU does not tell of it.
     [0x7a4 "tinfo", Nothing, quiet Read(|_| 1 << 2 | 1 << 6)]
     [0x7a8 "mcontext", Nothing, quiet Plain(slot::MCONTEXT, 0x1fff)]
     [0xb00 "mcycle", Ext(E::Zicntr), quiet Code(cycle, |h, v| write_counter(h, slot::CYCLE_BASE, 0, v, false))]
@@ -297,14 +297,13 @@ fn write_satp(h: &mut Hart, v: u64) {
     h.update_mode();
 }
 
-fn trigger(h: &Hart) -> u16 {
+fn selected(h: &Hart) -> u16 {
     h.get(slot::TSELECT) as u16 & 1
 }
 fn write_tdata1(h: &mut Hart, v: u64) {
-    let shift = if h.config.rv32() { 28 } else { 60 };
-    // Triggers never fire; a type that is not in tinfo is refused. What is kept: type, size, M, S, U, execute, store, load.
-    if matches!(v >> shift & 15, 2 | 6) {
-        h.put(slot::TDATA1_0 + trigger(h), v & (15 << shift | 0x3_005f));
+    if let Some(v) = trigger::legal(v, h.config.rv32()) {
+        h.put(slot::TDATA1_0 + selected(h), v);
+        h.triggers_changed();
     }
 }
 
@@ -327,7 +326,7 @@ fn write_pmpcfg(h: &mut Hart, first: usize, v: u64) {
         h.put(slot, h.get(slot) & !(0xff << shift) | (new as u64) << shift);
     }
     h.pmp = Pmp::fold(&h.frame);
-    h.pmp_changed = true;
+    h.protection_changed = true;
 }
 fn write_pmpaddr(h: &mut Hart, n: usize, v: u64) {
     let next = if n + 1 < pmp::ENTRIES { pmp::config(&h.frame, n + 1) } else { 0 };
@@ -339,5 +338,5 @@ fn write_pmpaddr(h: &mut Hart, n: usize, v: u64) {
     let mask = if h.config.rv32() { 0xffff_ffff } else { u64::MAX >> 10 };
     h.put(slot::PMPADDR0 + n as u16, v & mask);
     h.pmp = Pmp::fold(&h.frame);
-    h.pmp_changed = true;
+    h.protection_changed = true;
 }

@@ -42,6 +42,9 @@ impl Guest for Hart {
     fn translate(&mut self, mmu: &mut dyn Mmu<Hart>, va: u64, access: Access) -> Result<Mapping, Trap> {
         self.translate_address(mmu, va, access)
     }
+    fn data_trigger(&self, va: u64, bytes: u32, access: Access) -> Option<Trap> {
+        if self.triggers.armed { self.triggers.data(self.privilege(), va, bytes, access) } else { None }
+    }
     fn bus_fault(&self, va: u64, access: Access) -> Trap {
         mmu::access_fault(va, access)
     }

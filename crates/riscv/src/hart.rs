@@ -7,6 +7,7 @@ use crate::mode::{self, M, Mode};
 use crate::mstatus;
 use crate::pmp::Pmp;
 use crate::slot::{self, HartState};
+use crate::trigger::Triggers;
 use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -39,10 +40,11 @@ pub struct Hart {
     pub(crate) space: u64,
     pub(crate) data_space: u64,
     pub(crate) pmp: Pmp,
+    pub(crate) triggers: Triggers,
     pub(crate) reset_pc: u64,
     pub(crate) halted: bool,
-    /// Physical memory protection was changed; translations are to be forgotten.
-    pub(crate) pmp_changed: bool,
+    /// Physical memory protection or a trigger was changed; translations are to be forgotten.
+    pub(crate) protection_changed: bool,
     pub(crate) hpm: Hpm,
     started: Instant,
 }
@@ -69,9 +71,10 @@ impl Hart {
             space: 0,
             data_space: 0,
             pmp: Pmp::default(),
+            triggers: Triggers::default(),
             reset_pc,
             halted: false,
-            pmp_changed: false,
+            protection_changed: false,
             hpm: Hpm::default(),
             started: Instant::now(),
         };
@@ -185,6 +188,7 @@ impl Hart {
     /// Computes again what is derived from slots: after they were changed from outside (reset, restored state).
     pub fn refresh(&mut self) {
         self.pmp = Pmp::fold(&self.frame);
+        self.triggers = Triggers::fold(self);
         self.update_mode();
         self.look();
     }

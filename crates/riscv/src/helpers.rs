@@ -54,7 +54,7 @@ helpers! {
     /// CSR access: (packed request, operand, bits). Sets the pc behind the instruction if the request says so.
     CSR "csr" 3 true Any |h, mmu, [request, operand, word, _]| {
         let old = csr::run(h, request, operand).ok_or(illegal(word));
-        if std::mem::take(&mut h.pmp_changed) {
+        if std::mem::take(&mut h.protection_changed) {
             mmu.flush(Flush::All);
         }
         old

@@ -8,7 +8,7 @@ use crate::machine::softfloat_width::Width;
 use crate::machine::{Machine, Meaning, Place};
 use crate::mode::FloatState;
 use crate::{mstatus, slot};
-use cpu::{Mmu, Step, Stop};
+use cpu::{Exit, Mmu, Step, Stop};
 use ir::{Bit, MemOp, N32, N64};
 use softfloat::Round;
 use std::cell::{Cell, RefCell};
@@ -137,6 +137,7 @@ impl Machine for Interpreter<'_> {
 
 /// Runs the instruction at the pc.
 pub fn step(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Step {
+    let pc = hart.frame.pc();
     let stop = match run(hart, mmu) {
         Ok(()) => return Step::Done,
         Err(stop) => stop,
@@ -146,7 +147,12 @@ pub fn step(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Step {
             hart.enter_trap(false, t.cause, t.value);
             Step::Done
         }
-        Stop::Exit(e) => Step::Exit(e),
+        Stop::Exit(e) => {
+            if matches!(e, Exit::Watched(_)) {
+                hart.frame.set_pc(pc);
+            }
+            Step::Exit(e)
+        }
     }
 }
 
@@ -154,6 +160,11 @@ fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
     let pc = hart.frame.pc();
     if pc & 2 != 0 && !hart.config.compressed() {
         return Err(helpers::trap(crate::trap::cause::INSTRUCTION_MISALIGNED, pc));
+    }
+    if hart.triggers.armed
+        && let Some(trap) = hart.fetch_trigger()
+    {
+        return Err(trap.into());
     }
     let word = mmu.fetch(hart, pc, is_wide)?;
     let Some(row) = hart.config.decoder().decode(word) else { return Err(illegal(word as u64)) };

@@ -61,7 +61,7 @@ fn run(m: &mut Machine, tohost: u64, block: Option<u32>) -> Result<(), String> {
     Err(format!("does not end, pc {:x}", m.hart.pc()))
 }
 
-/// Tests of what is otherwise here: instret is the host's time here, triggers do not fire.
+/// What is otherwise here: instret is the host's time, and this bus does not ask for triggers.
 const NOT_HERE: [&str; 2] = ["instret_overflow", "breakpoint"];
 
 fn all(block: Option<u32>) {

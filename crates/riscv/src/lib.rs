@@ -29,6 +29,7 @@ pub mod pmp;
 pub mod slot;
 pub mod table;
 pub mod trap;
+mod trigger;
 
 pub use config::Config;
 pub use extension::{Extension, Extensions};

@@ -177,8 +177,11 @@ impl Hart {
     fn pmp_allows(&self, pa: u64, privilege: u8, access: Access) -> bool {
         !self.config.has(Extension::Pmp) || self.pmp.permission(pa, privilege, 3).allows(access)
     }
-    /// Combines a mapping with physical memory protection.
+    /// Combines a mapping with physical memory protection, and keeps pages with triggers from being remembered.
     fn protect(&self, va: u64, access: Access, privilege: u8, mut m: Mapping) -> Result<Mapping, Trap> {
+        if self.triggers.armed && self.triggers.in_page(va) {
+            m.size_log2 = 0;
+        }
         if !self.config.has(Extension::Pmp) {
             return Ok(m);
         }
