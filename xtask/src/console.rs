@@ -86,11 +86,6 @@ impl Console {
         guard(&self.received.0).first.map(|t| t.duration_since(self.started))
     }
 
-    /// Whether the emulator has closed its output.
-    pub fn ended(&self) -> bool {
-        guard(&self.received.0).ended
-    }
-
     /// Everything received so far.
     pub fn transcript(&self) -> String {
         String::from_utf8_lossy(&guard(&self.received.0).text).into_owned()

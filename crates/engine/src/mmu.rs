@@ -259,6 +259,11 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         }
     }
     fn fetch(&mut self, g: &mut G, va: u64, wide: fn(u16) -> bool) -> Result<u32, Stop> {
+        let e = self.tlb.set(self.code_set).entry(va);
+        if e.execute.load(Relaxed) == va & !4095 && va & 4095 <= 4092 {
+            let both = crate::raw::load(va.wrapping_add(e.addend.load(Relaxed)), 4) as u32;
+            return Ok(if wide(both as u16) { both } else { both & 0xffff });
+        }
         let first = self.fetch16(g, va)?;
         if !wide(first) {
             return Ok(first as u32);

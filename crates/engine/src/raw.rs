@@ -1,5 +1,8 @@
-//! Guest RAM at host addresses that the soft TLB or the flat view vouches for.
+//! Guest RAM at host addresses that the soft TLB or the flat view vouches for; the slots of a frame as one piece.
 #![allow(unsafe_code)]
+
+use cpu::Frame;
+use ir::SLOTS;
 
 /// Loads `bytes` (1, 2, 4, 8) at a host address that a TLB entry or a range of RAM gave; zero-extended.
 #[inline(always)]
@@ -38,4 +41,19 @@ struct Unaligned<T>(T);
 pub(crate) fn zeroed(places: usize) -> Box<[crate::index::Place]> {
     // SAFETY: a place consists of two integers, for which all zeros are a value.
     unsafe { Box::new_zeroed_slice(places).assume_init() }
+}
+
+/// The slots of the running vCPU's own frame.
+#[inline]
+pub(crate) fn slots(frame: &Frame) -> [u64; SLOTS] {
+    // SAFETY: an atomic integer has the layout of the integer, and only the vCPU's own thread, which is here, touches its
+    // slots.
+    unsafe { (&raw const frame.slots).cast::<[u64; SLOTS]>().read() }
+}
+
+/// Writes the slots of the running vCPU's own frame.
+#[inline]
+pub(crate) fn set_slots(frame: &Frame, slots: &[u64; SLOTS]) {
+    // SAFETY: as for `slots`; atomics may be written through a shared reference.
+    unsafe { (&raw const frame.slots).cast::<[u64; SLOTS]>().cast_mut().write(*slots) }
 }

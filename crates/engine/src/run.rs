@@ -18,9 +18,8 @@ use crate::profile::{Activity, Doing};
 use crate::shared::{At, Shared};
 use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
-use crate::verify::{Piece, Shots, VerifyCounts};
+use crate::verify::Checks;
 use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -46,13 +45,7 @@ pub struct Tcg<G: Guest> {
     pub(crate) trapped: Option<Trap>,
     /// The last entry into translated code was refused at its first block.
     pub(crate) turned_away: bool,
-    pub(crate) verified: VerifyCounts,
-    /// Storage for the slots before and after a checked block.
-    pub(crate) shots: Option<Shots>,
-    /// What the last checked block stored and loaded; kept for its storage.
-    pub(crate) pieces: (Vec<Piece>, Vec<Piece>),
-    /// Instructions of blocks that may be run twice, by the address of their code.
-    pub(crate) block_lengths: HashMap<u64, Option<u16>>,
+    pub(crate) checks: Checks,
     /// The jump cache that translated code sees if it is to come back after every block.
     empty: Set,
     /// Translations of the cache before this many clearings are gone.
@@ -100,10 +93,7 @@ impl<G: Guest> Tcg<G> {
             exit: None,
             trapped: None,
             turned_away: false,
-            verified: VerifyCounts::default(),
-            shots: None,
-            pieces: Default::default(),
-            block_lengths: HashMap::new(),
+            checks: Checks::default(),
             empty: Set::new(),
             epoch: 0,
             breakpoints: 0,
@@ -174,7 +164,7 @@ impl<G: Guest> Tcg<G> {
         let epoch = self.shared.epoch.load(Acquire);
         if epoch != self.epoch {
             self.epoch = epoch;
-            self.block_lengths.clear();
+            self.checks.forget();
             self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
         }
     }

@@ -12,11 +12,8 @@
 use crate::run::Tcg;
 use cpu::{Access, Exit, Flush, Guest, INTERRUPT_GUEST, Mmu, Step, Stop, Trap};
 use ir::{MemOp, SLOTS};
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Mutex, PoisonError};
-
-/// The slots before a block, and after it by the interpreter's account.
-pub(crate) type Shots = Box<[[u64; SLOTS]; 2]>;
 
 /// Counters of the checks.
 #[derive(Default, Clone, Copy, Debug)]
@@ -27,15 +24,59 @@ pub struct VerifyCounts {
     pub skipped: u64,
 }
 
+/// What a vCPU keeps for its checks.
+pub(crate) struct Checks {
+    pub(crate) counts: VerifyCounts,
+    /// What the last checked block stored and loaded; kept for its storage.
+    stored: Vec<Piece>,
+    loaded: Vec<Piece>,
+    /// Code addresses with the instructions of their blocks, 0 for those that cannot be run twice. An entry for each hash.
+    lengths: Box<[(u64, u32)]>,
+}
+
+/// log2 of the entries of [`Checks::lengths`].
+const LENGTHS_LOG2: u32 = 14;
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks {
+            counts: VerifyCounts::default(),
+            stored: Vec::new(),
+            loaded: Vec::new(),
+            lengths: vec![(0, 0); 1 << LENGTHS_LOG2].into(),
+        }
+    }
+}
+
+impl Checks {
+    /// The translations that were there are gone.
+    pub(crate) fn forget(&mut self) {
+        self.lengths.fill((0, 0));
+    }
+}
+
 /// Bytes that were stored or loaded.
 #[derive(Clone, Copy)]
-pub(crate) struct Piece {
+struct Piece {
     va: u64,
     value: u64,
     bytes: u32,
 }
 
 impl Piece {
+    /// Whether it has a byte in common with `bytes` bytes at `va`.
+    #[inline(always)]
+    fn overlaps(&self, va: u64, bytes: u32) -> bool {
+        va.wrapping_sub(self.va) < self.bytes as u64 || self.va.wrapping_sub(va) < bytes as u64
+    }
+    /// The value as memory holds it.
+    fn kept(&self) -> u64 {
+        self.value & u64::MAX >> (64 - 8 * self.bytes)
+    }
+    /// The access that covers it.
+    fn op(&self) -> MemOp {
+        MemOp(self.bytes.trailing_zeros() as u8)
+    }
     /// The byte of it at `va`, if it covers that.
     fn byte(&self, va: u64) -> Option<u8> {
         let at = va.wrapping_sub(self.va);
@@ -83,9 +124,9 @@ impl<G: Guest> Shadow<'_, G> {
         Err(OUT)
     }
     fn read(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
-        let end = va.wrapping_add(bytes as u64);
-        let fresh = !self.stored.iter().any(|p| p.va < end && va < p.va.wrapping_add(p.bytes as u64));
-        if fresh && let Some(host) = self.real.hit(va, bytes as u64, Access::Read) {
+        if !self.stored.iter().any(|p| p.overlaps(va, bytes))
+            && let Some(host) = self.real.hit(va, bytes as u64, Access::Read)
+        {
             return Ok(crate::raw::load(host, bytes));
         }
         let mut value = 0;
@@ -108,22 +149,36 @@ impl<G: Guest> Shadow<'_, G> {
         self.stored.push(Piece { va, value, bytes });
         Ok(())
     }
+    /// A trigger of the guest traps; what the debugger watches is not checked.
+    fn watched(&mut self, g: &G, va: u64, bytes: u32, access: Access) -> Result<(), Stop> {
+        if let Some(t) = g.data_trigger(va, bytes, access) {
+            self.trap = Some(t);
+            return Err(OUT);
+        }
+        if self.real.shared.cpus.watchpoints.met(va, bytes as u64, access).is_some() {
+            return self.give_up();
+        }
+        Ok(())
+    }
     fn aligned(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<(), Stop> {
         if va & (bytes as u64 - 1) != 0 {
             self.trap = Some(g.misaligned(va, Access::Write));
             return Err(OUT);
         }
+        self.watched(g, va, bytes, Access::Write)?;
         self.byte(g, va, Access::Write).map(|_| ())
     }
 }
 
 impl<G: Guest> Mmu<G> for Shadow<'_, G> {
     fn load(&mut self, g: &mut G, va: u64, op: MemOp) -> Result<u64, Stop> {
+        self.watched(g, va, op.bytes(), Access::Read)?;
         let raw = self.read(g, va, op.bytes())?;
         self.loaded.push(Piece { va, value: raw, bytes: op.bytes() });
         Ok(op.extend(raw))
     }
     fn store(&mut self, g: &mut G, va: u64, value: u64, op: MemOp) -> Result<(), Stop> {
+        self.watched(g, va, op.bytes(), Access::Write)?;
         self.write(g, va, value, op.bytes())
     }
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
@@ -163,21 +218,65 @@ impl<G: Guest> Mmu<G> for Shadow<'_, G> {
 /// Only one vCPU at a time runs a checked block.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// What the interpreter makes of a block.
+struct Account {
+    stored: Vec<Piece>,
+    loaded: Vec<Piece>,
+    slots: [u64; SLOTS],
+    pc: u64,
+    trap: Option<Trap>,
+    /// It could not be told.
+    lost: bool,
+}
+
 impl<G: Guest> Tcg<G> {
     /// Runs the block at the pc, whose code is at `code`, and checks it.
     pub(crate) fn enter_checked(&mut self, g: &mut G, code: u64) -> Option<Exit> {
         let Some(insns) = self.repeatable(code) else {
-            self.verified.skipped += 1;
+            self.checks.counts.skipped += 1;
             return self.enter(g, code);
         };
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let frame = g.frame().clone();
-        let (pc, page) = (frame.pc(), frame.page.load(std::sync::atomic::Ordering::Relaxed));
-        let mut shots = self.shots.take().unwrap_or_else(|| Box::new([[0; SLOTS]; 2]));
-        let [before, after] = &mut *shots;
-        before.iter_mut().enumerate().for_each(|(i, v)| *v = frame.get(i as u16));
+        let (pc, page) = (frame.pc(), frame.page.load(Relaxed));
+        let before = crate::raw::slots(&frame);
         let word = frame.interrupt.load(SeqCst);
-        let (mut stored, mut loaded) = std::mem::take(&mut self.pieces);
+        let account = self.interpret_shadowed(g, insns);
+        crate::raw::set_slots(&frame, &before);
+        frame.set_pc(pc);
+        self.trapped = None;
+        // What the interpreter wanted to be looked at must not turn the block away; it is looked at afterwards.
+        let raised = frame.interrupt.load(SeqCst) & !word & INTERRUPT_GUEST;
+        if raised != 0 {
+            frame.interrupt.fetch_and(!raised, SeqCst);
+        }
+        let exit = self.enter(g, code);
+        if raised != 0 {
+            frame.interrupt.fetch_or(raised, SeqCst);
+        }
+        // Left before its first instruction, for an interrupt or because it is dead: nothing has happened.
+        let checked = !account.lost && !self.turned_away && !matches!(exit, Some(Exit::Watched(_)));
+        let difference = if checked { self.difference(g, &account) } else { None };
+        drop(alone);
+        if let Some(what) = &difference {
+            assert!(
+                self.overtaken(g, &account),
+                "verify: block at {pc:x} (page {page:x}, mode {}, {insns} instructions): {what}\n{}",
+                g.mode(),
+                g.dump(true)
+            );
+        }
+        let counts = &mut self.checks.counts;
+        *(if checked && difference.is_none() { &mut counts.checked } else { &mut counts.skipped }) += 1;
+        (self.checks.stored, self.checks.loaded) = (account.stored, account.loaded);
+        exit
+    }
+    /// Interprets at most `insns` instructions from the pc on, up to the first that leaves its block. Slots and pc are left
+    /// as the interpreter has them.
+    fn interpret_shadowed(&mut self, g: &mut G, insns: u32) -> Account {
+        let frame = g.frame().clone();
+        let (mut stored, mut loaded) =
+            (std::mem::take(&mut self.checks.stored), std::mem::take(&mut self.checks.loaded));
         stored.clear();
         loaded.clear();
         let mut shadow = Shadow { real: self, stored, loaded, trap: None, lost: false };
@@ -192,82 +291,52 @@ impl<G: Guest> Tcg<G> {
             }
         }
         let Shadow { stored, loaded, trap, lost, .. } = shadow;
-        let after_pc = frame.pc();
-        for (i, (before, after)) in before.iter().zip(after.iter_mut()).enumerate() {
-            *after = frame.get(i as u16);
-            if *after != *before {
-                frame.set(i as u16, *before);
-            }
+        Account { stored, loaded, slots: crate::raw::slots(&frame), pc: frame.pc(), trap, lost }
+    }
+    /// Where the code that has just run parts from the interpreter's account.
+    fn difference(&mut self, g: &mut G, by: &Account) -> Option<String> {
+        let (trapped, pc) = (self.trapped, g.pc());
+        if by.trap != trapped {
+            return Some(format!("interpreter traps with {:x?}, code with {trapped:x?}", by.trap));
         }
-        frame.set_pc(pc);
-        self.trapped = None;
-        // What the interpreter wanted to be looked at must not turn the block away; it is looked at afterwards.
-        let raised = frame.interrupt.load(SeqCst) & !word & INTERRUPT_GUEST;
-        frame.interrupt.fetch_and(!raised, SeqCst);
-        let exit = self.enter(g, code);
-        frame.interrupt.fetch_or(raised, SeqCst);
-        if lost {
-            self.verified.skipped += 1;
-            self.shots = Some(shots);
-            return self.unchecked(stored, loaded, exit);
+        // After a trap the guest's own bookkeeping has changed the pc and slots above the register files.
+        let slots = crate::raw::slots(g.frame());
+        let compared = if trapped.is_some() { 64 } else { SLOTS };
+        if by.slots[..compared] != slots[..compared] {
+            let i = (0..compared).find(|&i| by.slots[i] != slots[i])?;
+            return Some(format!("slot {i}: interpreter {:x}, code {:x}", by.slots[i], slots[i]));
         }
-        if self.turned_away {
-            // Left before its first instruction, for an interrupt or because it is dead: nothing has happened.
-            self.shots = Some(shots);
-            return self.unchecked(stored, loaded, exit);
+        if trapped.is_some() {
+            return None;
         }
-        self.verified.checked += 1;
-        let differs = |t: &mut Self, g: &mut G| -> Option<String> {
-            if trap != t.trapped {
-                return Some(format!("interpreter traps with {trap:x?}, code with {:x?}", t.trapped));
-            }
-            if trap.is_none() && after_pc != frame.pc() {
-                return Some(format!("pc: interpreter {after_pc:x}, code {:x}", frame.pc()));
-            }
-            // After a trap the guest's own bookkeeping has changed slots above the register files.
-            let slots = if trap.is_some() { 64 } else { SLOTS };
-            if let Some(i) = (0..slots).find(|&i| after[i] != frame.get(i as u16)) {
-                return Some(format!("slot {i}: interpreter {:x}, code {:x}", after[i], frame.get(i as u16)));
-            }
-            if trap.is_some() {
+        if by.pc != pc {
+            return Some(format!("pc: interpreter {:x}, code {pc:x}", by.pc));
+        }
+        by.stored.iter().enumerate().find_map(|(n, p)| {
+            let same = |t: &mut Self, g: &mut G| t.load(g, p.va, p.op()).map_or(true, |now| now == p.kept());
+            if same(self, g) && !by.stored[n + 1..].iter().any(|q| q.overlaps(p.va, p.bytes)) {
                 return None;
             }
-            let bytes = stored.iter().flat_map(|p| (0..p.bytes as u64).map(|i| p.va.wrapping_add(i)));
-            bytes.into_iter().find_map(|va| {
-                let (now, b) = (t.load(g, va, MemOp::U8).ok()?, last_byte(&stored, va)?);
+            (0..p.bytes as u64).map(|i| p.va.wrapping_add(i)).find_map(|va| {
+                let (now, b) = (self.load(g, va, MemOp::U8).ok()?, last_byte(&by.stored, va)?);
                 (now != b as u64).then(|| format!("byte at {va:x}: interpreter {b:x}, code {now:x}"))
             })
-        };
-        let difference = differs(self, g);
-        self.shots = Some(shots);
-        drop(alone);
-        if let Some(what) = difference {
-            let changed = loaded.iter().any(|p| {
-                let overlaps =
-                    (0..p.bytes as u64).any(|i| last_byte(&stored, p.va.wrapping_add(i)).is_some());
-                let op = MemOp(p.bytes.trailing_zeros() as u8);
-                !overlaps && self.load(g, p.va, op).is_ok_and(|now| now != p.value)
-            });
-            assert!(
-                changed,
-                "verify: block at {pc:x} (page {page:x}, mode {}, {insns} instructions): {what}\n{}",
-                g.mode(),
-                g.dump(true)
-            );
-            self.verified.skipped += 1;
-        }
-        self.pieces = (stored, loaded);
-        exit
+        })
     }
-    fn unchecked(&mut self, stored: Vec<Piece>, loaded: Vec<Piece>, exit: Option<Exit>) -> Option<Exit> {
-        self.pieces = (stored, loaded);
-        exit
+    /// Whether something that the interpreter loaded has been changed by somebody else since.
+    fn overtaken(&mut self, g: &mut G, by: &Account) -> bool {
+        by.loaded.iter().any(|p| {
+            let own = by.stored.iter().any(|q| q.overlaps(p.va, p.bytes));
+            !own && self.load(g, p.va, p.op()).is_ok_and(|now| now != p.value)
+        })
     }
     /// Instructions of the block whose code is at `code`, if it may be run twice.
-    fn repeatable(&mut self, code: u64) -> Option<u16> {
-        if self.block_lengths.len() > 1 << 20 {
-            self.block_lengths.clear();
+    fn repeatable(&mut self, code: u64) -> Option<u32> {
+        let hash = (code >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LENGTHS_LOG2);
+        let entry = &mut self.checks.lengths[hash as usize];
+        if entry.0 != code {
+            *entry = (code, self.shared.cache().repeatable(code).unwrap_or(0).into());
         }
-        *self.block_lengths.entry(code).or_insert_with(|| self.shared.cache().repeatable(code))
+        (entry.1 != 0).then_some(entry.1)
     }
 }

@@ -103,6 +103,28 @@ impl Decoder {
     }
 }
 
+/// The rows that one hart has met last, by a hash of their bits: it meets few different words.
+pub struct Recent(Box<[(u32, Option<&'static Row>)]>);
+
+/// log2 of the entries of [`Recent`].
+const RECENT_LOG2: u32 = 10;
+
+impl Recent {
+    /// An empty memory for `decoder`.
+    pub fn new(decoder: &Decoder) -> Recent {
+        Recent(vec![(0, decoder.decode(0)); 1 << RECENT_LOG2].into())
+    }
+    /// As [`Decoder::decode`], by the decoder that it was made for.
+    #[inline]
+    pub fn decode(&mut self, decoder: &Decoder, word: u32) -> Option<&'static Row> {
+        let entry = &mut self.0[(word.wrapping_mul(0x9e37_79b1) >> (32 - RECENT_LOG2)) as usize];
+        if entry.0 != word {
+            *entry = (word, decoder.decode(word));
+        }
+        entry.1
+    }
+}
+
 /// Whether an instruction that begins with these 16 bits has 32.
 pub fn is_wide(first: u16) -> bool {
     first & 3 == 3

@@ -1,6 +1,7 @@
 //! A hart: its state, its mode, and what the machine gives it.
 
 use crate::config::Config;
+use crate::decode::Recent;
 use crate::extension::Extension;
 use crate::helpers::HELPERS;
 use crate::mode::{self, M, Mode};
@@ -33,6 +34,7 @@ pub struct Hart {
     pub(crate) frame: Arc<Frame>,
     pub(crate) handle: Arc<CpuHandle>,
     pub(crate) config: Config,
+    pub(crate) recent: Recent,
     pub(crate) platform: Arc<dyn Platform>,
     /// mhartid.
     pub(crate) id: u64,
@@ -64,6 +66,7 @@ impl Hart {
         let mut hart = Hart {
             handle: CpuHandle::new(index, frame.clone()),
             frame,
+            recent: Recent::new(config.decoder()),
             config,
             platform,
             id: index as u64,

@@ -167,7 +167,7 @@ fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
         return Err(trap.into());
     }
     let word = mmu.fetch(hart, pc, is_wide)?;
-    let Some(row) = hart.config.decoder().decode(word) else { return Err(illegal(word as u64)) };
+    let Some(row) = hart.recent.decode(hart.config.decoder(), word) else { return Err(illegal(word as u64)) };
     let length = row.length as i64;
     let place = Place { word, length, mode: hart.mode, isa: hart.config.isa() };
     let next = pc.wrapping_add(length as u64);

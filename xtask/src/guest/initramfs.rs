@@ -14,8 +14,8 @@ const UDHCPC: &str = include_str!("../../../tests/guest/udhcpc.sh");
 /// mount time through modprobe, which is not there: so it is loaded first.
 const LOADED: &[&str] = &["crc32c_generic", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng", "ext4"];
 
-/// Builds the archive from a module tree (`/usr/lib/modules/RELEASE`) and a static busybox.
-pub fn build(modules: &Path, busybox: &Path, programs: &[PathBuf]) -> Result<Vec<u8>> {
+/// Builds the archive from a module tree (`/usr/lib/modules/RELEASE`), or without modules, and a static busybox.
+pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "etc", "lib", "lib/modules", "etc/udhcpc"] {
         archive.directory(dir);
@@ -29,7 +29,7 @@ pub fn build(modules: &Path, busybox: &Path, programs: &[PathBuf]) -> Result<Vec
     for program in programs {
         archive.file(&format!("bin/{}", name(program)), true, &fs::read(program)?);
     }
-    let order = modules_in_order(modules)?;
+    let order = modules.map_or_else(|| Ok(Vec::new()), modules_in_order)?;
     for (module, content) in &order {
         archive.file(&format!("lib/modules/{module}.ko"), false, content);
     }
