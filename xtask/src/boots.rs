@@ -45,7 +45,8 @@ pub const TESTS: &[Test] = &[
     ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin")),
     ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin")),
     ("boot: built-in SBI, every block verified", verified),
-    ("virtio: network, entropy, disk", virtio),
+    ("virtio: network, entropy, disk", |w| virtio(w, "device")),
+    ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci")),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
@@ -100,13 +101,17 @@ fn verified(world: &World) -> Outcome {
 }
 
 /// A lease and an answer to a ping, 16 bytes of entropy, a disk written and read.
-fn virtio(world: &World) -> Outcome {
+fn virtio(world: &World, bus: &str) -> Outcome {
     let image = paths::guests().join(".disk.img");
     fs::write(&image, vec![0; 8 << 20])?;
     let mut line = with_opensbi(world, 2);
     line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
     line.extend(network());
     line.extend(disk(&image, ""));
+    let place = |word: String| {
+        if word.starts_with("virtio-") { word.replace("-device", &format!("-{bus}")) } else { word }
+    };
+    let line: Vec<String> = line.into_iter().map(place).collect();
     let mut console = Console::spawn(&world.tinamou, &line)?;
     console.expect("TINAMOU-SHELL-READY", BOOT)?;
     console.expect("# ", BOOT)?;

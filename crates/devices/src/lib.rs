@@ -12,6 +12,7 @@ pub mod char;
 pub mod firmware;
 pub mod intc;
 pub mod misc;
+pub mod pci;
 pub mod property_types;
 pub mod rtc;
 pub mod timer;
@@ -20,14 +21,15 @@ pub mod virtio;
 use object::{Anatomy, TypeInfo};
 
 /// All types of devices.
-pub fn types() -> &'static [&'static TypeInfo] {
-    &[
+pub fn types() -> Vec<&'static TypeInfo> {
+    let mut types = vec![
         block::pflash_cfi01::PflashCfi01::TYPE,
         char::ns16550a::Ns16550a::TYPE,
         firmware::fw_cfg::FwCfgMem::TYPE,
         intc::riscv_aclint::AclintMtimer::TYPE,
         intc::riscv_aclint::AclintSwi::TYPE,
         intc::sifive_plic::SifivePlic::TYPE,
+        misc::platform_bus::PlatformBus::TYPE,
         misc::sifive_test::SifiveTest::TYPE,
         rtc::goldfish_rtc::GoldfishRtc::TYPE,
         virtio::blk::VirtioBlk::TYPE,
@@ -37,7 +39,10 @@ pub fn types() -> &'static [&'static TypeInfo] {
         virtio::mmio::VirtioMmio::TYPE,
         virtio::net::VirtioNet::TYPE,
         virtio::rng::VirtioRng::TYPE,
-    ]
+    ];
+    types.extend(pci::TYPES);
+    types.extend(virtio::pci::types());
+    types
 }
 
 #[cfg(test)]

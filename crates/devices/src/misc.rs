@@ -1,3 +1,4 @@
 //! What fits nowhere else.
 
+pub mod platform_bus;
 pub mod sifive_test;

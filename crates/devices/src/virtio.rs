@@ -2,7 +2,7 @@
 //!
 //! Document: Virtual I/O Device (VIRTIO) Version 1.2, Committee Specification 01.
 //!
-//! A virtio device is made of two: the transport (`virtio-mmio`), which the guest's bus knows, and the device
+//! A virtio device is made of two: the transport (`virtio-mmio`, or one of [`pci`]), which the guest's bus knows, and the device
 //! on the transport's bus. The queues and the status belong to the device, since its back end works on them
 //! from other threads; the transport decodes its registers and asks the device. So the order of locks is
 //! always transport before device, and a device never calls its transport: all that it needs to tell it is an
@@ -15,6 +15,7 @@ pub mod console;
 pub mod mmio;
 pub mod net;
 mod net_filter;
+pub mod pci;
 pub mod queue;
 pub mod rng;
 

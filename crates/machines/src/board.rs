@@ -2,12 +2,14 @@
 //! memory map, the device tree, the object tree and what the monitor lists.
 
 use crate::fdt::{Fdt, Node as FdtNode};
-use base::{Result, error};
+use crate::sockets::{Sockets, apply_globals};
+use base::Result;
 use cpu::Cpus;
+use devices::pci::PciBus;
 use devices::virtio::mmio::VirtioMmio;
 use events::EventLoop;
-use memory::{AddressSpace, Dma, Region, Roms, WHOLE, device_regions};
-use object::{AnyDevice, Device, DeviceCell, Line, Node, ObjectRef, PropertyValue, unattached};
+use memory::{AddressSpace, Region, Roms, WHOLE, device_regions};
+use object::{AnyDevice, Device, DeviceCell, Line, Node, ObjectRef, unattached};
 use std::sync::Arc;
 
 /// The processors of a board, to be run by an accelerator.
@@ -19,6 +21,7 @@ pub enum Processors {
 }
 
 /// A place for a virtio device.
+#[derive(Clone)]
 pub struct Slot {
     /// The transport.
     pub transport: Arc<DeviceCell<VirtioMmio>>,
@@ -74,6 +77,8 @@ pub struct Board {
     pub devices: Vec<Arc<dyn AnyDevice>>,
     /// Places for virtio devices, in order of address.
     pub slots: Vec<Slot>,
+    /// The root bus of PCI Express.
+    pub pci: Option<Arc<PciBus>>,
     /// Values for properties of all devices of a type (`-global`): type, property, value.
     pub globals: Vec<(String, String, String)>,
     /// Path of the node of the device tree under which parts are described.
@@ -105,6 +110,7 @@ impl Board {
             bus: sysbus,
             devices: Vec::new(),
             slots: Vec::new(),
+            pci: None,
             globals: Vec::new(),
             machine,
             spaces: vec![memory.clone(), io],
@@ -162,58 +168,17 @@ impl Board {
         self.bus.attach(node);
     }
 
-    /// Sets the properties of a device that `-global` gives for its type or one that it is a kind of.
-    ///
-    /// # Errors
-    /// A value that the property does not take.
-    pub fn apply_globals(&self, device: &Arc<dyn AnyDevice>) -> Result<()> {
-        let info = device.type_info();
-        for (kind, property, value) in &self.globals {
-            if kind == info.name || info.parent == Some(kind) {
-                let fail = |e: object::PropertyError| {
-                    let reason = e.error(info.name, "", property, value);
-                    error!("can't apply global {kind}.{property}={value}: {reason}")
-                };
-                device.set_property(property, &PropertyValue::Str(value.clone())).map_err(fail)?;
-            }
+    /// The places that take a user's devices.
+    pub fn sockets(&self) -> Sockets {
+        Sockets {
+            machine: self.machine.clone(),
+            memory: self.memory.clone(),
+            slots: self.slots.clone(),
+            pci: self.pci.clone(),
+            globals: self.globals.clone(),
+            events: self.events.clone(),
+            cpus: self.cpus.all().len(),
         }
-        Ok(())
-    }
-
-    /// Puts a virtio device into a slot: the one with bus `bus`, or the last that is free. `id` is the user's name for it.
-    ///
-    /// # Errors
-    /// There is no room, no such bus, or the device refuses its configuration.
-    pub fn plug_virtio(
-        &mut self,
-        device: &Arc<dyn AnyDevice>,
-        id: Option<&str>,
-        bus: Option<&str>,
-    ) -> Result<()> {
-        let name = device.type_info().name;
-        let free = |slot: &&Slot| !slot.transport.with(|t| t.is_occupied());
-        let slot = match bus {
-            Some(bus) => {
-                let named = self.slots.iter().find(|s| s.bus.name().as_deref() == Some(bus));
-                let slot = named.ok_or_else(|| error!("Bus '{bus}' not found"))?;
-                Some(slot).filter(free).ok_or_else(|| error!("Bus '{bus}' is full"))?
-            }
-            None => self
-                .slots
-                .iter()
-                .rev()
-                .find(free)
-                .ok_or_else(|| error!("No 'virtio-bus' bus found for device '{name}'"))?,
-        };
-        let node = Node::for_device(device.clone());
-        let place = if id.is_some() { "peripheral" } else { "peripheral-anon" };
-        let container = self.machine.child(place).unwrap_or_else(|| self.machine.clone());
-        container.add_child(id.unwrap_or("device[*]"), &node);
-        slot.bus.attach(&node);
-        VirtioMmio::plug_any(&slot.transport, device, Dma::new(&self.memory))?;
-        device.realize()?;
-        self.devices.push(device.clone());
-        Ok(())
     }
 
     /// The node of the device tree at `path`.
@@ -305,7 +270,7 @@ impl Adding<'_> {
                 address.iter().for_each(|a| self.node.map_window(n, *a));
             }
         }
-        self.board.apply_globals(&self.device)?;
+        apply_globals(&self.board.globals, &self.device)?;
         self.device.realize()?;
         self.board.bus.attach(&self.node);
         self.board.devices.push(self.device);

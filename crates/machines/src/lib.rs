@@ -9,6 +9,8 @@ pub mod loader;
 mod machine;
 pub mod riscv;
 pub mod sbi;
+mod sockets;
 
 pub use board::{Board, Irq, Processors, ResetProcessor, Slot};
 pub use machine::{Bios, MachineType, Setup, TYPES, find};
+pub use sockets::{Arrivals, Sockets, is_for_pci};

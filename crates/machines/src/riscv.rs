@@ -4,6 +4,7 @@ mod boot;
 mod harts;
 mod htif;
 pub mod none;
+mod pcie;
 mod platform;
 pub mod spike;
 pub mod virt;

@@ -1,5 +1,6 @@
 //! `derive(Device)`.
 
+use crate::pci;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
@@ -7,11 +8,11 @@ use syn::{Data, DeriveInput, Error, Expr, Ident, LitInt, LitStr, RangeLimits, Re
 
 #[derive(Default)]
 struct TypeOptions {
-    name: Option<LitStr>,
-    desc: Option<LitStr>,
-    category: Option<LitStr>,
-    parent: Option<LitStr>,
-    bus: Option<LitStr>,
+    name: Option<Expr>,
+    desc: Option<Expr>,
+    category: Option<Expr>,
+    parent: Option<Expr>,
+    bus: Option<Expr>,
     user_creatable: bool,
     no_default: bool,
     inputs: Option<Expr>,
@@ -22,11 +23,16 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         return Err(Error::new(input.span(), "a device is a struct"));
     };
     let options = type_options(input)?;
-    let regions =
-        input.attrs.iter().filter(|a| a.path().is_ident("mmio")).map(region).collect::<Result<Vec<_>>>()?;
+    let mut regions = Vec::new();
+    let mut bars = Vec::new();
+    for attr in input.attrs.iter().filter(|a| a.path().is_ident("mmio") || a.path().is_ident("bar")) {
+        let (region, bar) = region(attr, regions.len())?;
+        regions.push(region);
+        bars.extend(bar);
+    }
+    let pci = pci::info(input, &bars)?;
 
-    let mut properties = Vec::new();
-    let mut wires = Vec::new();
+    let mut parts = Parts::default();
     let mut state: Option<(Ident, Type)> = None;
     let mut defaults = Vec::new();
     for field in &data.fields {
@@ -40,9 +46,16 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
                 if let Some(expr) = &property.default {
                     default = quote! { ::core::convert::From::from(#expr) };
                 }
-                properties.push(property);
+                parts.properties.push(property);
             } else if attr.path().is_ident("wire") {
-                wires.push((wire_name(attr, &ident)?, ident.clone()));
+                parts.wires.push((wire_name(attr, &ident)?, ident.clone()));
+            } else if attr.path().is_ident("properties") {
+                parts.sets.push((ident.clone(), field.ty.clone()));
+            } else if attr.path().is_ident("alias") {
+                parts.aliases.push((ident.clone(), field.ty.clone()));
+            } else if attr.path().is_ident("place") {
+                parts.sets.push((ident.clone(), field.ty.clone()));
+                parts.link = Some(ident.clone());
             } else if attr.path().is_ident("state") {
                 if state.is_some() {
                     return Err(Error::new(
@@ -55,7 +68,59 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         }
         defaults.push(quote! { #ident: #default });
     }
-    Ok(generate(input, &options, &regions, &properties, &wires, state.as_ref(), &defaults))
+    parts.pci = pci;
+    Ok(generate(input, &options, &regions, &parts, state.as_ref(), &defaults))
+}
+
+/// Derives `object::PropertySet` and `Default` for a struct whose fields are properties or have a default.
+pub fn derive_properties(input: &DeriveInput) -> Result<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        return Err(Error::new(input.span(), "properties are the fields of a struct"));
+    };
+    let mut properties = Vec::new();
+    let mut defaults = Vec::new();
+    for field in &data.fields {
+        let Some(ident) = field.ident.clone() else {
+            return Err(Error::new(field.span(), "properties have names"));
+        };
+        let mut default = quote! { ::core::default::Default::default() };
+        for attr in field.attrs.iter().filter(|a| a.path().is_ident("property")) {
+            let property = property(attr, &ident, &field.ty)?;
+            if let Some(expr) = &property.default {
+                default = quote! { ::core::convert::From::from(#expr) };
+            }
+            properties.push(property);
+        }
+        defaults.push(quote! { #ident: #default });
+    }
+    let ident = &input.ident;
+    let methods = property_methods(&properties, &[]);
+    Ok(quote! {
+        #[automatically_derived]
+        impl ::core::default::Default for #ident {
+            fn default() -> Self {
+                Self { #(#defaults),* }
+            }
+        }
+        #[automatically_derived]
+        impl ::object::PropertySet for #ident {
+            #methods
+        }
+    })
+}
+
+/// What the fields of a device are.
+#[derive(Default)]
+struct Parts {
+    properties: Vec<Property>,
+    /// Fields whose properties are the device's too.
+    sets: Vec<(Ident, Type)>,
+    /// Fields that are devices of their own, whose properties can be set through this one.
+    aliases: Vec<(Ident, Type)>,
+    wires: Vec<(LitStr, Ident)>,
+    link: Option<Ident>,
+    /// The body of `Anatomy::pci`.
+    pci: Option<TokenStream>,
 }
 
 fn type_options(input: &DeriveInput) -> Result<TypeOptions> {
@@ -98,9 +163,11 @@ fn ends(expr: &Expr) -> Result<(TokenStream, TokenStream)> {
     }
 }
 
-fn region(attr: &syn::Attribute) -> Result<TokenStream> {
+/// A register window, and the base address register it lies behind.
+fn region(attr: &syn::Attribute, window: usize) -> Result<(TokenStream, Option<TokenStream>)> {
     let mut name: Option<Expr> = None;
     let mut size: Option<Expr> = None;
+    let mut bar = pci::BarOptions::default();
     let mut access = Vec::new();
     attr.parse_nested_meta(|meta| {
         let word = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
@@ -120,6 +187,7 @@ fn region(attr: &syn::Attribute) -> Result<TokenStream> {
                 access.push(quote! { access.endian = ::object::Endian::#order; });
             }
             "unaligned" => access.push(quote! { access.unaligned = true; }),
+            word if attr.path().is_ident("bar") => return bar.word(word, &meta),
             _ => return Err(meta.error("expected name, size, access, implemented, endian or unaligned")),
         }
         Ok(())
@@ -127,7 +195,8 @@ fn region(attr: &syn::Attribute) -> Result<TokenStream> {
     let (Some(name), Some(size)) = (name, size) else {
         return Err(Error::new(attr.span(), "a region needs a name and a size"));
     };
-    Ok(quote! {
+    let bar = if attr.path().is_ident("bar") { Some(bar.generate(attr, window, &size)?) } else { None };
+    let region = quote! {
         {
             #[allow(unused_mut)]
             let mut access = ::object::Access::DEFAULT;
@@ -136,7 +205,8 @@ fn region(attr: &syn::Attribute) -> Result<TokenStream> {
             let size = (#size) as u64;
             ::object::RegionInfo { name: ::std::string::String::from(#name), size, access }
         }
-    })
+    };
+    Ok((region, bar))
 }
 
 struct Property {
@@ -189,48 +259,9 @@ fn wire_name(attr: &syn::Attribute, field: &Ident) -> Result<LitStr> {
     Ok(name)
 }
 
-fn generate(
-    input: &DeriveInput,
-    options: &TypeOptions,
-    regions: &[TokenStream],
-    properties: &[Property],
-    wires: &[(LitStr, Ident)],
-    state: Option<&(Ident, Type)>,
-    defaults: &[TokenStream],
-) -> TokenStream {
-    let ident = &input.ident;
-    let (generics, args, bounds) = input.generics.split_for_impl();
-    let name = &options.name;
-    let text = |t: &Option<LitStr>| match t {
-        Some(t) => quote!(::core::option::Option::Some(#t)),
-        None => quote!(::core::option::Option::None),
-    };
-    let desc = options.desc.as_ref().map_or_else(|| quote!(""), |d| quote!(#d));
-    let category = match &options.category {
-        Some(category) => quote! { ::object::Category::named(#category) },
-        None => quote! { ::object::Category::Uncategorized },
-    };
-    let parent = match &options.parent {
-        Some(parent) => quote!(#parent),
-        None => quote!("device"),
-    };
-    let bus = text(&options.bus);
-    let user_creatable = options.user_creatable;
-    let inputs = options.inputs.as_ref().map_or_else(
-        || {
-            let none = LitInt::new("0", proc_macro2::Span::call_site());
-            quote!(#none)
-        },
-        |n| quote!((#n) as u32),
-    );
-    let create = if options.no_default {
-        quote!(::core::option::Option::None)
-    } else {
-        quote! {
-            ::core::option::Option::Some(|| ::object::DeviceCell::new(<#ident #args as ::core::default::Default>::default()))
-        }
-    };
-
+/// The three methods about properties that `Anatomy` and `PropertySet` have: those of `properties`, then those of
+/// the fields `sets`.
+fn property_methods(properties: &[Property], sets: &[(Ident, Type)]) -> TokenStream {
     let infos = properties.iter().map(|p| {
         let (ty, name) = (&p.ty, &p.name);
         let desc = match &p.desc {
@@ -251,6 +282,109 @@ fn generate(
     });
     let names: Vec<_> = properties.iter().map(|p| &p.name).collect();
     let fields: Vec<_> = properties.iter().map(|p| &p.field).collect();
+    let set_fields: Vec<_> = sets.iter().map(|s| &s.0).collect();
+    let set_types: Vec<_> = sets.iter().map(|s| &s.1).collect();
+    quote! {
+        fn properties() -> ::std::vec::Vec<::object::PropertyInfo> {
+            #[allow(unused_mut)]
+            let mut all: ::std::vec::Vec<::object::PropertyInfo> = ::std::vec![#(#infos),*];
+            #(all.extend(<#set_types as ::object::PropertySet>::properties());)*
+            all
+        }
+        fn property(&self, name: &str) -> ::core::option::Option<::object::PropertyValue> {
+            match name {
+                #(#names => ::core::option::Option::Some(::object::PropertyType::get(&self.#fields)),)*
+                _ => {
+                    #(
+                        let found = ::object::PropertySet::property(&self.#set_fields, name);
+                        if found.is_some() {
+                            return found;
+                        }
+                    )*
+                    ::core::option::Option::None
+                }
+            }
+        }
+        fn set_property(&mut self, name: &str, value: &::object::PropertyValue)
+            -> ::core::result::Result<(), ::object::PropertyError>
+        {
+            match name {
+                #(#names => ::object::PropertyType::set(&mut self.#fields, value),)*
+                _ => {
+                    #(
+                        match ::object::PropertySet::set_property(&mut self.#set_fields, name, value) {
+                            ::core::result::Result::Err(::object::PropertyError::NotFound) => {}
+                            done => return done,
+                        }
+                    )*
+                    ::core::result::Result::Err(::object::PropertyError::NotFound)
+                }
+            }
+        }
+    }
+}
+
+fn generate(
+    input: &DeriveInput,
+    options: &TypeOptions,
+    regions: &[TokenStream],
+    parts: &Parts,
+    state: Option<&(Ident, Type)>,
+    defaults: &[TokenStream],
+) -> TokenStream {
+    let ident = &input.ident;
+    let (generics, args, bounds) = input.generics.split_for_impl();
+    let name = &options.name;
+    let is_pci = parts.pci.is_some();
+    let desc = options.desc.as_ref().map_or_else(|| quote!(""), |d| quote!(#d));
+    let category = match &options.category {
+        Some(category) => quote! { ::object::Category::named(#category) },
+        None => quote! { ::object::Category::Uncategorized },
+    };
+    let parent = match &options.parent {
+        Some(parent) => quote!(#parent),
+        None if is_pci => quote!("pci-device"),
+        None => quote!("device"),
+    };
+    let bus = match &options.bus {
+        Some(bus) => quote!(::core::option::Option::Some(#bus)),
+        None if is_pci => quote!(::core::option::Option::Some("PCI")),
+        None => quote!(::core::option::Option::None),
+    };
+    let user_creatable = options.user_creatable;
+    let inputs = options.inputs.as_ref().map_or_else(
+        || {
+            let none = LitInt::new("0", proc_macro2::Span::call_site());
+            quote!(#none)
+        },
+        |n| quote!((#n) as u32),
+    );
+    let create = if options.no_default {
+        quote!(::core::option::Option::None)
+    } else {
+        quote! {
+            ::core::option::Option::Some(|| ::object::DeviceCell::new(<#ident #args as ::core::default::Default>::default()))
+        }
+    };
+
+    let all: Vec<_> = parts.sets.iter().chain(&parts.aliases).cloned().collect();
+    let methods = property_methods(&parts.properties, &all);
+    let alias_types = parts.aliases.iter().map(|a| &a.1);
+    let pci = parts.pci.as_ref().map(|body| {
+        quote! {
+            fn pci(&self) -> ::core::option::Option<::object::pci::PciInfo> {
+                #body
+            }
+        }
+    });
+    let link = parts.link.as_ref().map(|field| {
+        quote! {
+            fn link(&mut self) -> ::core::option::Option<&mut dyn ::object::BusLink> {
+                ::core::option::Option::Some(&mut self.#field)
+            }
+        }
+    });
+    let wires = &parts.wires;
     let wire_names: Vec<_> = wires.iter().map(|w| &w.0).collect();
     let wire_fields: Vec<_> = wires.iter().map(|w| &w.1).collect();
     let (state_ty, state_ref, state_mut) = match state {
@@ -296,26 +430,18 @@ fn generate(
             fn state_mut(&mut self) -> &mut Self::State {
                 #state_mut
             }
-            fn properties() -> ::std::vec::Vec<::object::PropertyInfo> {
-                ::std::vec![#(#infos),*]
-            }
-            fn property(&self, name: &str) -> ::core::option::Option<::object::PropertyValue> {
-                match name {
-                    #(#names => ::core::option::Option::Some(::object::PropertyType::get(&self.#fields)),)*
-                    _ => ::core::option::Option::None,
-                }
-            }
-            fn set_property(&mut self, name: &str, value: &::object::PropertyValue)
-                -> ::core::result::Result<(), ::object::PropertyError>
-            {
-                match name {
-                    #(#names => ::object::PropertyType::set(&mut self.#fields, value),)*
-                    _ => ::core::result::Result::Err(::object::PropertyError::NotFound),
-                }
+            #methods
+            fn aliases() -> ::std::vec::Vec<::object::PropertyInfo> {
+                #[allow(unused_mut)]
+                let mut all = ::std::vec::Vec::new();
+                #(all.extend(<#alias_types as ::object::PropertySet>::properties());)*
+                all
             }
             fn regions(&self) -> ::std::vec::Vec<::object::RegionInfo> {
                 ::std::vec![#(#regions),*]
             }
+            #pci
+            #link
             fn inputs(&self) -> u32 {
                 #inputs
             }

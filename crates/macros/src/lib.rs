@@ -5,6 +5,7 @@
 
 mod command;
 mod device;
+mod pci;
 mod qapi;
 mod saved;
 
@@ -28,9 +29,19 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// On the type: `#[device(name = "goldfish_rtc", desc = "..", category = "misc", parent = "sys-bus-device",
 /// bus = "System", user_creatable, no_default, inputs = 8)]` and for each register window
 /// `#[mmio(name = "..", size = 0x24, access = 1..=4, implemented = 4..=4, endian = Big, unaligned)]`.
-/// On fields: `#[property(name = "..", default = .., desc = "..")]`, `#[state]` (one field) and
-/// `#[wire]` (`#[wire(name = "..")]`) for outputs.
-#[proc_macro_derive(Device, attributes(device, mmio, property, wire, state))]
+/// On fields: `#[property(name = "..", default = .., desc = "..")]`, `#[state]` (one field),
+/// `#[wire]` (`#[wire(name = "..")]`) for outputs, `#[properties]` for a part whose properties are the device's too,
+/// `#[alias]` for a device inside this one whose properties are set through it,
+/// and `#[place]` for the one that connects the device to its bus.
+///
+/// A PCI function has `#[pci(vendor = .., device = .., class = .., revision = .., subsystem = (.., ..), pin = ..,
+/// bridge, adjust = Self::f)]`, for each base address register `#[bar(index = 0, kind = Memory64, prefetchable, ..)]`
+/// with the words of `#[mmio]`, and for each capability `#[capability(expr)]`. `adjust` may change what the attributes
+/// say: `fn(&Self, &mut PciInfo)`.
+#[proc_macro_derive(
+    Device,
+    attributes(device, mmio, property, wire, state, pci, bar, capability, place, properties, alias)
+)]
 pub fn derive_device(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     device::derive(&input).unwrap_or_else(syn::Error::into_compile_error).into()
@@ -64,4 +75,11 @@ pub fn command(attribute: TokenStream, item: TokenStream) -> TokenStream {
     parse_macro_input!(attribute with parser);
     let function = parse_macro_input!(item as syn::ItemFn);
     command::expand(&options, function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Derives `object::PropertySet` and `Default` for a struct of properties: `#[property(..)]` as in a device.
+#[proc_macro_derive(Properties, attributes(property))]
+pub fn derive_properties(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    device::derive_properties(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

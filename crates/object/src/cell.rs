@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use state::{Loader, Saver, State, StateError};
 
 use crate::guard::Inside;
+use crate::pci::PciInfo;
 use crate::{
-    Anatomy, Device, Effect, Line, LineSink, PropertyError, PropertyInfo, PropertyValue, RegionInfo, TypeInfo,
+    Anatomy, BusPlace, Device, Effect, Line, LineSink, PropertyError, PropertyInfo, PropertyValue,
+    RegionInfo, TypeInfo,
 };
 
 /// A device and its lock. Handed about as `Arc<DeviceCell<D>>` or `Arc<dyn AnyDevice>`.
@@ -47,6 +49,12 @@ impl<D: Device> DeviceCell<D> {
     }
 }
 
+impl<D: Default> Default for DeviceCell<D> {
+    fn default() -> Self {
+        Self { device: Mutex::default(), realized: AtomicBool::new(false) }
+    }
+}
+
 impl<D: Device> LineSink for DeviceCell<D> {
     fn set(&self, n: u32, level: bool) {
         self.with(|d| d.input(n as usize, level));
@@ -79,8 +87,16 @@ pub trait AnyDevice: Send + Sync + Any {
     fn wires(&self) -> Vec<(&'static str, usize)>;
     /// Connects an output; false when there is none of that name and number.
     fn connect(&self, wire: &str, n: usize, line: Line) -> bool;
+    /// What it is as a PCI function, if it is one.
+    fn pci(&self) -> Option<PciInfo>;
+    /// Puts it at a place of a bus; false when it does not belong there.
+    fn attach(&self, place: BusPlace) -> bool;
+    /// It has been taken out of its place.
+    fn detach(&self);
     /// Its properties.
     fn properties(&self) -> Vec<PropertyInfo>;
+    /// Its properties without those of a device inside it.
+    fn own_properties(&self) -> Vec<PropertyInfo>;
     /// The value of a property.
     fn property(&self, name: &str) -> Option<PropertyValue>;
     /// Sets a property, as long as the device is not realized.
@@ -129,8 +145,26 @@ impl<D: Device> AnyDevice for DeviceCell<D> {
     fn connect(&self, wire: &str, n: usize, line: Line) -> bool {
         self.with(|d| d.wire(wire, n).map(|end| *end = line).is_some())
     }
+    fn pci(&self) -> Option<PciInfo> {
+        self.with(|d| Anatomy::pci(d))
+    }
+    fn attach(&self, place: BusPlace) -> bool {
+        self.with(|d| d.link().is_some_and(|link| link.attach(place)))
+    }
+    fn detach(&self) {
+        self.with(|d| {
+            if let Some(link) = d.link() {
+                link.detach();
+            }
+        });
+    }
     fn properties(&self) -> Vec<PropertyInfo> {
         <D as Anatomy>::properties()
+    }
+    fn own_properties(&self) -> Vec<PropertyInfo> {
+        let (mut all, aliases) = (<D as Anatomy>::properties(), <D as Anatomy>::aliases());
+        all.truncate(all.len() - aliases.len());
+        all
     }
     fn property(&self, name: &str) -> Option<PropertyValue> {
         self.with(|d| Anatomy::property(d, name))
@@ -168,6 +202,34 @@ impl<D: Device> AnyDevice for DeviceCell<D> {
                 reason,
             })
         })
+    }
+}
+
+/// A device that is part of another, behind its own lock; its properties are that one's too.
+pub struct Inner<D>(pub Arc<DeviceCell<D>>);
+
+impl<D: Default> Default for Inner<D> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<D> std::ops::Deref for Inner<D> {
+    type Target = Arc<DeviceCell<D>>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<D: Device> crate::PropertySet for Inner<D> {
+    fn properties() -> Vec<PropertyInfo> {
+        <D as Anatomy>::properties()
+    }
+    fn property(&self, name: &str) -> Option<PropertyValue> {
+        AnyDevice::property(&*self.0, name)
+    }
+    fn set_property(&mut self, name: &str, value: &PropertyValue) -> Result<(), PropertyError> {
+        AnyDevice::set_property(&*self.0, name, value)
     }
 }
 

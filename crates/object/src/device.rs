@@ -2,7 +2,8 @@
 
 use state::State;
 
-use crate::{Effect, Line, PropertyError, PropertyInfo, PropertyValue, RegionInfo, TypeInfo};
+use crate::pci::PciInfo;
+use crate::{BusLink, Effect, Line, PropertyError, PropertyInfo, PropertyValue, RegionInfo, TypeInfo};
 
 /// What is to be known of a device beside what it does. Derived with `#[derive(Device)]`.
 pub trait Anatomy: Sized {
@@ -16,6 +17,10 @@ pub trait Anatomy: Sized {
     fn state_mut(&mut self) -> &mut Self::State;
     /// The user-visible configuration.
     fn properties() -> Vec<PropertyInfo>;
+    /// Those of them that belong to a device inside this one, which shows them itself.
+    fn aliases() -> Vec<PropertyInfo> {
+        Vec::new()
+    }
     /// The value of one property.
     fn property(&self, name: &str) -> Option<PropertyValue>;
     /// Sets one property.
@@ -28,6 +33,14 @@ pub trait Anatomy: Sized {
     fn wires(&self) -> Vec<(&'static str, usize)>;
     /// The driving end of an output.
     fn wire(&mut self, name: &str, n: usize) -> Option<&mut Line>;
+    /// What it is as a PCI function, if it is one.
+    fn pci(&self) -> Option<PciInfo> {
+        None
+    }
+    /// Its link to its bus.
+    fn link(&mut self) -> Option<&mut dyn BusLink> {
+        None
+    }
 }
 
 /// What a device does. The bus calls these with the device's lock held; the author does not see the lock.

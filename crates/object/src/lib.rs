@@ -23,7 +23,9 @@ mod effect;
 mod guard;
 mod help;
 mod line;
+mod link;
 mod node;
+pub mod pci;
 mod print;
 mod property;
 mod qtree;
@@ -31,15 +33,18 @@ mod types;
 
 pub use access::{Access, RegionInfo};
 pub use base::Endian;
-pub use cell::{AnyDevice, DeviceCell, InputSink};
+pub use cell::{AnyDevice, DeviceCell, Inner, InputSink};
 pub use device::{Anatomy, Device};
 pub use effect::{Effect, ResetCause, ShutdownCause};
 pub use guard::{defer, inside_device};
 pub use help::{device_help, device_list, properties_help};
 pub use line::{Line, LineSink, Wire};
-pub use macros::Device;
+pub use link::{BusLink, BusPlace};
+pub use macros::{Device, Properties};
 pub use node::{Ambiguous, Node, NodeProperty, ObjectRef, escape, unattached};
 pub use print::print_tree;
-pub use property::{OnOffAuto, PropertyError, PropertyInfo, PropertyType, PropertyValue, Size, parse_size};
+pub use property::{
+    OnOffAuto, PropertyError, PropertyInfo, PropertySet, PropertyType, PropertyValue, Size, parse_size,
+};
 pub use qtree::print_qtree;
 pub use types::{Category, ROOTS, TypeInfo, Types};

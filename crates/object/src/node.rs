@@ -22,7 +22,11 @@ pub struct Node {
     /// Of a bus: the devices on it.
     on_bus: Mutex<Vec<Weak<Node>>>,
     windows: Mutex<Vec<Window>>,
+    details: OnceLock<Details>,
 }
+
+/// Lines that a bus knows of a device on it.
+type Details = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// A register window as `info qtree` shows it.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,7 @@ impl Node {
             is_device,
             on_bus: Mutex::default(),
             windows: Mutex::default(),
+            details: OnceLock::new(),
             place: Mutex::new(None),
             children: Mutex::default(),
             properties: Mutex::default(),
@@ -174,6 +179,13 @@ impl Node {
         if let Some(window) = lock(&self.windows).get_mut(n) {
             window.address = Some(address);
         }
+    }
+    /// Says what `info qtree` shows beyond properties and windows.
+    pub fn set_details(&self, details: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        let _ = self.details.set(Box::new(details));
+    }
+    pub(crate) fn details(&self) -> Vec<String> {
+        self.details.get().map(|details| details()).unwrap_or_default()
     }
     pub(crate) fn windows(&self) -> Vec<Window> {
         lock(&self.windows).clone()
@@ -290,6 +302,12 @@ impl Node {
     /// All properties: the device's, then the node's own.
     pub fn properties(&self) -> Vec<PropertyInfo> {
         let mut list = self.device().map(|d| d.properties()).unwrap_or_default();
+        list.extend(lock(&self.properties).iter().map(|p| p.info.clone()));
+        list
+    }
+    /// Its properties without those of a device inside its device, which has a node of its own.
+    pub fn own_properties(&self) -> Vec<PropertyInfo> {
+        let mut list = self.device().map(|d| d.own_properties()).unwrap_or_default();
         list.extend(lock(&self.properties).iter().map(|p| p.info.clone()));
         list
     }

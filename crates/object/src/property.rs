@@ -66,6 +66,8 @@ impl PropertyValue {
         match self {
             Self::Uint(n) if kind == "size" => format!("{n} ({})", human_size(*n)),
             Self::Uint(n) => format!("{n} ({n:#x})"),
+            // What is written as a text and kept as a number is an address on a bus: slot and function.
+            Self::Int(n) if kind == "str" => format!("{:02x}.{:x}", n >> 3, n & 7),
             Self::Int(n) => format!("{n} ({n:#x})"),
             Self::Str(text) => format!("\"{text}\""),
             other => other.to_string(),
@@ -197,6 +199,17 @@ impl PropertyError {
             Self::Value(reason) => Error::new(reason),
         }
     }
+}
+
+/// Properties that are kept together: a part of a device (`#[properties]`, `#[place]`) whose properties are the
+/// device's own to the user. Derived with `#[derive(Properties)]`.
+pub trait PropertySet {
+    /// What there is.
+    fn properties() -> Vec<PropertyInfo>;
+    /// The value of one.
+    fn property(&self, name: &str) -> Option<PropertyValue>;
+    /// Sets one.
+    fn set_property(&mut self, name: &str, value: &PropertyValue) -> Result<(), PropertyError>;
 }
 
 /// A type of the host's language that can be a property.

@@ -38,7 +38,7 @@ fn print_device(node: &ObjectRef, indent: usize, out: &mut String) {
             let _ = writeln!(out, "{:indent$}gpio-out \"{name}\" {count}", "");
         }
     }
-    for property in node.properties() {
+    for property in node.own_properties() {
         if let Ok(value) = node.property(property.name) {
             let _ = writeln!(out, "{:indent$}{} = {}", "", property.name, value.human(property.kind));
         }
@@ -46,6 +46,9 @@ fn print_device(node: &ObjectRef, indent: usize, out: &mut String) {
     for window in node.windows() {
         let address = window.address.unwrap_or(u64::MAX);
         let _ = writeln!(out, "{:indent$}mmio {address:016x}/{:016x}", "", window.size);
+    }
+    for line in node.details() {
+        let _ = writeln!(out, "{:indent$}{line}", "");
     }
     for (name, child) in node.children() {
         if child.is_bus() {

@@ -1,15 +1,21 @@
 //! The machine's run state and who may change it: the main loop, and nobody else. All others send requests.
 
+use crate::commands::pci::DeviceDeleted;
+use crate::options::Opts;
+use crate::plug::{Backends, drain};
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use base::{Result, error};
 use cpu::{Cause, Cpus, Request, RunControl, RunState};
+use devices::pci::{Function, PciBus};
 use events::EventLoop;
+use machines::Sockets;
 use memory::{AddressSpace, Roms};
 use monitor::gdb::StopReason;
 use monitor::qmp::{Actions, ShutdownAction};
 use monitor::{Commands, Context, Vm};
 use object::{AnyDevice, ObjectRef};
+use qapi::Event;
 use std::any::Any;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering::*};
@@ -48,7 +54,9 @@ pub struct Parts {
     /// What is loaded at a reset.
     pub roms: Arc<Roms>,
     /// Devices to reset.
-    pub devices: Vec<Arc<dyn AnyDevice>>,
+    pub devices: Mutex<Vec<Arc<dyn AnyDevice>>>,
+    /// Where devices are plugged in.
+    pub sockets: Sockets,
     /// Other things to reset.
     pub resets: Vec<Box<dyn Fn() + Send + Sync>>,
     /// Resets a processor.
@@ -77,6 +85,8 @@ pub struct Control {
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
     pub blocks: Arc<Mutex<Blocks>>,
+    /// What devices may name.
+    backends: Mutex<Backends>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,6 +101,7 @@ impl Control {
         states: Arc<RunControl>,
         chardevs: Arc<Mutex<Chardevs>>,
         blocks: Arc<Mutex<Blocks>>,
+        backends: Backends,
     ) -> Arc<Control> {
         let control = Arc::new(Control {
             parts,
@@ -103,6 +114,7 @@ impl Control {
             commands: Arc::new(crate::commands::all()),
             chardevs,
             blocks,
+            backends: Mutex::new(backends),
         });
         let weak = Arc::downgrade(&control);
         control.states.set_performer(move |request| {
@@ -110,6 +122,15 @@ impl Control {
                 control.ask(request);
             }
         });
+        let weak = Arc::downgrade(&control);
+        if let Some(root) = control.pci() {
+            root.on_gone(Box::new(move |function| {
+                // On a vCPU's thread, in the middle of an access: the rest is the main loop's.
+                let (Some(control), Some(device)) = (weak.upgrade(), function.device()) else { return };
+                let (function, events) = (function.clone(), control.parts.events.clone());
+                events.defer(move || control.unplugged(&function, &device));
+            }));
+        }
         let states = control.states.clone();
         control.parts.memory.set_effect_sink(Arc::new(move |effect| {
             if let Some(request) = running::request_of(&effect) {
@@ -137,13 +158,76 @@ impl Control {
     /// Puts everything into the state after power-on. The vCPUs stand still.
     pub fn initialize(&self) {
         let parts = &self.parts;
-        parts.devices.iter().for_each(|d| d.reset());
+        self.devices().iter().for_each(|d| d.reset());
         parts.resets.iter().for_each(|reset| reset());
         parts.roms.reset();
         for handle in parts.cpus.all() {
             let reset = parts.reset_processor.clone();
             handle.run_on(move |cpu| reset(cpu));
         }
+    }
+
+    /// All devices, as they are now.
+    pub fn devices(&self) -> Vec<Arc<dyn AnyDevice>> {
+        lock(&self.parts.devices).clone()
+    }
+
+    /// Waits until no device has a request under way.
+    pub fn drain(&self) {
+        self.devices().iter().for_each(drain);
+    }
+
+    /// The board in the object tree.
+    pub fn machine(&self) -> &ObjectRef {
+        &self.parts.sockets.machine
+    }
+
+    /// Makes a device and plugs it in while the machine exists.
+    ///
+    /// # Errors
+    /// In the words of the reference.
+    pub fn plug(&self, opts: &Opts) -> Result<()> {
+        let arrivals = lock(&self.backends).device(&self.parts.sockets, opts, true)?;
+        arrivals.iter().for_each(|device| device.reset());
+        lock(&self.parts.devices).extend(arrivals);
+        Ok(())
+    }
+
+    /// Asks for a device to be taken out. It goes when the guest lets go of it.
+    ///
+    /// # Errors
+    /// It stays where it is.
+    pub fn unplug(&self, node: &ObjectRef) -> Result<()> {
+        let buses = self.pci().map(PciBus::all).unwrap_or_default();
+        let functions = buses.iter().flat_map(|bus| bus.functions());
+        match functions.into_iter().find(|function| Arc::ptr_eq(function.node(), node)) {
+            Some(function) => function.bus().unplug(&function),
+            None => Err(error!("Device '{}' can not be hot-unplugged", node.id())),
+        }
+    }
+
+    /// A function has been taken off its bus: its device leaves the machine.
+    fn unplugged(&self, function: &Function, device: &Arc<dyn AnyDevice>) {
+        let node = function.node();
+        let mut leaving: Vec<Arc<dyn AnyDevice>> = vec![device.clone()];
+        leaving.extend(devices::virtio::pci::inside(device));
+        leaving.extend(function.config().map(|config| config.clone() as Arc<dyn AnyDevice>));
+        lock(&self.backends).unplugged(device);
+        lock(&self.parts.devices).retain(|d| !leaving.iter().any(|gone| Arc::ptr_eq(gone, d)));
+        let path = node.path();
+        for (name, child) in node.children() {
+            if child.is_device() {
+                DeviceDeleted { device: None, path: format!("{path}/{name}") }.emit();
+            }
+        }
+        let id = node.id();
+        node.unparent();
+        DeviceDeleted { device: Some(id).filter(|id| !id.is_empty()), path }.emit();
+    }
+
+    /// The root bus of PCI Express.
+    pub fn pci(&self) -> Option<&Arc<PciBus>> {
+        self.parts.sockets.pci.as_ref()
     }
 
     /// The run state.
@@ -181,7 +265,10 @@ impl Vm for Control {
         self.parts.memory.clone()
     }
     fn spaces(&self) -> Vec<Arc<AddressSpace>> {
-        self.parts.spaces.clone()
+        let mut spaces = self.parts.spaces.clone();
+        let buses = self.pci().map(PciBus::all).unwrap_or_default();
+        spaces.extend(buses.iter().flat_map(|bus| bus.functions()).map(|function| function.space().clone()));
+        spaces
     }
     fn root(&self) -> ObjectRef {
         self.parts.root.clone()

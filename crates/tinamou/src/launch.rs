@@ -14,7 +14,7 @@ use base::{Result, error};
 use cpu::{Cpus, Exit, RunControl};
 use engine::{Shared, Tcg};
 use events::{Clock, EventLoop, Runner};
-use machines::{Bios, Board, MachineType, Processors, Setup};
+use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use monitor::Vm;
 use monitor::hmp::Monitor;
@@ -111,13 +111,16 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
         eprintln!("{program}: {notice}");
     }
     let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
-    plug_disks(&mut backends, &mut board)?;
-    config.devices.iter().try_for_each(|opts| backends.device(&mut board, opts))?;
+    let sockets = board.sockets();
+    board.devices.extend(plug_disks(&mut backends, &sockets)?);
+    for opts in &config.devices {
+        board.devices.extend(backends.device(&sockets, opts, false)?);
+    }
     warn_unused(program, &config, &backends);
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
 
-    let control = start(board, &config, options, &lines, &backends, states, &end)?;
+    let control = start(board, &config, options, &lines, (backends, sockets), states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let debuggers: Vec<_> =
@@ -135,6 +138,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     hub.deliver();
     debuggers.iter().for_each(|d| d.ended(status));
     control.1.vcpus().stop();
+    control.1.drain();
     control.0.iter().for_each(|flush| flush());
     flush_all();
     drop(pidfile);
@@ -509,7 +513,7 @@ fn parse_date(text: &str) -> Option<u64> {
 }
 
 /// Disks that were given without a device get one.
-fn plug_disks(backends: &mut Backends, board: &mut Board) -> Result<()> {
+fn plug_disks(backends: &mut Backends, sockets: &Sockets) -> Result<Arrivals> {
     let ids: Vec<String> = {
         let blocks = backends.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks
@@ -518,18 +522,24 @@ fn plug_disks(backends: &mut Backends, board: &mut Board) -> Result<()> {
             .map(|d| d.id.clone())
             .collect()
     };
-    if !board.slots.is_empty() {
+    let driver = match (&sockets.pci, sockets.slots.is_empty()) {
+        (Some(_), _) => Some("virtio-blk-pci"),
+        (None, false) => Some("virtio-blk-device"),
+        (None, true) => None,
+    };
+    let mut arrivals = Vec::new();
+    if let Some(driver) = driver {
         for id in ids {
             let mut opts = Opts::empty("-drive");
-            opts.push("driver", "virtio-blk-device");
+            opts.push("driver", driver);
             opts.push("drive", id);
-            backends.device(board, &opts)?;
+            arrivals.extend(backends.device(sockets, &opts, false)?);
         }
     }
     let blocks = backends.blocks.lock().unwrap_or_else(PoisonError::into_inner);
     match blocks.unsupported() {
         Some(text) => Err(error!("{text}")),
-        None => Ok(()),
+        None => Ok(arrivals),
     }
 }
 
@@ -565,7 +575,7 @@ fn start(
     config: &Config,
     options: engine::Options,
     lines: &Lines,
-    backends: &Backends,
+    (backends, sockets): (Backends, Sockets),
     states: Arc<RunControl>,
     end: &Arc<OnceLock<Arc<Control>>>,
 ) -> Result<(Flushes, Arc<Control>)> {
@@ -586,7 +596,8 @@ fn start(
         root: board.root,
         bus: board.bus,
         roms: board.roms,
-        devices: board.devices,
+        devices: Mutex::new(board.devices),
+        sockets,
         resets: board.resets,
         reset_processor: board.reset_processor,
         dtb: Some(board.fdt.to_dtb()).filter(|_| board.fdt.root.children.len() > 1),
@@ -594,7 +605,8 @@ fn start(
         networks: Box::new(networks),
     };
     let manners = Manners { actions: config.actions, name: config.name.clone(), uuid: config.uuid.clone() };
-    let control = Control::new(parts, manners, states, lines.chardevs.clone(), backends.blocks.clone());
+    let blocks = backends.blocks.clone();
+    let control = Control::new(parts, manners, states, lines.chardevs.clone(), blocks, backends);
     let _ = end.set(control.clone());
     Ok((board.flushes, control))
 }

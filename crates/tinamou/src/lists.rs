@@ -29,7 +29,8 @@ pub const OBJECTS: &[&str] =
 /// All types of devices.
 pub fn types() -> Types {
     let mut types = Types::new();
-    types.add(devices::types().iter().map(|t| **t));
+    types.add(devices::types().into_iter().copied());
+    types.add(devices::pci::INTERFACES.iter().copied());
     // What the devices name as their parents and nothing else is to be known of.
     for (name, parent) in
         [("virtio-device", "device"), ("virtio-serial-port", "device"), ("fw_cfg", "sys-bus-device")]

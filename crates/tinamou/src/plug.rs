@@ -7,16 +7,17 @@ use backends::char::Chardevs;
 use backends::net::{NetPeer, UserNet};
 use backends::rng::Entropy;
 use base::{Result, error};
+use devices::property_types::MacAddress;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::{PortConfig, VirtioSerial};
 use devices::virtio::net::VirtioNet;
 use devices::virtio::rng::VirtioRng;
-use machines::Board;
+use machines::{Arrivals, Sockets};
 use memory::Ram;
 use object::{AnyDevice, Node, ObjectRef, PropertyValue};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What `-object` has made.
 #[derive(Default)]
@@ -104,6 +105,22 @@ impl Objects {
     }
 }
 
+/// Something of which only one device can have hold.
+enum Held {
+    Drive(String),
+    Network(String),
+}
+
+type Holder = (Weak<dyn AnyDevice>, Vec<Held>);
+
+/// Other names of devices: those of virtio devices are the PCI ones.
+const ALIASES: &[(&str, &str)] = &[
+    ("virtio-blk", "virtio-blk-pci"),
+    ("virtio-net", "virtio-net-pci"),
+    ("virtio-rng", "virtio-rng-pci"),
+    ("virtio-serial", "virtio-serial-pci"),
+];
+
 /// What devices may name.
 pub struct Backends {
     /// Drives.
@@ -116,6 +133,10 @@ pub struct Backends {
     pub objects: Objects,
     /// Networks that a device has.
     pub taken: Vec<String>,
+    /// What each device holds of them.
+    holders: Vec<Holder>,
+    /// Network cards that have been made.
+    cards: u8,
     /// Buses of virtio-serial devices by name.
     serial_buses: Vec<(String, Arc<object::DeviceCell<VirtioSerial>>, ObjectRef)>,
 }
@@ -128,71 +149,83 @@ impl Backends {
         networks: BTreeMap<String, Arc<UserNet>>,
         objects: Objects,
     ) -> Backends {
-        Backends { blocks, chardevs, networks, objects, taken: Vec::new(), serial_buses: Vec::new() }
+        Backends {
+            blocks,
+            chardevs,
+            networks,
+            objects,
+            taken: Vec::new(),
+            holders: Vec::new(),
+            cards: 0,
+            serial_buses: Vec::new(),
+        }
     }
 
-    /// Makes the device of a `-device` option and plugs it in.
+    /// Makes the device of a `-device` option or of `device_add` and plugs it in. `running` when the machine has started.
     ///
     /// # Errors
     /// In the words of the reference.
-    pub fn device(&mut self, board: &mut Board, opts: &Opts) -> Result<()> {
-        self.plug(board, &mut opts.clone()).map_err(|e| opts.blame(e))
+    pub fn device(&mut self, sockets: &Sockets, opts: &Opts, running: bool) -> Result<Arrivals> {
+        self.plug(sockets, &mut opts.clone(), running).map_err(|e| opts.blame(e))
     }
 
-    fn plug(&mut self, board: &mut Board, opts: &mut Opts) -> Result<()> {
+    fn plug(&mut self, sockets: &Sockets, opts: &mut Opts, running: bool) -> Result<Arrivals> {
         let types = types();
         let driver = opts.take("driver").ok_or_else(|| error!("Parameter 'driver' is missing"))?;
-        if driver.ends_with("-pci")
-            || ["virtio-blk", "virtio-net", "virtio-rng", "virtio-serial"].contains(&driver.as_str())
-        {
-            let stem = driver.trim_end_matches("-pci");
-            return Err(error!("'{driver}' is not a valid device model name").hint(format!(
-                "There is no PCI yet; a virtio device without it is called '{stem}-device'."
-            )));
-        }
+        let driver = ALIASES.iter().find(|(alias, _)| *alias == driver).map_or(&*driver, |(_, name)| name);
         let invalid = || error!("'{driver}' is not a valid device model name");
-        let info = types.find(&driver).filter(|t| !t.is_abstract).ok_or_else(invalid)?;
+        let info = types.find(driver).filter(|t| !t.is_abstract).ok_or_else(invalid)?;
         if !info.user_creatable {
             return Err(error!("Parameter 'driver' expects a pluggable device type"));
         }
         let create = info.create.ok_or_else(invalid)?;
         let (id, bus) = (opts.take("id"), opts.take("bus"));
         if let Some(id) = &id
-            && board.machine.child("peripheral").is_some_and(|p| p.child(id).is_some())
+            && sockets.machine.child("peripheral").is_some_and(|p| p.child(id).is_some())
         {
             return Err(error!("Duplicate ID '{id}' for device"));
         }
         let device = create();
-        board.apply_globals(&device)?;
+        sockets.apply_globals(&device)?;
         for (key, value) in opts.items() {
             let fail = |e: object::PropertyError| e.error(info.name, id.as_deref().unwrap_or(""), key, value);
             device.set_property(key, &PropertyValue::Str(value.clone())).map_err(fail)?;
         }
         if matches!(info.name, "virtconsole" | "virtserialport") {
-            return self.port(board, &device, id.as_deref(), bus.as_deref());
+            self.port(sockets, &device, id.as_deref(), bus.as_deref())?;
+            return Ok(Vec::new());
         }
-        self.connect(board, &device)?;
-        board.plug_virtio(&device, id.as_deref(), bus.as_deref())?;
-        if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
+        // What is inside a virtio device for PCI is what has back ends.
+        let working = devices::virtio::pci::inside(&device).unwrap_or_else(|| device.clone());
+        let taken = self.connect(sockets, &working, info.name)?;
+        let arrivals = match sockets.plug(&device, id.as_deref(), bus.as_deref(), running) {
+            Ok(arrivals) => arrivals,
+            Err(error) => {
+                self.release(&taken);
+                return Err(error);
+            }
+        };
+        self.holders.push((Arc::downgrade(&device), taken));
+        if let Some(cell) = working.clone().downcast::<VirtioSerial>() {
             let n = self.serial_buses.len();
             let name = id.as_ref().map_or_else(|| format!("virtio-serial-bus.{n}"), |id| format!("{id}.0"));
             let node = Node::new("virtio-serial-bus");
-            if let Some(place) = find_device(board, &device) {
+            if let Some(place) = find_device(&sockets.machine, &working) {
                 place.add_child(&name, &node);
             }
             self.serial_buses.push((name, cell, node));
         }
-        Ok(())
+        Ok(arrivals)
     }
 
-    /// Gives a device what its properties name.
-    fn connect(&mut self, board: &mut Board, device: &Arc<dyn AnyDevice>) -> Result<()> {
-        let name = device.type_info().name;
+    /// Gives a device what its properties name; returns what it then holds. `name` is the type that the user has named.
+    fn connect(&mut self, sockets: &Sockets, device: &Arc<dyn AnyDevice>, name: &str) -> Result<Vec<Held>> {
         let named = |property: &str| {
             device.property(property).and_then(|v| v.as_str().map(str::to_owned)).filter(|v| !v.is_empty())
         };
         let absent =
             |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
+        let mut held = Vec::new();
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
             let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +233,15 @@ impl Backends {
             let medium = drive.device.clone();
             let medium = medium.ok_or_else(|| error!("Device needs media, but drive is empty"))?;
             VirtioBlk::connect(&cell, medium);
-            board.flushes.push(Box::new(move || VirtioBlk::drain(&cell)));
+            held.push(Held::Drive(id));
+            if name.contains("-pci") {
+                // A queue for each processor, unless the user has chosen.
+                cell.with(|blk| {
+                    if blk.num_queues == u16::MAX {
+                        blk.num_queues = sockets.cpus.clamp(1, 64) as u16;
+                    }
+                });
+            }
         } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
             let source = match named("rng") {
                 None => Entropy::Builtin,
@@ -208,7 +249,7 @@ impl Backends {
                     self.objects.entropy.get(&id).cloned().ok_or_else(|| error!("Device '{id}' not found"))?
                 }
             };
-            VirtioRng::connect(&cell, &board.events, source);
+            VirtioRng::connect(&cell, &sockets.events, source);
         } else if let Some(cell) = device.clone().downcast::<VirtioNet>() {
             let peer = match named("netdev") {
                 None => None,
@@ -217,21 +258,55 @@ impl Backends {
                     if self.taken.contains(&id) {
                         return Err(error!("Property '{name}.netdev' can't take value '{id}', it's in use"));
                     }
-                    self.taken.push(id);
+                    self.taken.push(id.clone());
+                    held.push(Held::Network(id));
                     Some(net.clone() as Arc<dyn NetPeer>)
                 }
             };
-            VirtioNet::connect(&cell, &board.events, peer);
+            let card = self.cards;
+            self.cards = self.cards.wrapping_add(1);
+            cell.with(|net| {
+                if !net.mac.is_set() {
+                    net.mac = MacAddress::nth(card);
+                }
+            });
+            VirtioNet::connect(&cell, &sockets.events, peer);
         } else if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
-            VirtioSerial::connect(&cell, &board.events);
+            VirtioSerial::connect(&cell, &sockets.events);
         }
-        Ok(())
+        Ok(held)
+    }
+
+    /// A device has been taken out: what it held can be given to another.
+    pub fn unplugged(&mut self, device: &Arc<dyn AnyDevice>) {
+        drain(&devices::virtio::pci::inside(device).unwrap_or_else(|| device.clone()));
+        let weak = Arc::downgrade(device);
+        let (gone, left) = std::mem::take(&mut self.holders).into_iter().partition(|(d, _)| d.ptr_eq(&weak));
+        self.holders = left;
+        let gone: Vec<Holder> = gone;
+        gone.iter().for_each(|(_, held)| self.release(held));
+    }
+
+    fn release(&mut self, held: &[Held]) {
+        for one in held {
+            match one {
+                Held::Drive(id) => {
+                    self.blocks.lock().unwrap_or_else(PoisonError::into_inner).give_back(id);
+                }
+                Held::Network(id) => {
+                    if let Some(net) = self.networks.get(id) {
+                        net.set_receiver(None);
+                    }
+                    self.taken.retain(|taken| taken != id);
+                }
+            }
+        }
     }
 
     /// Adds a port to a virtio-serial device.
     fn port(
         &mut self,
-        board: &mut Board,
+        sockets: &Sockets,
         device: &Arc<dyn AnyDevice>,
         id: Option<&str>,
         bus: Option<&str>,
@@ -260,7 +335,7 @@ impl Backends {
         VirtioSerial::add_port(cell, PortConfig::of(device.as_ref(), port))?;
         let place = Node::for_device(device.clone());
         let container = if id.is_some() { "peripheral" } else { "peripheral-anon" };
-        if let Some(container) = board.machine.child(container) {
+        if let Some(container) = sockets.machine.child(container) {
             container.add_child(id.unwrap_or("device[*]"), &place);
         }
         node.attach(&place);
@@ -269,12 +344,20 @@ impl Backends {
 }
 
 /// The place of a device that a user has plugged in.
-fn find_device(board: &Board, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
+fn find_device(machine: &ObjectRef, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
     let here = |node: &ObjectRef| node.device().is_some_and(|d| Arc::ptr_eq(d, device));
-    ["peripheral", "peripheral-anon"]
-        .iter()
-        .filter_map(|name| board.machine.child(name))
-        .flat_map(|container| container.children())
-        .map(|(_, node)| node)
-        .find(here)
+    let mut found = None;
+    machine.walk(&mut |node| {
+        if here(node) {
+            found = Some(node.clone());
+        }
+    });
+    found
+}
+
+/// Waits until a device has no request under way.
+pub fn drain(device: &Arc<dyn AnyDevice>) {
+    if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
+        VirtioBlk::drain(&cell);
+    }
 }

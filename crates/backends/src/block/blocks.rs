@@ -125,6 +125,13 @@ impl Blocks {
         Some(Ok(drive))
     }
 
+    /// The device that had the drive is gone.
+    pub fn give_back(&mut self, id: &str) {
+        if let Some(drive) = self.drives.iter_mut().find(|drive| drive.id == id) {
+            drive.taken = false;
+        }
+    }
+
     /// All of them in the order of the command line.
     pub fn iter(&self) -> impl Iterator<Item = &Drive> {
         self.drives.iter()

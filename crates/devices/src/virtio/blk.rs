@@ -338,8 +338,8 @@ impl VirtioDevice for VirtioBlk {
         Virtio { wiring: &self.wiring, state: &mut self.state.core }
     }
 
-    fn set_wiring(&mut self, wiring: Wiring) {
-        self.wiring = wiring;
+    fn wiring_mut(&mut self) -> &mut Wiring {
+        &mut self.wiring
     }
 
     fn options(&self) -> CommonOptions {

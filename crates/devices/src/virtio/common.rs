@@ -6,7 +6,7 @@ use memory::Dma;
 use object::{Device, DeviceCell, Line};
 use state::State;
 
-use super::queue::{Broken, Chain, Queue};
+use super::queue::{Broken, Chain, NO_VECTOR, Queue};
 
 /// Bits of the device status field (2.1).
 pub mod status {
@@ -53,10 +53,18 @@ pub struct CoreState {
     pub isr: u32,
     /// Counts the changes of the configuration.
     pub config_generation: u32,
+    /// The message that tells of such a change, with transports that send messages.
+    pub config_vector: u16,
     /// The rings made no sense: nothing is done with them until a reset.
     pub broken: bool,
     /// The queues.
     pub queues: Vec<Queue>,
+}
+
+/// A transport that interrupts by messages.
+pub trait Messages: Send + Sync {
+    /// Sends message `vector`; false while the driver has messages switched off.
+    fn signal(&self, vector: u16) -> bool;
 }
 
 /// How a device is connected; set by its transport.
@@ -66,8 +74,10 @@ pub struct Wiring {
     pub dma: Option<Dma>,
     /// The transport's interrupt.
     pub irq: Line,
-    /// The transport speaks the legacy interface.
+    /// The driver speaks the legacy interface.
     pub legacy: bool,
+    /// Interrupts by message, where the transport has them.
+    pub messages: Option<Arc<dyn Messages>>,
 }
 
 /// The properties that all virtio devices have.
@@ -140,8 +150,8 @@ pub trait VirtioDevice: Device {
 
     /// The common state, with the wiring it is used with.
     fn virtio(&mut self) -> Virtio<'_>;
-    /// Sets the wiring.
-    fn set_wiring(&mut self, wiring: Wiring);
+    /// The wiring.
+    fn wiring_mut(&mut self) -> &mut Wiring;
     /// The common properties.
     fn options(&self) -> CommonOptions;
     /// The features of the device's type that it offers, to a driver of the legacy interface if `legacy`.
@@ -205,7 +215,7 @@ impl Virtio<'_> {
         self.state.broken = true;
         if self.has(feature::VERSION_1) {
             self.state.status |= status::NEEDS_RESET;
-            self.interrupt(isr::CONFIG);
+            self.interrupt(isr::CONFIG, self.state.config_vector);
         }
     }
 
@@ -242,7 +252,8 @@ impl Virtio<'_> {
         let Some((dma, live)) = self.live(queue) else { return };
         let result = live.publish(dma);
         if self.checked(result) == Some(true) {
-            self.interrupt(isr::QUEUE);
+            let vector = self.state.queues.get(queue).map_or(NO_VECTOR, |queue| queue.vector);
+            self.interrupt(isr::QUEUE, vector);
         }
     }
 
@@ -253,17 +264,19 @@ impl Virtio<'_> {
         self.checked(result);
     }
 
-    /// Sets bits of the interrupt status and the line.
-    pub fn interrupt(&mut self, bits: u32) {
+    /// Sets bits of the interrupt status, and sends a message or raises the line.
+    fn interrupt(&mut self, bits: u32, vector: u16) {
         self.state.isr |= bits;
-        self.wiring.irq.raise();
+        if !self.wiring.messages.as_ref().is_some_and(|messages| messages.signal(vector)) {
+            self.wiring.irq.raise();
+        }
     }
 
     /// The configuration has changed.
     pub fn config_changed(&mut self) {
         self.state.config_generation = self.state.config_generation.wrapping_add(1);
         if self.state.status & status::DRIVER_OK != 0 {
-            self.interrupt(isr::CONFIG);
+            self.interrupt(isr::CONFIG, self.state.config_vector);
         }
     }
 
@@ -290,7 +303,7 @@ pub fn offered<D: VirtioDevice>(device: &mut D) -> u64 {
 /// The state after a reset: the queues as the device wants them.
 pub fn fresh_state<D: VirtioDevice>(device: &D) -> CoreState {
     let queues = device.queue_sizes().into_iter().map(|size| Queue::new(size, MAX_QUEUE_SIZE)).collect();
-    CoreState { queues, ..CoreState::default() }
+    CoreState { queues, config_vector: NO_VECTOR, ..CoreState::default() }
 }
 
 /// Checks what has been loaded, and sets the line that follows from it.
@@ -325,8 +338,20 @@ pub trait Function: Send + Sync {
     fn id(&self) -> u32;
     /// Connects the device to its transport.
     fn attach(&self, wiring: Wiring);
+    /// The driver speaks the legacy interface, or does not.
+    fn set_legacy(&self, legacy: bool);
+    /// How many queues there are.
+    fn queue_count(&self) -> usize;
+    /// Bytes of the configuration space.
+    fn config_length(&self) -> usize;
+    /// The message that tells of changes of the configuration.
+    fn config_vector(&self) -> u16;
+    /// Chooses that message.
+    fn set_config_vector(&self, vector: u16);
     /// What the device offers.
     fn offered(&self) -> u64;
+    /// What the driver has accepted.
+    fn driver_features(&self) -> u64;
     /// The driver accepts 32 features, `word` 0 or 1.
     fn set_driver_features(&self, word: u32, value: u32);
     /// The device status.
@@ -367,11 +392,35 @@ impl<D: VirtioDevice> Function for DeviceCell<D> {
     }
 
     fn attach(&self, wiring: Wiring) {
-        self.with(|device| device.set_wiring(wiring));
+        self.with(|device| *device.wiring_mut() = wiring);
+    }
+
+    fn set_legacy(&self, legacy: bool) {
+        self.with(|device| device.wiring_mut().legacy = legacy);
+    }
+
+    fn queue_count(&self) -> usize {
+        self.with(|device| device.queue_sizes().len())
+    }
+
+    fn config_length(&self) -> usize {
+        self.with(|device| device.config().len())
+    }
+
+    fn config_vector(&self) -> u16 {
+        self.with(|device| device.virtio().state.config_vector)
+    }
+
+    fn set_config_vector(&self, vector: u16) {
+        self.with(|device| device.virtio().state.config_vector = vector);
     }
 
     fn offered(&self) -> u64 {
         self.with(|device| offered(device))
+    }
+
+    fn driver_features(&self) -> u64 {
+        self.with(|device| device.virtio().state.driver_features)
     }
 
     fn set_driver_features(&self, word: u32, value: u32) {

@@ -531,8 +531,8 @@ impl VirtioDevice for VirtioSerial {
         Virtio { wiring: &self.wiring, state: &mut self.state.core }
     }
 
-    fn set_wiring(&mut self, wiring: Wiring) {
-        self.wiring = wiring;
+    fn wiring_mut(&mut self) -> &mut Wiring {
+        &mut self.wiring
     }
 
     fn options(&self) -> CommonOptions {

@@ -112,6 +112,7 @@ impl VirtioMmio {
                 dma: Some(dma),
                 irq: transport.irq.clone(),
                 legacy: transport.force_legacy,
+                messages: None,
             });
             transport.function = Some(function);
             Ok(())
@@ -232,19 +233,9 @@ impl VirtioMmio {
         }
     }
 
-    /// Where the rings of a legacy queue lie follows from its address and size (2.7.2).
     fn lay_out(&self) {
         let align = u64::from(self.regs.queue_align.max(4));
-        self.queue(|queue| {
-            if !queue.ready {
-                return;
-            }
-            let size = u64::from(queue.size);
-            queue.driver = queue.desc.wrapping_add(16 * size);
-            // Flags, index, ring, used_event.
-            let end = queue.driver.wrapping_add(6 + 2 * size);
-            queue.device = end.wrapping_add(align - 1) & !(align - 1);
-        });
+        self.queue(|queue| queue.lay_out_legacy(align));
     }
 
     fn write_modern(&mut self, function: &dyn Function, offset: u64, value: u32) {

@@ -13,6 +13,8 @@ use std::sync::atomic::{Ordering, fence};
 use memory::Dma;
 use state::State;
 
+/// A queue without an interrupt message of its own (4.1.4.3).
+pub const NO_VECTOR: u16 = 0xffff;
 /// The largest queue size that the specification allows.
 pub const MAX_SIZE: u16 = 32768;
 /// The longest chain that is accepted, whatever an indirect table says: no driver makes longer ones.
@@ -114,6 +116,8 @@ pub struct Queue {
     pub driver: u64,
     /// Guest address of the used ring, the "device area".
     pub device: u64,
+    /// The message that interrupts for this queue, with transports that send messages.
+    pub vector: u16,
     /// VIRTIO_F_EVENT_IDX has been negotiated.
     pub event_idx: bool,
     /// VIRTIO_F_INDIRECT_DESC has been negotiated.
@@ -137,7 +141,7 @@ pub struct Queue {
 impl Queue {
     /// A queue of `size` descriptors unless the driver chooses another size up to `max_size`; not set up.
     pub fn new(size: u16, max_size: u16) -> Self {
-        Self { size, max_size, ..Self::default() }
+        Self { size, max_size, vector: NO_VECTOR, ..Self::default() }
     }
 
     /// Chooses the size; false if there is no such size.
@@ -147,6 +151,18 @@ impl Queue {
             self.size = size as u16;
         }
         possible
+    }
+
+    /// Where the rings of a legacy queue lie follows from its address and size (2.7.2).
+    pub fn lay_out_legacy(&mut self, align: u64) {
+        if !self.ready {
+            return;
+        }
+        let size = u64::from(self.size);
+        self.driver = self.desc.wrapping_add(16 * size);
+        // Flags, index, ring, used_event.
+        let end = self.driver.wrapping_add(6 + 2 * size);
+        self.device = end.wrapping_add(align - 1) & !(align - 1);
     }
 
     fn check(&mut self, _: u32) -> Result<(), String> {

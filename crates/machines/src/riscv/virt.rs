@@ -1,11 +1,11 @@
 //! `virt`: the board that software for QEMU's board of this name runs on.
 //!
-//! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2. The PCI Express host bridge, the
-//! platform bus and the AIA interrupt controllers do not exist here yet: they are neither on the bus nor in the
-//! device tree.
+//! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2. The AIA interrupt controllers
+//! do not exist here yet.
 
 use super::boot::{self, Boot, Layout};
 use super::harts::{Harts, input};
+use super::pcie;
 use super::platform::HartPlatform;
 use crate::board::{Board, Irq, Slot};
 use crate::machine::{Bios, MachineType, Setup};
@@ -15,6 +15,7 @@ use devices::char::ns16550a::Ns16550a;
 use devices::firmware::fw_cfg::{FwCfgMem, key};
 use devices::intc::riscv_aclint::{AclintMtimer, AclintSwi};
 use devices::intc::sifive_plic::SifivePlic;
+use devices::misc::platform_bus::PlatformBus;
 use devices::misc::sifive_test::SifiveTest;
 use devices::rtc::goldfish_rtc::GoldfishRtc;
 use devices::virtio::mmio::VirtioMmio;
@@ -59,6 +60,7 @@ mod map {
     /// In the CLINT as in the ACLINT the timer follows the software interrupts.
     pub const MTIMER: u64 = CLINT + 0x4000;
     pub const ACLINT_SSWI: u64 = 0x2f0_0000;
+    pub const PLATFORM_BUS: (u64, u64) = (0x400_0000, 0x200_0000);
     pub const PLIC: u64 = 0xc00_0000;
     pub const UART0: u64 = 0x1000_0000;
     pub const VIRTIO: (u64, u64) = (0x1000_1000, 0x1000);
@@ -72,6 +74,10 @@ mod irq {
     pub const VIRTIO: u32 = 1;
     pub const UART0: u32 = 10;
     pub const RTC: u32 = 11;
+    /// INTA to INTD of slot 0.
+    pub const PCIE: u32 = 32;
+    /// Those of the platform bus.
+    pub const PLATFORM_BUS: u32 = 64;
 }
 
 /// Slots for virtio devices.
@@ -150,6 +156,7 @@ fn build(setup: Setup) -> Result<Board> {
         .prop_u32("#size-cells", 2)
         .prop_str("compatible", "simple-bus")
         .prop_empty("ranges");
+    pcie::begin(&mut board);
     harts.describe(&mut board, &config, TIMEBASE);
     let plic = interrupts(&mut board, &harts, properties.aclint, &platform, setup.cpus)?;
     memory(&mut board, ram, size)?;
@@ -157,6 +164,9 @@ fn build(setup: Setup) -> Result<Board> {
     fw_cfg(&mut board, &setup)?;
     test(&mut board)?;
     virtio(&mut board, &source)?;
+    let pins = [0, 1, 2, 3].map(|pin| source(irq::PCIE + pin));
+    pcie::add(&mut board, pins, &[], None, map::DRAM + layout.ram_size, layout.xlen)?;
+    platform_bus(&mut board, &source)?;
     let uart = serial(&mut board, &setup, source(irq::UART0))?;
     clock(&mut board, &setup, source(irq::RTC))?;
     flash(&mut board, &setup)?;
@@ -306,6 +316,28 @@ fn virtio(board: &mut Board, source: &dyn Fn(u32) -> Irq) -> Result<()> {
         node.add_child(&format!("virtio-mmio-bus.{slot}"), &bus);
         board.slots.push(Slot { transport, bus });
     }
+    Ok(())
+}
+
+/// The platform bus, on which there is nothing.
+fn platform_bus(board: &mut Board, source: &dyn Fn(u32) -> Irq) -> Result<()> {
+    let (base, size) = map::PLATFORM_BUS;
+    let mut adding = board.add(&DeviceCell::new(PlatformBus::default()));
+    for n in 0..32u32 {
+        adding = adding.line("sysbus-irq", n as usize, source(irq::PLATFORM_BUS + n).line);
+    }
+    let node = adding.done()?;
+    node.add_window(size);
+    let region = Region::container("platform bus", size);
+    region.set_owner(&node);
+    board.map(base, &region);
+    board
+        .describe(&format!("/platform-bus@{base:x}"))
+        .prop_strs("compatible", &["qemu,platform", "simple-bus"])
+        .prop_u32("#size-cells", 1)
+        .prop_u32("#address-cells", 1)
+        .prop_u32s("ranges", &[0, (base >> 32) as u32, base as u32, size as u32])
+        .prop_u32("interrupt-parent", source(irq::PLATFORM_BUS).controller);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::control::{Manners, Parts};
+use crate::plug::Backends;
 use cpu::{Cpus, RunControl};
 use events::{Clock, EventLoop, Runner};
 use memory::{AddressSpace, Region};
@@ -10,6 +11,7 @@ use std::time::Duration;
 /// Control over a machine of nothing.
 fn control() -> (Arc<Control>, Runner) {
     let (events, runner) = EventLoop::new().unwrap();
+    let sockets = machines::Board::new("none", &events).sockets();
     let parts = Parts {
         events,
         cpus: Cpus::new(),
@@ -18,14 +20,17 @@ fn control() -> (Arc<Control>, Runner) {
         root: Node::new("container"),
         bus: Node::new("System"),
         roms: Arc::default(),
-        devices: Vec::new(),
+        devices: Mutex::default(),
+        sockets,
         resets: Vec::new(),
         reset_processor: Arc::new(|_| ()),
         dtb: None,
         translation: Box::new(String::new),
         networks: Box::new(String::new),
     };
-    let control = Control::new(parts, Manners::default(), RunControl::new(), Arc::default(), Arc::default());
+    let backends = Backends::new(Arc::default(), Arc::default(), Default::default(), Default::default());
+    let (manners, states) = (Manners::default(), RunControl::new());
+    let control = Control::new(parts, manners, states, Arc::default(), Arc::default(), backends);
     control.states().own();
     (control, runner)
 }
