@@ -9,6 +9,8 @@ mod platform;
 pub mod spike;
 pub mod virt;
 
+pub use boot::installed_firmware;
+
 use base::{Error, Result, error};
 use riscv::Config;
 

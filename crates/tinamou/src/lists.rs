@@ -51,6 +51,10 @@ pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
         _ => {}
     }
     let ask = |word: &str| matches!(word, "help" | "?");
+    if config.firmware_directories.iter().any(|d| ask(d)) {
+        let installed = machines::riscv::installed_firmware();
+        return Some(Ok(installed.iter().map(|d| format!("{}\n", d.display())).collect()));
+    }
     let machine = config.machine.get("type");
     if machine.is_some_and(ask) || config.machine.items().iter().any(|(k, _)| ask(k)) && machine.is_none() {
         return Some(Ok(machine_list()));

@@ -116,3 +116,27 @@ fn the_guest_ends_the_program() {
         let _ = std::fs::remove_file(file);
     }
 }
+
+/// Without an OpenSBI file `-bios default` serves SBI itself and says so; a directory of `-L` goes before.
+#[test]
+fn default_firmware() {
+    let nowhere = common::temporary("firmware");
+    std::fs::create_dir(&nowhere).unwrap();
+    // The SBI's SRST extension: li a7, "SRST"; li a6, 0; li a0, 0; li a1, 0; ecall; j .
+    let shutdown: [u32; 7] = [0x5352_58b7, 0x3548_8893, 0x813, 0x513, 0x593, 0x73, 0x6f];
+    let kernel = common::temporary("kernel.bin");
+    std::fs::write(&kernel, shutdown.map(u32::to_le_bytes).concat()).unwrap();
+    let line = format!("-M virt -display none -kernel {}", kernel.display());
+    let run = |line: &str| program(line).env("TINAMOU_FIRMWARE_PATH", &nowhere).output().unwrap();
+    let output = run(&line);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "tinamou: no OpenSBI is installed: using the built-in SBI (-bios builtin)\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&run("-L help").stdout), format!("{}\n", nowhere.display()));
+
+    let ours = common::temporary("ours");
+    std::fs::create_dir(&ours).unwrap();
+    std::fs::copy(finisher(7 << 16 | 0x3333), ours.join("opensbi-riscv64-generic-fw_dynamic.bin")).unwrap();
+    let output = run(&format!("{line} -L {}", ours.display()));
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), b"".as_slice()));
+}

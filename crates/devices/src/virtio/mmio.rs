@@ -203,8 +203,14 @@ impl VirtioMmio {
             }
             register::QUEUE_NOTIFY => function.notify(word as u16 as usize),
             register::INTERRUPT_ACK => function.acknowledge(word & (isr::QUEUE | isr::CONFIG)),
-            // A reset concerns the device. Drivers set the page size before it, and only once.
-            register::STATUS => function.set_status(word as u8),
+            register::STATUS => {
+                // A reset concerns the device, and selects queue 0 as QEMU does. Drivers set the page size before it, and only
+                // once.
+                if word as u8 == 0 {
+                    self.regs.queue_sel = 0;
+                }
+                function.set_status(word as u8);
+            }
             register::SHM_SEL => {}
             _ if self.force_legacy => self.write_legacy(function, offset, word),
             _ => self.write_modern(function, offset, word),

@@ -34,6 +34,9 @@ fn identification() {
         assert_eq!(driver.read(0x34), 1024);
         driver.write(0x30, 1);
         assert_eq!(driver.read(0x34), 0);
+        // A reset selects the first queue again.
+        driver.write(0x70, 0);
+        assert_eq!(driver.read(0x34), 1024);
         assert_eq!(driver.read(0x100), 0xffff_ffff);
         assert_eq!((driver.read(0xb0), driver.read(0xb4)), (0xffff_ffff, 0xffff_ffff));
         assert_eq!(driver.mmio.read(0, 0, 1), 0);

@@ -64,13 +64,10 @@ pub fn choose_firmware(setup: &Setup, notices: &mut Vec<String>) -> Result<Optio
                 "opensbi-riscv64-generic-fw_dynamic.bin",
                 "riscv64/opensbi/generic/fw_dynamic.bin",
                 "opensbi/generic/fw_dynamic.bin",
+                "riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin",
             ]
             .into_iter()
-            .find_map(|name| find_file(setup, name))
-            .or_else(|| {
-                Some(PathBuf::from("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin"))
-                    .filter(|p| p.is_file())
-            });
+            .find_map(|name| find_file(setup, name));
             if found.is_none() {
                 notices.push("no OpenSBI is installed: using the built-in SBI (-bios builtin)".into());
             }
@@ -88,14 +85,24 @@ fn find_file(setup: &Setup, name: &str) -> Option<PathBuf> {
     if direct.is_absolute() {
         return None;
     }
-    let mut places = setup.firmware_directories.clone();
+    let places = setup.firmware_directories.iter().cloned().chain(installed_firmware());
+    places.map(|place| place.join(name)).find(|path| path.is_file())
+}
+
+/// The directories where firmware is looked for after those of `-L`: what `TINAMOU_FIRMWARE_PATH` lists, else beside the
+/// program and where it is installed.
+pub fn installed_firmware() -> Vec<PathBuf> {
+    if let Some(path) = std::env::var_os("TINAMOU_FIRMWARE_PATH") {
+        return std::env::split_paths(&path).filter(|p| !p.as_os_str().is_empty()).collect();
+    }
+    let mut places = Vec::new();
     if let Ok(program) = std::env::current_exe()
         && let Some(beside) = program.parent()
     {
         places.extend([beside.to_owned(), beside.join("../share/tinamou"), beside.join("../share/qemu")]);
     }
     places.extend(["/usr/local/share/qemu", "/usr/share/qemu", "/usr/lib"].map(PathBuf::from));
-    places.into_iter().map(|place| place.join(name)).find(|path| path.is_file())
+    places
 }
 
 impl Boot {
