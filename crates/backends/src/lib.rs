@@ -7,6 +7,7 @@
 pub mod block;
 pub mod char;
 mod error;
+pub mod fd;
 pub mod net;
 pub mod options;
 pub mod rng;

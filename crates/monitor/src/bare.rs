@@ -2,6 +2,8 @@
 
 use crate::qmp::Actions;
 use crate::{Commands, Vm};
+use backends::block::Blocks;
+use backends::char::Chardevs;
 use base::Result;
 use cpu::{Cpus, RunState};
 use memory::{AddressSpace, Ram, Region};
@@ -15,6 +17,8 @@ pub struct Bare {
     done: Mutex<Vec<&'static str>>,
     commands: Arc<Commands>,
     actions: Mutex<Actions>,
+    chardevs: Mutex<Chardevs>,
+    blocks: Mutex<Blocks>,
 }
 
 impl Bare {
@@ -25,13 +29,14 @@ impl Bare {
         system.add_subregion(0x1000, &Region::ram("ram", ram));
         let root = Node::new("container");
         root.add_child("machine", &Node::new("virt-machine"));
-        let commands = Arc::new(Commands::new());
         Bare {
             memory: AddressSpace::new("memory", &system),
             root,
             done: Mutex::default(),
-            commands,
+            commands: Arc::new(Commands::new()),
             actions: Mutex::default(),
+            chardevs: Mutex::default(),
+            blocks: Mutex::default(),
         }
     }
     /// What has been asked of it.
@@ -56,6 +61,9 @@ impl Vm for Bare {
     fn memory(&self) -> Arc<AddressSpace> {
         self.memory.clone()
     }
+    fn memory_size(&self) -> u64 {
+        0x1000
+    }
     fn spaces(&self) -> Vec<Arc<AddressSpace>> {
         vec![self.memory.clone()]
     }
@@ -68,14 +76,11 @@ impl Vm for Bare {
     fn roms(&self) -> String {
         String::new()
     }
-    fn status(&self) -> String {
-        "VM status: paused (prelaunch)".into()
+    fn chardevs(&self) -> &Mutex<Chardevs> {
+        &self.chardevs
     }
-    fn chardevs(&self) -> String {
-        String::new()
-    }
-    fn blocks(&self) -> String {
-        String::new()
+    fn blocks(&self) -> &Mutex<Blocks> {
+        &self.blocks
     }
     fn networks(&self) -> String {
         String::new()

@@ -12,7 +12,7 @@ mod stream;
 
 pub use commands::{
     ActionChange, Actions, HumanReadableText, LISTS, PanicAction, RebootAction, ShutdownAction,
-    WatchdogAction,
+    WatchdogAction, value_json,
 };
 pub use hub::Hub;
 pub use json::write;

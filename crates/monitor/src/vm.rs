@@ -2,12 +2,14 @@
 
 use crate::Commands;
 use crate::qmp::Actions;
+use backends::block::Blocks;
+use backends::char::Chardevs;
 use cpu::RunState;
 use cpu::{Cpu, CpuHandle, Cpus};
 use memory::AddressSpace;
 use object::ObjectRef;
 use std::any::Any;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the wiring of the program lets monitors do. All is called on the main loop's thread.
 pub trait Vm: Any + Send + Sync {
@@ -19,6 +21,8 @@ pub trait Vm: Any + Send + Sync {
     fn cpus(&self) -> Arc<Cpus>;
     /// Guest memory.
     fn memory(&self) -> Arc<AddressSpace>;
+    /// Bytes of memory that the guest was given.
+    fn memory_size(&self) -> u64;
     /// All address spaces.
     fn spaces(&self) -> Vec<Arc<AddressSpace>>;
     /// Root of the object tree.
@@ -27,12 +31,10 @@ pub trait Vm: Any + Send + Sync {
     fn bus(&self) -> ObjectRef;
     /// The text of `info roms`.
     fn roms(&self) -> String;
-    /// The text of `info status`, without the end of the line.
-    fn status(&self) -> String;
-    /// The text of `info chardev`.
-    fn chardevs(&self) -> String;
-    /// The text of `info block`.
-    fn blocks(&self) -> String;
+    /// The character devices.
+    fn chardevs(&self) -> &Mutex<Chardevs>;
+    /// Drives and block nodes.
+    fn blocks(&self) -> &Mutex<Blocks>;
     /// The text of `info network`.
     fn networks(&self) -> String;
     /// The guest's name, if it has one.
@@ -60,6 +62,11 @@ pub trait Vm: Any + Send + Sync {
     fn power_down(&self);
     /// Ends the program.
     fn quit(&self);
+}
+
+/// A lock, even if its last holder has panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does something with vCPU `index` on its thread.

@@ -32,7 +32,7 @@ pub mod trap;
 mod trigger;
 
 pub use config::Config;
-pub use extension::{Extension, Extensions};
+pub use extension::{Extension, Extensions, Kind};
 pub use hart::{Hart, Platform};
 pub use models::{CpuError, models, parse_cpu};
 pub use slot::HartState;

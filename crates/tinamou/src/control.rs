@@ -17,7 +17,6 @@ use monitor::{Commands, Context, Vm};
 use object::{AnyDevice, ObjectRef};
 use qapi::Event;
 use std::any::Any;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +30,8 @@ type StopListener = Box<dyn Fn(Option<usize>, StopReason) + Send + Sync>;
 pub struct Manners {
     /// What is done when the guest resets, ends, panics or hangs.
     pub actions: Actions,
+    /// Bytes of guest memory.
+    pub memory: u64,
     /// The guest's name.
     pub name: Option<String>,
     /// The guest's UUID.
@@ -81,6 +82,8 @@ pub struct Control {
     ended: Mutex<Option<u8>>,
     listeners: Mutex<Vec<StopListener>>,
     commands: Arc<Commands>,
+    /// `MIGRATION` events are wanted.
+    pub migration_events: AtomicBool,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
@@ -111,6 +114,7 @@ impl Control {
             autostart: AtomicBool::new(true),
             ended: Mutex::new(None),
             listeners: Mutex::default(),
+            migration_events: AtomicBool::new(false),
             commands: Arc::new(crate::commands::all()),
             chardevs,
             blocks,
@@ -144,7 +148,6 @@ impl Control {
     ///
     /// # Errors
     /// It is another program's, as in a test.
-    #[allow(dead_code, reason = "the first command that needs it is on its way")]
     pub fn of<'a>(context: &Context<'a>) -> Result<&'a Control> {
         let vm: &'a dyn Any = context.vm;
         vm.downcast_ref().ok_or_else(|| error!("there is no machine of this program's"))
@@ -264,6 +267,9 @@ impl Vm for Control {
     fn memory(&self) -> Arc<AddressSpace> {
         self.parts.memory.clone()
     }
+    fn memory_size(&self) -> u64 {
+        self.manners.memory
+    }
     fn spaces(&self) -> Vec<Arc<AddressSpace>> {
         let mut spaces = self.parts.spaces.clone();
         let buses = self.pci().map(PciBus::all).unwrap_or_default();
@@ -279,35 +285,11 @@ impl Vm for Control {
     fn roms(&self) -> String {
         self.parts.roms.print()
     }
-    fn status(&self) -> String {
-        self.state().describe()
+    fn chardevs(&self) -> &Mutex<Chardevs> {
+        &self.chardevs
     }
-    fn chardevs(&self) -> String {
-        let mut out = String::new();
-        for (name, what) in lock(&self.chardevs).list() {
-            let _ = writeln!(out, "{name}: filename={what}");
-        }
-        out
-    }
-    fn blocks(&self) -> String {
-        let mut out = String::new();
-        for drive in lock(&self.blocks).iter() {
-            if !out.is_empty() {
-                out.push('\n');
-            }
-            let file = drive.option.as_ref().and_then(|o| o.file.as_deref());
-            let _ = match file {
-                Some(file) => {
-                    let format = drive.option.as_ref().and_then(|o| o.format.as_deref()).unwrap_or("raw");
-                    writeln!(out, "{}: {file} ({format})", drive.id)
-                }
-                None => writeln!(out, "{}: [not inserted]", drive.id),
-            };
-            if file.is_some() {
-                out.push_str("    Cache mode:       writeback\n");
-            }
-        }
-        out
+    fn blocks(&self) -> &Mutex<Blocks> {
+        &self.blocks
     }
     fn networks(&self) -> String {
         (self.parts.networks)()

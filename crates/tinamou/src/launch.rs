@@ -3,10 +3,11 @@
 use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
-use crate::lists::{MACHINE_PROPERTIES, log_items};
+use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items};
 use crate::options::{Config, Mon, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
-use backends::block::{Blocks, DriveInterface, DriveOption};
+use crate::report;
+use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush_all, not_connected};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
 use base::log::LogMask;
@@ -25,9 +26,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Machine when the user names none.
-const DEFAULT_MACHINE: &str = "spike";
-
 /// The host's words for an error.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -39,12 +37,11 @@ struct Lines {
     chardevs: Arc<Mutex<Chardevs>>,
     actions: Arc<MuxActions>,
     events: EventLoop,
-    program: String,
 }
 
 impl Lines {
     fn with<R>(&self, f: impl FnOnce(&mut Chardevs, &CharContext<'_>) -> R) -> R {
-        let notice = |text: &str| eprintln!("{}: {text}", self.program);
+        let notice = |text: &str| report::say(text);
         let context = CharContext { events: &self.events, actions: &self.actions, notice: &notice };
         f(&mut self.chardevs.lock().unwrap_or_else(PoisonError::into_inner), &context)
     }
@@ -70,7 +67,7 @@ impl Lines {
     fn fail(&self, shown: &str, first: &backends::Error, then: &str) -> base::Error {
         let first = first.to_string();
         if !first.is_empty() {
-            eprintln!("{}: {shown}: {first}", self.program);
+            report::say(format_args!("{shown}: {first}"));
         }
         error!("{shown}: {then}")
     }
@@ -85,6 +82,10 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     if background::is_child() {
         background::leave_session();
     }
+    add_fds(&config)?;
+    if let Some(sandbox) = config.sandbox {
+        sandbox.enter()?;
+    }
     let (events, mut runner) = EventLoop::new().map_err(|e| error!("cannot wait for events").because(e))?;
     let kind = machine_type(&config)?;
     let options = accelerator(&config)?;
@@ -92,8 +93,8 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
 
     let end: Arc<OnceLock<Arc<Control>>> = Arc::default();
-    let lines = lines(program, &config, &events, &end);
-    let blocks = Arc::new(Mutex::new(drives(program, &config)?));
+    let lines = lines(&config, &events, &end);
+    let blocks = Arc::new(Mutex::new(drives(&config)?));
     let mut objects = Objects::default();
     config.objects.iter().try_for_each(|o| objects.create(o))?;
     let networks = networks(&config, &events)?;
@@ -108,7 +109,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
         other => other?,
     };
     for notice in &board.notices {
-        eprintln!("{program}: {notice}");
+        report::say(notice);
     }
     let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
     let sockets = board.sockets();
@@ -116,19 +117,18 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     for opts in &config.devices {
         board.devices.extend(backends.device(&sockets, opts, false)?);
     }
-    warn_unused(program, &config, &backends);
+    warn_unused(&config, &backends);
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
 
-    let control = start(board, &config, options, &lines, (backends, sockets), states, &end)?;
+    let control = start(board, (&config, kind), options, &lines, (backends, sockets), states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let debuggers: Vec<_> =
         debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program)).collect();
-    let name = program.to_owned();
     let asked = control.1.clone();
     let _watch = backends::char::on_terminate(&events, move |termination| {
-        eprintln!("{name}: {termination}");
+        report::say(termination);
         asked.terminated();
     });
     if background::is_child() {
@@ -203,30 +203,30 @@ fn machine_type(config: &Config) -> Result<&'static MachineType> {
 fn accelerator(config: &Config) -> Result<engine::Options> {
     let mut options = engine::Options::default();
     options.nochain |= base::log::mask().intersects(LogMask::NOCHAIN);
-    let mut refused = None;
-    for given in &config.accelerators {
-        let name = given.get("accel").unwrap_or("tcg");
+    let listed = config.machine.get("accel").unwrap_or_default().split(':').filter(|name| !name.is_empty());
+    let listed = listed.map(|name| (name.to_owned(), None));
+    let given =
+        config.accelerators.iter().map(|opts| (opts.get("accel").unwrap_or("tcg").to_owned(), Some(opts)));
+    let mut refused = Vec::new();
+    for (name, given) in given.chain(listed) {
+        let blame = |e: base::Error| given.map_or_else(|| error!("{e}"), |given| given.blame(error!("{e}")));
         if name != "tcg" {
-            refused.get_or_insert(given.blame(error!("invalid accelerator {name}")));
+            refused.push(blame(error!("invalid accelerator {name}")));
             continue;
         }
-        for (key, value) in given.items().iter().filter(|(key, _)| key != "accel") {
-            options.set(key, value).map_err(|e| given.blame(error!("{e}")))?;
+        for (key, value) in given.iter().flat_map(|opts| opts.items()).filter(|(key, _)| key != "accel") {
+            options.set(key, value).map_err(|e| blame(error!("{e}")))?;
+        }
+        if !refused.is_empty() {
+            refused.iter().for_each(report::say);
+            report::say("falling back to tcg");
         }
         return Ok(options);
     }
-    if let Some(refused) = refused {
-        return Err(refused);
-    }
-    if let Some(list) = config.machine.get("accel")
-        && !list.split(':').any(|name| name == "tcg")
-    {
-        return Err(error!("invalid accelerator {}", list.split(':').next().unwrap_or_default()));
-    }
-    Ok(options)
+    if refused.is_empty() { Ok(options) } else { Err(refused.remove(0)) }
 }
 
-fn lines(program: &str, config: &Config, events: &EventLoop, end: &Arc<OnceLock<Arc<Control>>>) -> Lines {
+fn lines(config: &Config, events: &EventLoop, end: &Arc<OnceLock<Arc<Control>>>) -> Lines {
     let (quit, commit) = (end.clone(), end.clone());
     let actions = MuxActions {
         quit: Box::new(move || {
@@ -244,15 +244,10 @@ fn lines(program: &str, config: &Config, events: &EventLoop, end: &Arc<OnceLock<
         }),
         escape: config.escape.unwrap_or(1),
     };
-    Lines {
-        chardevs: Arc::default(),
-        actions: Arc::new(actions),
-        events: events.clone(),
-        program: program.to_owned(),
-    }
+    Lines { chardevs: Arc::default(), actions: Arc::new(actions), events: events.clone() }
 }
 
-fn drives(program: &str, config: &Config) -> Result<Blocks> {
+fn drives(config: &Config) -> Result<Blocks> {
     let mut blocks = Blocks::default();
     for given in &config.drives {
         let blame = |e: backends::Error| {
@@ -269,8 +264,28 @@ fn drives(program: &str, config: &Config) -> Result<Blocks> {
         let warn = |text: &str| eprintln!("{text}");
         blocks.add_drive(option, DriveInterface::Virtio, &warn).map_err(blame)?;
     }
-    let _ = program;
+    for given in &config.blockdevs {
+        let blame = |e: backends::Error| error!("{}: {e}", given.shown);
+        let option = BlockdevOption::parse(&given.value).map_err(blame)?;
+        blocks.add_node(&option).map_err(blame)?;
+    }
     Ok(blocks)
+}
+
+/// Puts descriptors that the program was started with into sets.
+fn add_fds(config: &Config) -> Result<()> {
+    for opts in &config.add_fds {
+        let fail = |text: String| opts.blame(error!("{text}"));
+        let mut opts = opts.clone();
+        let (fd, set, opaque) = (opts.take("fd"), opts.take_number("set")?, opts.take("opaque"));
+        opts.finish().map_err(|e| opts.blame(e))?;
+        let fd = fd.ok_or_else(|| fail("fd option is required and must be non-negative".into()))?;
+        let set = set.and_then(|set| i64::try_from(set).ok());
+        let set = set.ok_or_else(|| fail("set option is required and must be non-negative".into()))?;
+        let fd = backends::fd::given(&fd).map_err(|e| fail(e.to_string()))?;
+        backends::fd::add_to_set(Some(set), fd, opaque).map_err(|e| fail(e.to_string()))?;
+    }
+    Ok(())
 }
 
 fn networks(config: &Config, events: &EventLoop) -> Result<BTreeMap<String, Arc<UserNet>>> {
@@ -285,15 +300,15 @@ fn networks(config: &Config, events: &EventLoop) -> Result<BTreeMap<String, Arc<
     Ok(all)
 }
 
-fn warn_unused(program: &str, config: &Config, backends: &Backends) {
+fn warn_unused(config: &Config, backends: &Backends) {
     for id in backends.networks.keys().filter(|id| !backends.taken.contains(id)) {
-        eprintln!("{program}: warning: netdev {id} has no peer");
+        report::say(format_args!("warning: netdev {id} has no peer"));
     }
     for nic in &config.nics {
         let model = nic.get("model").unwrap_or("unspecified");
-        eprintln!(
-            "{program}: warning: requested NIC (anonymous, model {model}) was not created (not supported by this machine?)"
-        );
+        report::say(format_args!(
+            "warning: requested NIC (anonymous, model {model}) was not created (not supported by this machine?)"
+        ));
     }
 }
 
@@ -572,7 +587,7 @@ type Flushes = Vec<Box<dyn Fn() + Send + Sync>>;
 /// Starts the vCPUs' threads and puts the machine under control.
 fn start(
     board: Board,
-    config: &Config,
+    (config, kind): (&Config, &MachineType),
     options: engine::Options,
     lines: &Lines,
     (backends, sockets): (Backends, Sockets),
@@ -604,7 +619,12 @@ fn start(
         translation,
         networks: Box::new(networks),
     };
-    let manners = Manners { actions: config.actions, name: config.name.clone(), uuid: config.uuid.clone() };
+    let manners = Manners {
+        actions: config.actions,
+        memory: config.memory.unwrap_or(kind.default_memory),
+        name: config.name.clone(),
+        uuid: config.uuid.clone(),
+    };
     let blocks = backends.blocks.clone();
     let control = Control::new(parts, manners, states, lines.chardevs.clone(), blocks, backends);
     let _ = end.set(control.clone());

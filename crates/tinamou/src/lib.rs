@@ -9,8 +9,11 @@ mod launch;
 mod lists;
 pub mod options;
 mod plug;
+mod report;
+mod sandbox;
 
 use options::{Config, split};
+use report::Style;
 use std::process::ExitCode;
 
 /// Runs the program; the arguments are those of the process.
@@ -25,15 +28,18 @@ pub fn run() -> ExitCode {
         hook(info);
         std::process::abort();
     }));
+    report::set(Style { program: program.clone(), ..Style::default() });
     let mut warnings = Vec::new();
     let config = split(words).and_then(|given| Config::gather(given, &mut warnings));
     for warning in &warnings {
-        eprintln!("{program}: {warning}");
+        report::say(warning);
     }
     let config = match config {
         Ok(config) => config,
-        Err(error) => return complain(&program, &error),
+        Err(error) => return complain(&error),
     };
+    let guest = config.name.clone().filter(|_| config.guest_names);
+    report::set(Style { program: program.clone(), timestamp: config.timestamps, guest });
     if let Some(text) = lists::answer(&program, &config) {
         return match text {
             Ok(text) => {
@@ -41,21 +47,21 @@ pub fn run() -> ExitCode {
                 // Asking for the items of the log has always been a failure.
                 if config.log_items.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
             }
-            Err(error) => complain(&program, &error),
+            Err(error) => complain(&error),
         };
     }
     let status = launch::launch(&program, config);
     backends::char::restore_terminal();
     match status {
         Ok(status) => ExitCode::from(status),
-        Err(error) => complain(&program, &error),
+        Err(error) => complain(&error),
     }
 }
 
 /// Tells the user of an error.
-fn complain(program: &str, error: &base::Error) -> ExitCode {
+fn complain(error: &base::Error) -> ExitCode {
     for line in error.to_string().lines() {
-        eprintln!("{program}: {line}");
+        report::say(line);
     }
     if let Some(hint) = error.hint_text() {
         eprintln!("{hint}");

@@ -22,9 +22,75 @@ pub const MACHINE_PROPERTIES: &[(&str, &str, &str)] = &[
     ("usb", "bool", "Set on/off to enable/disable usb"),
 ];
 
+/// Machine when the user names none.
+pub const DEFAULT_MACHINE: &str = "spike";
+
+/// A kind of `-object`.
+pub struct ObjectType {
+    /// Its name.
+    pub name: &'static str,
+    /// The type it is a kind of.
+    pub parent: &'static str,
+    /// Its properties: name, type, description.
+    pub properties: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// What all kinds of memory have.
+macro_rules! memory_properties {
+    ($($more:expr),*) => {
+        &[
+            ("dump", "bool", "Set to 'off' to exclude from core dump"),
+            ("merge", "bool", "Mark memory as mergeable"),
+            ("prealloc", "bool", "Preallocate memory"),
+            ("prealloc-threads", "int", "Number of CPU threads to use for prealloc"),
+            ("reserve", "bool", "Reserve swap space (or huge pages) if applicable"),
+            ("share", "bool", "Mark the memory as private to QEMU or shared"),
+            ("size", "int", "Size of the memory region (ex: 500M)"),
+            ("x-use-canonical-path-for-ramblock-id", "bool", ""),
+            $($more),*
+        ]
+    };
+}
+
 /// Kinds of `-object` that exist.
-pub const OBJECTS: &[&str] =
-    &["memory-backend-file", "memory-backend-memfd", "memory-backend-ram", "rng-builtin", "rng-random"];
+pub const OBJECTS: &[ObjectType] = &[
+    ObjectType {
+        name: "iothread",
+        parent: "event-loop-base",
+        properties: &[
+            ("aio-max-batch", "int", ""),
+            ("poll-grow", "int", ""),
+            ("poll-max-ns", "int", ""),
+            ("poll-shrink", "int", ""),
+            ("thread-pool-max", "int", ""),
+            ("thread-pool-min", "int", ""),
+        ],
+    },
+    ObjectType {
+        name: "memory-backend-file",
+        parent: "memory-backend",
+        properties: memory_properties![("discard-data", "bool", ""), ("mem-path", "string", "")],
+    },
+    ObjectType {
+        name: "memory-backend-memfd",
+        parent: "memory-backend",
+        properties: memory_properties![("seal", "bool", "Seal growing & shrinking")],
+    },
+    ObjectType { name: "memory-backend-ram", parent: "memory-backend", properties: memory_properties![] },
+    ObjectType { name: "rng-builtin", parent: "rng-backend", properties: &[] },
+    ObjectType { name: "rng-random", parent: "rng-backend", properties: &[("filename", "string", "")] },
+    ObjectType {
+        name: "secret",
+        parent: "secret_common",
+        properties: &[
+            ("data", "string", ""),
+            ("file", "string", ""),
+            ("format", "QCryptoSecretFormat", ""),
+            ("iv", "string", ""),
+            ("keyid", "string", ""),
+        ],
+    },
+];
 
 /// All types of devices.
 pub fn types() -> Types {
@@ -88,7 +154,7 @@ pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
         return Some(Ok("Available netdev backend types:\nuser\n".to_owned()));
     }
     if config.objects.iter().any(|o| o.get("qom-type").is_some_and(ask)) {
-        let list = OBJECTS.iter().fold(String::new(), |all, name| all + "  " + name + "\n");
+        let list = OBJECTS.iter().fold(String::new(), |all, object| all + "  " + object.name + "\n");
         return Some(Ok(format!("List of user creatable objects:\n{list}")));
     }
     if config.log_items.as_deref().is_some_and(ask) {

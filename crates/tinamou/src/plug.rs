@@ -41,7 +41,7 @@ impl Objects {
 
     fn make(&mut self, opts: &mut Opts) -> Result<()> {
         let kind = opts.take("qom-type").ok_or_else(|| error!("Parameter 'qom-type' is missing"))?;
-        if !crate::lists::OBJECTS.contains(&kind.as_str()) {
+        if !crate::lists::OBJECTS.iter().any(|object| object.name == kind) {
             return Err(error!("Parameter 'qom-type' does not accept value '{kind}'"));
         }
         let id = opts.take("id").ok_or_else(|| error!("Parameter 'id' is missing"))?;
@@ -52,6 +52,19 @@ impl Objects {
             "rng-builtin" => {
                 self.entropy.insert(id.clone(), Entropy::Builtin);
             }
+            "iothread" => {
+                for key in [
+                    "poll-max-ns",
+                    "poll-grow",
+                    "poll-shrink",
+                    "aio-max-batch",
+                    "thread-pool-min",
+                    "thread-pool-max",
+                ] {
+                    opts.take_number(key)?;
+                }
+            }
+            "secret" => secret(opts)?,
             "rng-random" => {
                 let file = opts.take("filename").unwrap_or_else(|| "/dev/urandom".into());
                 self.entropy.insert(id.clone(), Entropy::open(&file).map_err(|e| error!("{e}"))?);
@@ -120,6 +133,27 @@ const ALIASES: &[(&str, &str)] = &[
     ("virtio-rng", "virtio-rng-pci"),
     ("virtio-serial", "virtio-serial-pci"),
 ];
+
+/// Checks a secret. Nothing here asks for one: it is read, so that a wrong one is refused, and not kept.
+fn secret(opts: &mut Opts) -> Result<()> {
+    let (data, file) = (opts.take("data"), opts.take("file"));
+    let (format, keyid, iv) = (opts.take("format"), opts.take("keyid"), opts.take("iv"));
+    if let Some(other) = format.filter(|format| !matches!(format.as_str(), "raw" | "base64")) {
+        return Err(error!("Parameter 'format' does not accept value '{other}'"));
+    }
+    if keyid.is_some() && iv.is_none() {
+        return Err(error!("IV is required to decrypt secret"));
+    }
+    match (data, file) {
+        (Some(_), None) => Ok(()),
+        (None, Some(file)) => match std::fs::read(&file) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(error!("Unable to read {file}: {}", crate::launch::reason(&e))),
+        },
+        (Some(_), Some(_)) => Err(error!("'file' and 'data' are mutually exclusive")),
+        (None, None) => Err(error!("Must provide 'file' or 'data'")),
+    }
+}
 
 /// What devices may name.
 pub struct Backends {
@@ -206,6 +240,12 @@ impl Backends {
             }
         };
         self.holders.push((Arc::downgrade(&device), taken));
+        if let (Some(node), Some(drive)) =
+            (find_device(&sockets.machine, &working), working.property("drive"))
+        {
+            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            blocks.set_user(drive.as_str().unwrap_or_default(), &node.path());
+        }
         if let Some(cell) = working.clone().downcast::<VirtioSerial>() {
             let n = self.serial_buses.len();
             let name = id.as_ref().map_or_else(|| format!("virtio-serial-bus.{n}"), |id| format!("{id}.0"));

@@ -80,3 +80,166 @@ fn resets_by_the_guest() {
     assert!(machine.wait().success());
     let _ = std::fs::remove_file(file);
 }
+
+/// Sends descriptors with bytes.
+fn send_fds(stream: &std::os::unix::net::UnixStream, text: &str, fds: &[std::os::fd::BorrowedFd<'_>]) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let mut room = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut room);
+    assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+    sendmsg(stream, &[std::io::IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty()).unwrap();
+}
+
+#[test]
+fn descriptors_come_through_the_socket() {
+    let machine = Machine::start("-M none -nodefaults -display none");
+    let mut client = Client::ready(&machine);
+    let none = "No file descriptor supplied via SCM_RIGHTS";
+    assert_eq!(client.refused("getfd", json!({"fdname": "a"})).1, none);
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let fd = std::os::fd::AsFd::as_fd(&null);
+    let text = json!({"execute": "add-fd", "arguments": {"fdset-id": 7, "opaque": "o"}}).to_string();
+    send_fds(client.stream(), &text, &[fd]);
+    let number = client.reply()["return"]["fd"].clone();
+    let sets = json!([{"fdset-id": 7, "fds": [{"fd": number, "opaque": "o"}]}]);
+    assert_eq!(client.run("query-fdsets", json!({})), sets);
+    client.run("remove-fd", json!({"fdset-id": 7}));
+    assert_eq!(client.run("query-fdsets", json!({})), json!([]));
+    let text = json!({"execute": "getfd", "arguments": {"fdname": "a"}}).to_string();
+    send_fds(client.stream(), &text, &[fd, fd]);
+    assert_eq!(client.reply()["return"], json!({}));
+    client.run("closefd", json!({"fdname": "a"}));
+    assert_eq!(client.refused("closefd", json!({"fdname": "a"})).1, "File descriptor named 'a' not found");
+}
+
+/// What libvirt asks of a program that it does not know yet.
+#[test]
+fn libvirt_learns_what_the_program_can() {
+    let (socket, pidfile) = (common::temporary("probe"), common::temporary("pid"));
+    let line = format!(
+        "-S -no-user-config -nodefaults -nographic -machine none,accel=kvm:tcg -qmp \
+         unix:{},server=on,wait=off -pidfile {} -daemonize",
+        socket.display(),
+        pidfile.display()
+    );
+    // The child keeps standard error to its end.
+    let mut command = common::program(&line);
+    assert!(command.stderr(std::process::Stdio::null()).status().unwrap().success());
+    // The parent ends when all is ready.
+    let pid: i32 = std::fs::read_to_string(&pidfile).unwrap().trim().parse().unwrap();
+    let mut client = Client::new(std::os::unix::net::UnixStream::connect(&socket).unwrap());
+    client.run("qmp_capabilities", json!({}));
+    assert_eq!(client.run("query-version", json!({}))["qemu"]["major"], 10);
+    assert_eq!(client.run("query-target", json!({})), json!({"arch": "riscv64"}));
+    assert_eq!(client.run("query-kvm", json!({})), json!({"enabled": false, "present": false}));
+    assert_eq!(status(&mut client), "prelaunch");
+    let named = |list: &Value, name: &str| {
+        list.as_array().unwrap().iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    };
+    let types = client.run("qom-list-types", json!({}));
+    for name in ["tcg-accel", "virtio-blk-device", "memory-backend-ram", "secret", "virt-machine"] {
+        assert!(named(&types, name)["parent"].is_string(), "{name}");
+    }
+    assert_eq!(client.run("qom-list-types", json!({"implements": "accel"})).as_array().unwrap().len(), 1);
+    let properties = client.run("device-list-properties", json!({"typename": "virtio-blk-device"}));
+    assert_eq!(named(&properties, "queue-size")["default-value"], 256);
+    assert_eq!(
+        client.refused("device-list-properties", json!({"typename": "nosuch"})),
+        ("DeviceNotFound".into(), "Device 'nosuch' not found".into())
+    );
+    let properties = client.run("qom-list-properties", json!({"typename": "virt-machine"}));
+    assert_eq!(named(&properties, "memory-backend")["type"], "link<memory-backend>");
+    let machines = client.run("query-machines", json!({}));
+    assert_eq!(named(&machines, "virt")["default-cpu-type"], "rv64-riscv-cpu");
+    assert_eq!(named(&machines, "virt")["default-ram-id"], "riscv_virt_board.ram");
+    let models = client.run("query-cpu-definitions", json!({}));
+    assert_eq!(named(&models, "rv64")["static"], false);
+    let model = client.run("query-cpu-model-expansion", json!({"type": "full", "model": {"name": "rv64"}}));
+    assert_eq!(
+        (&model["model"]["props"]["sstc"], &model["model"]["props"]["zfh"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(client.run("query-migrate-capabilities", json!({})).is_array());
+    assert!(client.run("query-command-line-options", json!({})).as_array().unwrap().len() > 10);
+    assert!(client.run("query-qmp-schema", json!({})).as_array().unwrap().len() > 50);
+    client.run("quit", json!({}));
+    common::until("the program does not end", || {
+        (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+    assert!(!pidfile.exists() && !socket.exists());
+}
+
+/// A domain as libvirt starts it, with a monitor on a socket that listens already, and in the sandbox.
+#[test]
+fn libvirt_starts_a_domain() {
+    let (socket, disk) = (common::temporary("monitor"), common::temporary("disk"));
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let fd = rustix::io::dup(&listener).unwrap();
+    drop(listener);
+    std::fs::write(&disk, vec![0; 1 << 16]).unwrap();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut command = common::program("");
+    command.args(words("-name guest=rv,debug-threads=on -S -object"));
+    command.arg(r#"{"qom-type":"secret","id":"masterKey0","format":"raw","data":"x"}"#);
+    command.args(words(
+        "-machine virt,usb=off,dump-guest-core=off,memory-backend=riscv_virt_board.ram -accel tcg -m 64 -bios none -object",
+    ));
+    command.arg(r#"{"qom-type":"memory-backend-ram","id":"riscv_virt_board.ram","size":67108864}"#);
+    command.args(words(&format!(
+        "-overcommit mem-lock=off -smp 1,sockets=1,cores=1,threads=1 -uuid 21111111-2222-3333-4444-555555555555 \
+         -display none -no-user-config -nodefaults -chardev socket,id=charmonitor,fd={},server=on,wait=off \
+         -mon chardev=charmonitor,id=monitor,mode=control -rtc base=utc -no-shutdown -boot strict=on",
+        std::os::fd::AsRawFd::as_raw_fd(&fd)
+    )));
+    let file = disk.display();
+    for json in [
+        r#"-device {"driver":"virtio-serial-device","id":"virtio-serial0"}"#.to_owned(),
+        format!(
+            r#"-blockdev {{"driver":"file","filename":"{file}","node-name":"store","auto-read-only":true,"discard":"unmap"}}"#
+        ),
+        r#"-blockdev {"node-name":"format","read-only":false,"driver":"raw","file":"store"}"#.to_owned(),
+        r#"-device {"driver":"virtio-blk-device","drive":"format","id":"virtio-disk0","bootindex":1}"#
+            .to_owned(),
+        r#"-netdev {"type":"user","id":"hostnet0"}"#.to_owned(),
+        r#"-device {"driver":"virtio-net-device","netdev":"hostnet0","id":"net0","mac":"52:54:00:46:e1:9d"}"#
+            .to_owned(),
+        r#"-audiodev {"id":"audio1","driver":"none"}"#.to_owned(),
+    ] {
+        command.args(json.splitn(2, ' '));
+    }
+    command.args(words(
+        "-chardev pty,id=charserial0 -serial chardev:charserial0 -msg timestamp=on \
+         -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    ));
+    let child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    drop(fd);
+    let mut machine = Machine { child, socket };
+    let mut client = Client::ready(&machine);
+    let chardevs = client.run("query-chardev", json!({}));
+    let serial = chardevs.as_array().unwrap().iter().find(|c| c["label"] == "charserial0").unwrap();
+    assert!(serial["filename"].as_str().unwrap().starts_with("pty:/dev/pts/"));
+    let cpus = client.run("query-cpus-fast", json!({}));
+    assert_eq!(cpus[0]["qom-path"], "/machine/soc0/harts[0]");
+    let nodes = client.run("query-named-block-nodes", json!({"flat": true}));
+    assert_eq!((&nodes[1]["node-name"], &nodes[1]["drv"]), (&json!("format"), &json!("raw")));
+    assert_eq!(nodes[1]["image"]["virtual-size"], 1 << 16);
+    let block = client.run("query-block", json!({}));
+    assert_eq!(block[0]["qdev"], "/machine/peripheral/virtio-disk0");
+    let peripheral = client.run("qom-list", json!({"path": "/machine/peripheral"}));
+    assert!(
+        peripheral.as_array().unwrap().contains(&json!({"name": "net0", "type": "child<virtio-net-device>"}))
+    );
+    assert_eq!(client.run("query-iothreads", json!({})), json!([]));
+    assert_eq!(client.run("query-uuid", json!({}))["UUID"], "21111111-2222-3333-4444-555555555555");
+    assert_eq!(client.run("query-name", json!({}))["name"], "rv");
+    // The filter is in force on all threads.
+    for thread in std::fs::read_dir(format!("/proc/{}/task", machine.child.id())).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
+    }
+    client.run("cont", json!({}));
+    client.event("RESUME");
+    client.run("quit", json!({}));
+    assert!(machine.wait().success());
+    let _ = std::fs::remove_file(disk);
+}

@@ -57,6 +57,35 @@ impl BlockdevOption {
         Ok(BlockdevOption { node_name, node })
     }
 
+    /// The driver's name.
+    pub fn driver(&self) -> &'static str {
+        match &self.node {
+            Node::File { .. } => "file",
+            Node::Null { .. } => "null-co",
+            Node::Raw(_) | Node::RawOver(_) => "raw",
+        }
+    }
+
+    /// The name of the node below, if it is one with a name.
+    pub fn below(&self) -> Option<&str> {
+        match &self.node {
+            Node::RawOver(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The path of the image, if the option names it.
+    pub fn filename(&self) -> Option<&str> {
+        let mut node = &self.node;
+        while let Node::Raw(below) = node {
+            node = below;
+        }
+        match node {
+            Node::File { filename, .. } => Some(filename),
+            _ => None,
+        }
+    }
+
     /// Opens the node; `find` looks nodes up by their names.
     ///
     /// # Errors

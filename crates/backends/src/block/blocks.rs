@@ -21,6 +21,27 @@ pub struct Drive {
     pub device: Option<Arc<dyn BlockDevice>>,
     /// Some device has it.
     pub taken: bool,
+    /// The path of that device in the object tree, once it has one.
+    pub user: Option<String>,
+    /// The path of the image, if there is one.
+    file: Option<String>,
+    /// The format: `raw`, or the driver's name.
+    format: String,
+}
+
+impl Drive {
+    /// The path of the image, if there is one.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+    /// The format of the image.
+    pub fn format(&self) -> &str {
+        &self.format
+    }
+    /// The name of its block node; that of a drive's is made up, as such names begin with `#`.
+    pub fn node_name(&self) -> String {
+        if self.option.is_some() { format!("#{}", self.id) } else { self.id.clone() }
+    }
 }
 
 /// All drives (`-drive`) and nodes (`-blockdev`).
@@ -77,9 +98,18 @@ impl Blocks {
         }
         let device = option.open(notice)?;
         let id = option.id.clone().unwrap_or_else(|| made_up_id(interface, option.cdrom, bus, unit));
-        let drive =
-            Drive { id: id.clone(), interface, bus, unit, option: Some(option), device, taken: false };
-        self.drives.push(drive);
+        self.drives.push(Drive {
+            id: id.clone(),
+            interface,
+            bus,
+            unit,
+            file: option.file.clone(),
+            format: option.format.clone().unwrap_or_else(|| "raw".into()),
+            option: Some(option),
+            device,
+            taken: false,
+            user: None,
+        });
         Ok(id)
     }
 
@@ -93,10 +123,22 @@ impl Blocks {
             return Err(Error::new(format!("Duplicate nodes with node-name='{id}'")));
         }
         let device = option.open(&|name| self.find(name)?.device.clone())?;
-        let interface = DriveInterface::None;
-        let drive =
-            Drive { id, interface, bus: 0, unit: 0, option: None, device: Some(device), taken: false };
-        self.drives.push(drive);
+        let file = match option.below() {
+            Some(below) => self.find(below).and_then(|node| node.file.clone()),
+            None => option.filename().map(str::to_owned),
+        };
+        self.drives.push(Drive {
+            id,
+            interface: DriveInterface::None,
+            bus: 0,
+            unit: 0,
+            option: None,
+            device: Some(device),
+            taken: false,
+            user: None,
+            file,
+            format: option.driver().to_owned(),
+        });
         Ok(())
     }
 
@@ -128,8 +170,20 @@ impl Blocks {
     /// The device that had the drive is gone.
     pub fn give_back(&mut self, id: &str) {
         if let Some(drive) = self.drives.iter_mut().find(|drive| drive.id == id) {
-            drive.taken = false;
+            (drive.taken, drive.user) = (false, None);
         }
+    }
+
+    /// Notes which device has a drive, by the device's path.
+    pub fn set_user(&mut self, id: &str, path: &str) {
+        if let Some(drive) = self.drives.iter_mut().find(|drive| drive.id == id) {
+            drive.user = Some(path.to_owned());
+        }
+    }
+
+    /// Forgets a drive or node.
+    pub fn remove(&mut self, id: &str) {
+        self.drives.retain(|drive| drive.id != id);
     }
 
     /// All of them in the order of the command line.

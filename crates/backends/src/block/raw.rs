@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
 use super::{BlockDevice, check_range, ofd_lock, round_up};
 use crate::Error;
@@ -103,7 +103,8 @@ impl RawFile {
 }
 
 fn open(path: &str, read_only: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).write(!read_only).open(path)
+    let flags = if read_only { OFlags::RDONLY } else { OFlags::RDWR };
+    crate::fd::open(path, OpenOptions::new().read(true).write(!read_only), flags)
 }
 
 fn not_regular(path: &str) -> Error {

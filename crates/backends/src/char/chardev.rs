@@ -182,7 +182,10 @@ fn read_socket(options: &mut Options) -> Result<SocketOptions, Error> {
             let port = port.ok_or_else(|| Error::new("chardev: socket: no port given"))?;
             SocketAddress::Tcp(host, port)
         }
-        (None, None) => return Err(Error::new("chardev: socket: no path or host given")),
+        (None, None) => match options.take("fd") {
+            Some(fd) => SocketAddress::Fd(fd),
+            None => return Err(Error::new("chardev: socket: no path or host given")),
+        },
     };
     if server && (seconds.is_some() || millis.is_some()) {
         let which = if seconds.is_some() { "reconnect" } else { "reconnect-ms" };
@@ -269,6 +272,17 @@ fn legacy(text: &str) -> Result<(&'static str, Options), Error> {
         }
     }
     Err(Error::new(format!("'{text}' is not a valid char driver")))
+}
+
+/// A back end as a monitor sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChardevInfo {
+    /// Its name.
+    pub id: String,
+    /// What it is: `unix:/path,server=on`.
+    pub what: String,
+    /// Some front end has it.
+    pub used: bool,
 }
 
 enum Entry {
@@ -390,13 +404,16 @@ impl Chardevs {
         self.ringbufs.iter().find(|entry| entry.0 == id).map(|entry| &entry.1)
     }
 
-    /// Names and descriptions for `info chardev`, whose lines are `NAME: filename=DESCRIPTION`.
-    pub fn list(&self) -> Vec<(String, String)> {
-        let describe = |entry: &Entry| match entry {
-            Entry::Port { port, .. } => port.describe(),
-            Entry::Mux(_) => "mux".to_owned(),
+    /// All of them as `info chardev` shows them.
+    pub fn list(&self) -> Vec<ChardevInfo> {
+        let describe = |(id, entry): &(String, Entry)| {
+            let (what, used) = match entry {
+                Entry::Port { port, taken } => (port.describe(), *taken),
+                Entry::Mux(mux) => ("mux".to_owned(), mux.fronts() > 0),
+            };
+            ChardevInfo { id: id.clone(), what, used }
         };
-        self.entries.iter().map(|(id, entry)| (id.clone(), describe(entry))).collect()
+        self.entries.iter().map(describe).collect()
     }
 
     fn find(&self, id: &str) -> Option<&Entry> {

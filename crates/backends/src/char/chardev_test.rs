@@ -96,7 +96,7 @@ fn back_ends_are_opened_and_given_out() {
         open(&mut chardevs, "file,id=g,path=/nonexistent/f").unwrap_err(),
         "Could not open '/nonexistent/f': No such file or directory"
     );
-    let names: Vec<_> = chardevs.list().into_iter().map(|(name, what)| format!("{name}: {what}")).collect();
+    let names: Vec<_> = chardevs.list().into_iter().map(|one| format!("{}: {}", one.id, one.what)).collect();
     assert_eq!(names, ["f: file", "n: mux", "n-base: null", "r: ringbuf"]);
     let file = chardevs.front("f").unwrap();
     assert!(chardevs.front("f").is_err());

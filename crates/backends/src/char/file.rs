@@ -29,7 +29,7 @@ pub(crate) fn open_file(events: &EventLoop, path: &str, append: bool) -> Result<
     } else {
         options.write(true).truncate(true)
     };
-    let file = options.open(path).map_err(cannot_open(path))?;
+    let file = crate::fd::open(path, &options, OFlags::WRONLY).map_err(cannot_open(path))?;
     let stream = Stream::new(events);
     stream.attach(None, Some(Sink::Own(Arc::new(file)))).map_err(cannot_open(path))?;
     Ok(FilePort { stream, kind: "file" })

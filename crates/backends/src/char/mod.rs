@@ -23,7 +23,9 @@ mod test_support;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use chardev::{BACKEND_HELP, CharBackend, CharContext, Chardev, Chardevs, SerialOption, not_connected};
+pub use chardev::{
+    BACKEND_HELP, CharBackend, CharContext, Chardev, ChardevInfo, Chardevs, SerialOption, not_connected,
+};
 pub use mux::{Mux, MuxActions};
 pub use ringbuf::RingBuf;
 pub use socket::{SocketAddress, SocketOptions};

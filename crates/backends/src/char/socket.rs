@@ -21,6 +21,9 @@ pub enum SocketAddress {
     Unix(String),
     /// A host, empty for any, and a port number or service.
     Tcp(String, String),
+    /// A socket that exists already: the number of an inherited descriptor, or the name of one that a monitor was sent.
+    /// A server's listens already.
+    Fd(String),
 }
 
 /// The options of a `socket` back end.
@@ -115,6 +118,11 @@ fn resolve(host: &str, port: &str) -> Result<Vec<std::net::SocketAddr>, Error> {
     Ok(found.collect())
 }
 
+/// Whether a socket is one of the file system's.
+fn is_unix(fd: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_domain(fd).is_ok_and(|family| family == rustix::net::AddressFamily::UNIX)
+}
+
 fn listen(address: &SocketAddress) -> Result<Listener, Error> {
     match address {
         SocketAddress::Unix(path) => {
@@ -131,6 +139,14 @@ fn listen(address: &SocketAddress) -> Result<Listener, Error> {
             let addresses = resolve(host, port)?;
             let bind = |error| Error::io("Failed to find an available port", error);
             Ok(Listener::Tcp(TcpListener::bind(&addresses[..]).map_err(bind)?))
+        }
+        SocketAddress::Fd(text) => {
+            let fd = crate::fd::given(text)?;
+            let listens = rustix::net::sockopt::socket_acceptconn(&fd).unwrap_or(false);
+            if !listens {
+                return Err(Error::new(format!("File descriptor '{text}' is not a listening socket")));
+            }
+            Ok(if is_unix(&fd) { Listener::Unix(fd.into()) } else { Listener::Tcp(fd.into()) })
         }
     }
 }
@@ -198,6 +214,12 @@ impl Socket {
                 let stream = TcpStream::connect(&addresses[..]);
                 (address_text(host, port), stream.and_then(|stream| self.connected_tcp(stream)))
             }
+            SocketAddress::Fd(text) => {
+                let fd = crate::fd::given(text)?;
+                let connected =
+                    if is_unix(&fd) { self.connected_unix(fd.into()) } else { self.connected_tcp(fd.into()) };
+                (text.clone(), connected)
+            }
         };
         result.map_err(|error| Error::io(format_args!("Failed to connect to '{name}'"), error))
     }
@@ -244,6 +266,17 @@ impl Socket {
         let state = if self.stream.is_connected() { "" } else { "disconnected:" };
         match (&self.options.address, &*locked(&self.ends)) {
             (SocketAddress::Unix(path), _) => format!("{state}unix:{path}{server}"),
+            (SocketAddress::Fd(_), None) => {
+                let path = match &self.listener {
+                    Some(Listener::Unix(listener)) => listener
+                        .local_addr()
+                        .ok()
+                        .and_then(|at| at.as_pathname().map(std::path::PathBuf::from)),
+                    _ => None,
+                };
+                let at = path.map_or_else(|| "fd".to_owned(), |path| format!("unix:{}", path.display()));
+                format!("{state}{at}{server}")
+            }
             (_, Some((near, far))) => format!("{state}tcp:{near}{server} <-> {far}"),
             (SocketAddress::Tcp(host, port), None) => {
                 let listening = match &self.listener {

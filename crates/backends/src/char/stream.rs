@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use events::{EventLoop, FdWatch, Interest, Ready};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 
 use super::{CharEvent, CharReceiver, ReceiverSlot};
 
@@ -71,6 +72,8 @@ struct Output {
 #[derive(Default)]
 struct Input {
     source: Option<Arc<File>>,
+    /// The source is a socket, through which descriptors may come.
+    socket: bool,
     watch: Option<FdWatch>,
     /// Tells callbacks of an earlier connection from the present one.
     generation: u64,
@@ -136,6 +139,7 @@ impl Stream {
 
     /// Connects the port. Both descriptors are watched, so they must have different numbers.
     pub(crate) fn attach(&self, source: Option<File>, sink: Option<Sink>) -> io::Result<()> {
+        let socket = matches!(sink, Some(Sink::Socket(_)));
         if let Some(sink) = sink {
             let this = Weak::clone(&self.this);
             let watch = self.events.add_fd(sink.clone(), Interest::NONE, move |_| {
@@ -160,6 +164,7 @@ impl Stream {
                 }
             })?;
             input.source = Some(source);
+            input.socket = socket;
             input.watch = Some(watch);
             self.input_held.store(false, Ordering::Release);
         }
@@ -290,11 +295,12 @@ impl Stream {
     }
 
     fn input_ready(&self, ready: Ready, generation: u64) {
-        let Some(source) = ({
+        let (source, socket) = {
             let input = locked(&self.input);
-            (input.generation == generation).then(|| input.source.clone()).flatten()
-        }) else {
-            return;
+            match &input.source {
+                Some(source) if input.generation == generation => (source.clone(), input.socket),
+                _ => return,
+            }
         };
         let room = match self.room() {
             0 => self.hold_input(),
@@ -304,10 +310,16 @@ impl Stream {
             return;
         }
         let mut bytes = [0; INPUT_CHUNK];
-        match (&*source).read(&mut bytes[..room.min(INPUT_CHUNK)]) {
+        let mut fds = Vec::new();
+        let space = &mut bytes[..room.min(INPUT_CHUNK)];
+        let got = if socket { receive(&source, space, &mut fds) } else { (&*source).read(space) };
+        match got {
             Ok(0) => self.hung_up(),
             Ok(count) => {
                 if let Some(receiver) = self.receiver.get() {
+                    if !fds.is_empty() {
+                        receiver.receive_fds(fds);
+                    }
                     receiver.receive(&bytes[..count]);
                 }
             }
@@ -338,6 +350,23 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// The most descriptors taken at once.
+const MOST_FDS: usize = 16;
+
+/// Reads from a socket, with the descriptors that come along.
+fn receive(source: &File, space: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut room);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let got = recvmsg(source, &mut [IoSliceMut::new(space)], &mut control, flags)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(some) = message {
+            fds.extend(some);
+        }
+    }
+    Ok(got.bytes)
 }
 
 /// Writes until the queue is empty or the host takes no more; says whether the latter.

@@ -48,7 +48,6 @@ commands! {
     /// The commands, in the order of help.
     COMMANDS {
         "cpu" cpu, (Number), "index", "set the default CPU";
-        "dumpdtb" dumpdtb, (Word), "filename", "dump the FDT in dtb format to 'filename'";
         "gva2gpa" gva2gpa, (Number), "addr", "print the guest physical address corresponding to a guest virtual address";
         "help|?" help, (Rest), "[cmd]", "show the help";
         "info" information, (Rest), "[subcommand]", "show various information about the system state";
@@ -61,20 +60,13 @@ commands! {
     }
     /// The subcommands of `info`.
     INFO {
-        "block" info::block, (), "", "show info of all block devices";
-        "chardev" info::chardev, (), "", "show the character devices";
         "cpus" info::cpus, (), "", "show infos for each CPU";
-        "jit" info::jit, (), "", "show dynamic compiler info";
         "mem" info::mem, (), "", "show the active virtual memory mappings";
         "mtree" info::mtree, (switches "foD"), "[-f][-o][-D]", "show memory tree (-f: dump flat view for address spaces;-o: dump region owners/parents;-D: dump disabled regions";
-        "name" info::name, (), "", "show the current VM name";
         "network" info::network, (), "", "show the network state";
         "qom-tree" info::qom_tree, (Option<Word>), "[path]", "show QOM composition tree";
         "qtree" info::qtree, (), "", "show device tree";
         "registers" info::registers, (switches "a", Option<Number>), "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query; show the current CPU's registers if no argument is specified)";
-        "roms" info::roms, (), "", "show roms";
-        "status" info::status, (), "", "show the current VM status (running|paused)";
-        "uuid" info::uuid, (), "", "show the current VM UUID";
         "version" info::version, (), "", "show the version of QEMU";
     }
 }
@@ -157,15 +149,6 @@ fn cpu(context: &mut Context<'_>, (Number(index),): (Number,)) -> Result<()> {
         Some(index) => context.session.cpu = index,
         None => context.out.push_str("invalid CPU index\n"),
     }
-    Ok(())
-}
-
-fn dumpdtb(context: &mut Context<'_>, (Word(file),): (Word,)) -> Result<()> {
-    let Some(dtb) = context.vm.dtb() else {
-        return Err(failed(error!("Error: This machine doesn't have an FDT")));
-    };
-    std::fs::write(&file, dtb).map_err(|e| failed(error!("Error: Error saving FDT to file {file}: {e}")))?;
-    let _ = writeln!(context.out, "DTB dumped to '{file}'");
     Ok(())
 }
 

@@ -7,16 +7,6 @@ use base::Result;
 use memory::{MtreeOptions, print_mtree};
 use std::fmt::Write;
 
-pub(super) fn block(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&context.vm.blocks());
-    Ok(())
-}
-
-pub(super) fn chardev(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&context.vm.chardevs());
-    Ok(())
-}
-
 pub(super) fn network(context: &mut Context<'_>, (): ()) -> Result<()> {
     context.out.push_str(&context.vm.networks());
     Ok(())
@@ -27,11 +17,6 @@ pub(super) fn cpus(context: &mut Context<'_>, (): ()) -> Result<()> {
         let mark = if n == context.session.cpu { '*' } else { ' ' };
         let _ = writeln!(context.out, "{mark} CPU #{n}: thread_id={}", handle.thread_id());
     }
-    Ok(())
-}
-
-pub(super) fn jit(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&context.vm.translation());
     Ok(())
 }
 
@@ -122,18 +107,6 @@ pub(super) fn mtree(context: &mut Context<'_>, switches: Switches, (): ()) -> Re
     Ok(())
 }
 
-pub(super) fn name(context: &mut Context<'_>, (): ()) -> Result<()> {
-    if let Some(name) = context.vm.name() {
-        let _ = writeln!(context.out, "{name}");
-    }
-    Ok(())
-}
-
-pub(super) fn uuid(context: &mut Context<'_>, (): ()) -> Result<()> {
-    let _ = writeln!(context.out, "{}", context.vm.uuid());
-    Ok(())
-}
-
 pub(super) fn qom_tree(context: &mut Context<'_>, (path,): (Option<Word>,)) -> Result<()> {
     let root = context.vm.root();
     let path = path.map_or_else(|| "/machine".to_owned(), |Word(path)| path);
@@ -180,16 +153,6 @@ pub(super) fn registers(
             let _ = write!(context.out, "\nCPU#{n}\n{text}");
         }
     }
-    Ok(())
-}
-
-pub(super) fn roms(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&context.vm.roms());
-    Ok(())
-}
-
-pub(super) fn status(context: &mut Context<'_>, (): ()) -> Result<()> {
-    let _ = writeln!(context.out, "{}", context.vm.status());
     Ok(())
 }
 

@@ -1,6 +1,15 @@
 //! The commands of the machine protocol that need no more than a machine, by subject.
 
+mod about;
+mod absent;
+mod base64;
+mod block;
+mod character;
 mod control;
+mod fd;
+mod iothread;
+mod memory;
+mod qom;
 mod run_state;
 
 use crate::Command;
@@ -8,10 +17,22 @@ use macros::command;
 use qapi::Qapi;
 
 pub use control::{QMP_CAPABILITIES, greeting};
+pub use qom::value_json;
 pub use run_state::{ActionChange, Actions, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 
 /// All lists of commands.
-pub const LISTS: &[&[Command]] = &[control::COMMANDS, run_state::COMMANDS];
+pub const LISTS: &[&[Command]] = &[
+    about::COMMANDS,
+    absent::COMMANDS,
+    block::COMMANDS,
+    character::COMMANDS,
+    control::COMMANDS,
+    fd::COMMANDS,
+    iothread::COMMANDS,
+    memory::COMMANDS,
+    qom::COMMANDS,
+    run_state::COMMANDS,
+];
 
 /// An answer for people.
 #[derive(Debug, Qapi)]

@@ -1,6 +1,7 @@
 //! What the user wants: the options, gathered and checked as far as that is possible without a machine.
 
-use super::{Given, Opts, number, size};
+use super::{Given, Opts, number, read_config, size};
+use crate::sandbox::Sandbox;
 use base::{Result, error};
 use monitor::qmp::{ActionChange, Actions, RebootAction, ShutdownAction, WatchdogAction};
 use qapi::Qapi;
@@ -55,6 +56,12 @@ pub struct Config {
     pub devices: Vec<Opts>,
     /// `-drive` and its short forms: the option as `-drive` takes it.
     pub drives: Vec<Given>,
+    /// `-blockdev`.
+    pub blockdevs: Vec<Given>,
+    /// `-add-fd`.
+    pub add_fds: Vec<Opts>,
+    /// `-sandbox`.
+    pub sandbox: Option<Sandbox>,
     /// `-snapshot`.
     pub snapshot: bool,
     /// `-netdev`.
@@ -123,6 +130,8 @@ pub struct Config {
     pub escape: Option<u8>,
     /// `-msg timestamp=on`.
     pub timestamps: bool,
+    /// `-msg guest-name=on`.
+    pub guest_names: bool,
     /// `-version` or `-h`: print and leave.
     pub print: Option<&'static str>,
     warnings: Vec<String>,
@@ -155,7 +164,8 @@ impl Config {
                 return Err(error!("-{what} only allowed with -kernel option"));
             }
         }
-        if config.daemonize && config.nographic {
+        // Without defaults there is nothing on the terminal that would be lost.
+        if config.daemonize && config.nographic && !config.no_defaults {
             return Err(error!("-nographic cannot be used with -daemonize"));
         }
         Ok(())
@@ -200,6 +210,37 @@ impl Config {
             "drive" => {
                 let text = self.parse(one, Some("file"))?.to_text();
                 self.drives.push(Given { value: text, ..one.clone() });
+            }
+            "blockdev" => self.blockdevs.push(one.clone()),
+            "add-fd" => {
+                let opts = self.parse(one, None)?;
+                self.add_fds.push(opts);
+            }
+            "sandbox" => {
+                let mut opts = self.parse(one, Some("enable"))?;
+                self.sandbox = Sandbox::parse(&mut opts).map_err(blame)?;
+            }
+            "readconfig" => {
+                let given = read_config(&one.value, &one.shown)?;
+                given.iter().try_for_each(|one| self.take(one))?;
+            }
+            "enable-kvm" => {
+                self.accelerators.push(Opts::parse("accel", "kvm", Some("accel"))?);
+            }
+            "overcommit" => self.take_known(one, None, &["cpu-pm", "mem-lock"])?,
+            "boot" => {
+                let known = ["menu", "once", "order", "reboot-timeout", "splash", "splash-time", "strict"];
+                self.take_known(one, Some("order"), &known)?;
+            }
+            "audio" | "audiodev" => {
+                let opts = self.parse(one, Some("driver"))?;
+                match opts.get("driver") {
+                    Some("none") => {}
+                    Some(other) => {
+                        return Err(blame(error!("Parameter 'driver' does not accept value '{other}'")));
+                    }
+                    None => return Err(blame(error!("Parameter 'driver' is missing"))),
+                }
             }
             "snapshot" => self.snapshot = true,
             "disk_image" | "hda" => self.take_disk(one, "index=0,media=disk"),
@@ -314,10 +355,19 @@ impl Config {
             "msg" => {
                 let mut opts = self.parse(one, None)?;
                 self.timestamps = opts.take_switch("timestamp").map_err(blame)?.unwrap_or(false);
+                self.guest_names = opts.take_switch("guest-name").map_err(blame)?.unwrap_or(false);
+                opts.finish().map_err(blame)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// An option without effect here, whose parameters are checked.
+    fn take_known(&mut self, one: &Given, implied: Option<&str>, known: &[&str]) -> Result<()> {
+        let mut opts = self.parse(one, implied)?;
+        known.iter().for_each(|key| drop(opts.take(key)));
+        opts.finish().map_err(|e| opts.blame(e))
     }
 
     fn take_memory(&mut self, one: &Given) -> Result<()> {

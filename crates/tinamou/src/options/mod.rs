@@ -2,11 +2,15 @@
 //! user wants in the end.
 
 mod config;
+mod groups;
 mod help;
 mod opts;
+mod readconfig;
 mod table;
 
 pub use config::{Config, Mon, SerialPort, parse_smp};
+pub use groups::GROUPS;
 pub use help::{print_help, version};
 pub use opts::{Opts, is_identifier, number, size, switch};
+pub use readconfig::read_config;
 pub use table::{Arg, Given, OPTIONS, Row, Standing, split};

@@ -116,6 +116,10 @@ impl Client {
         self.stream.read_line(&mut line).ok().filter(|n| *n > 0)?;
         Some(serde_json::from_str(&line).unwrap())
     }
+    /// The socket.
+    pub fn stream(&self) -> &UnixStream {
+        self.stream.get_ref()
+    }
     pub fn send(&mut self, text: &str) {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }

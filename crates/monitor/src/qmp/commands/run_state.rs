@@ -112,9 +112,10 @@ pub struct StatusInfo {
 }
 
 /// The run state.
-#[command]
+#[command(hmp("info status", "", "show the current VM status (running|paused)"))]
 pub fn query_status(context: &mut Context<'_>) -> Result<StatusInfo> {
     let status = context.vm.run_state();
+    context.out = format!("{}\n", status.describe());
     Ok(StatusInfo { running: status == RunState::Running, status })
 }
 

@@ -1,0 +1,143 @@
+//! Commands about things of which there is none in any machine here: they say so, as they do in QEMU when a machine has
+//! none.
+
+use super::{Qapi, command};
+use crate::{Command, Context};
+use base::error::Class;
+use base::{Error, Result, error};
+use qapi::Value;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[
+    BALLOON,
+    INJECT_NMI,
+    QUERY_AUDIODEVS,
+    QUERY_BALLOON,
+    QUERY_DISPLAY_OPTIONS,
+    QUERY_MICE,
+    QUERY_PR_MANAGERS,
+    QUERY_REPLAY,
+    QUERY_TPM,
+    QUERY_TPM_MODELS,
+    QUERY_TPM_TYPES,
+    QUERY_VNC,
+];
+
+/// How much memory the guest has left to it.
+#[derive(Debug, Qapi)]
+pub struct BalloonInfo {
+    actual: i64,
+}
+
+fn no_balloon() -> Error {
+    error!("No balloon device has been activated").class(Class::DeviceNotActive)
+}
+
+/// Takes memory from the guest or gives it back.
+#[command(hmp("balloon", "target", "request VM to change its memory allocation (in MB)"))]
+pub fn balloon(_: &mut Context<'_>, _value: i64) -> Result<()> {
+    Err(no_balloon())
+}
+
+/// How much memory the guest has left to it.
+#[command(hmp("info balloon", "", "show balloon information"))]
+pub fn query_balloon(_: &mut Context<'_>) -> Result<BalloonInfo> {
+    Err(no_balloon())
+}
+
+/// Interrupts the guest without asking.
+#[command(hmp("nmi", "", "inject an NMI"))]
+pub fn inject_nmi(_: &mut Context<'_>) -> Result<()> {
+    Err(error!("machine does not provide NMIs"))
+}
+
+/// Sound.
+#[command]
+pub fn query_audiodevs(_: &mut Context<'_>) -> Result<Vec<Value>> {
+    Ok(Vec::new())
+}
+
+/// The kind of display.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum DisplayType {
+    /// None.
+    None,
+}
+
+/// The display.
+#[derive(Debug, Qapi)]
+pub struct DisplayOptions {
+    #[qapi(name = "type")]
+    kind: DisplayType,
+}
+
+/// The display.
+#[command]
+pub fn query_display_options(_: &mut Context<'_>) -> Result<DisplayOptions> {
+    Ok(DisplayOptions { kind: DisplayType::None })
+}
+
+/// Mice.
+#[command(hmp("info mice", "", "show which guest mouse is receiving events"))]
+pub fn query_mice(context: &mut Context<'_>) -> Result<Vec<Value>> {
+    context.out.push_str("No mouse devices connected\n");
+    Ok(Vec::new())
+}
+
+/// Keepers of persistent reservations.
+#[command]
+pub fn query_pr_managers(_: &mut Context<'_>) -> Result<Vec<Value>> {
+    Ok(Vec::new())
+}
+
+/// Whether the run is recorded.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum ReplayMode {
+    /// It is not.
+    None,
+}
+
+/// Recording.
+#[derive(Debug, Qapi)]
+pub struct ReplayInfo {
+    mode: ReplayMode,
+    icount: i64,
+}
+
+/// Recording.
+#[command(hmp("info replay", "", "show record/replay information"))]
+pub fn query_replay(context: &mut Context<'_>) -> Result<ReplayInfo> {
+    context.out.push_str("Record/replay is not active\n");
+    Ok(ReplayInfo { mode: ReplayMode::None, icount: 0 })
+}
+
+/// Trusted platform modules of the machine.
+#[command(hmp("info tpm", "", "show the TPM device"))]
+pub fn query_tpm(context: &mut Context<'_>) -> Result<Vec<Value>> {
+    context.out.push_str("TPM device not supported\n");
+    Ok(Vec::new())
+}
+
+/// Kinds of trusted platform modules.
+#[command]
+pub fn query_tpm_models(_: &mut Context<'_>) -> Result<Vec<String>> {
+    Ok(Vec::new())
+}
+
+/// The host's side of them.
+#[command]
+pub fn query_tpm_types(_: &mut Context<'_>) -> Result<Vec<String>> {
+    Ok(Vec::new())
+}
+
+/// The server of the display.
+#[derive(Debug, Qapi)]
+pub struct VncInfo {
+    enabled: bool,
+}
+
+/// The server of the display.
+#[command]
+pub fn query_vnc(_: &mut Context<'_>) -> Result<VncInfo> {
+    Ok(VncInfo { enabled: false })
+}

@@ -1,0 +1,196 @@
+//! Drives and block nodes.
+
+use super::{Qapi, command};
+use crate::vm::lock;
+use crate::{Command, Context};
+use backends::block::Drive;
+use base::{Result, error};
+use qapi::Value;
+use std::fmt::Write;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[BLOCKDEV_DEL, QUERY_BLOCK, QUERY_BLOCK_JOBS, QUERY_NAMED_BLOCK_NODES];
+
+/// What an image is.
+#[derive(Debug, Qapi)]
+pub struct ImageInfo {
+    filename: String,
+    format: String,
+    virtual_size: i64,
+    actual_size: Option<i64>,
+}
+
+/// How an image is cached.
+#[derive(Debug, Qapi)]
+pub struct BlockdevCacheInfo {
+    writeback: bool,
+    direct: bool,
+    no_flush: bool,
+}
+
+/// What is done about written zeroes.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum BlockdevDetectZeroesOptions {
+    /// Nothing.
+    Off,
+}
+
+/// A block node.
+#[derive(Debug, Qapi)]
+pub struct BlockDeviceInfo {
+    file: String,
+    node_name: Option<String>,
+    ro: bool,
+    drv: String,
+    #[qapi(name = "backing_file_depth")]
+    backing_file_depth: i64,
+    active: bool,
+    encrypted: bool,
+    #[qapi(name = "detect_zeroes")]
+    detect_zeroes: BlockdevDetectZeroesOptions,
+    bps: i64,
+    #[qapi(name = "bps_rd")]
+    bps_rd: i64,
+    #[qapi(name = "bps_wr")]
+    bps_wr: i64,
+    iops: i64,
+    #[qapi(name = "iops_rd")]
+    iops_rd: i64,
+    #[qapi(name = "iops_wr")]
+    iops_wr: i64,
+    image: ImageInfo,
+    cache: BlockdevCacheInfo,
+    #[qapi(name = "write_threshold")]
+    write_threshold: i64,
+}
+
+/// Whether the host has reported an error.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum BlockDeviceIoStatus {
+    /// It has not.
+    Ok,
+}
+
+/// A drive.
+#[derive(Debug, Qapi)]
+pub struct BlockInfo {
+    device: String,
+    qdev: Option<String>,
+    #[qapi(name = "type")]
+    kind: String,
+    removable: bool,
+    locked: bool,
+    inserted: Option<BlockDeviceInfo>,
+    io_status: Option<BlockDeviceIoStatus>,
+}
+
+/// What a drive or node has in it; `None` without a medium.
+fn inserted(drive: &Drive) -> Option<BlockDeviceInfo> {
+    let device = drive.device.as_ref()?;
+    let (file, format) = (drive.file().unwrap_or_default().to_owned(), drive.format().to_owned());
+    let cache = drive.option.as_ref().map(|option| option.cache).unwrap_or_default();
+    let actual =
+        std::fs::metadata(&file).map(|data| std::os::unix::fs::MetadataExt::blocks(&data) as i64 * 512);
+    Some(BlockDeviceInfo {
+        node_name: Some(drive.node_name()),
+        ro: device.read_only(),
+        drv: format.clone(),
+        backing_file_depth: 0,
+        active: true,
+        encrypted: false,
+        detect_zeroes: BlockdevDetectZeroesOptions::Off,
+        bps: 0,
+        bps_rd: 0,
+        bps_wr: 0,
+        iops: 0,
+        iops_rd: 0,
+        iops_wr: 0,
+        image: ImageInfo {
+            filename: file.clone(),
+            format,
+            virtual_size: device.len() as i64,
+            actual_size: actual.ok(),
+        },
+        file,
+        cache: BlockdevCacheInfo {
+            writeback: !cache.writethrough,
+            direct: cache.direct,
+            no_flush: cache.no_flush,
+        },
+        write_threshold: 0,
+    })
+}
+
+/// The drives, and the nodes that a device has.
+#[command(hmp("info block", "", "show info of one block device or all block devices"))]
+pub fn query_block(context: &mut Context<'_>) -> Result<Vec<BlockInfo>> {
+    let mut list = Vec::new();
+    let blocks = lock(context.vm.blocks());
+    // A node that no device has is no drive.
+    for drive in blocks.iter().filter(|drive| drive.option.is_some() || drive.taken) {
+        let named = drive.option.is_some();
+        let info = BlockInfo {
+            device: if named { drive.id.clone() } else { String::new() },
+            qdev: drive.user.clone(),
+            kind: "unknown".into(),
+            removable: false,
+            locked: false,
+            inserted: inserted(drive),
+            io_status: drive.taken.then_some(BlockDeviceIoStatus::Ok),
+        };
+        describe(&mut context.out, drive, &info);
+        list.push(info);
+    }
+    Ok(list)
+}
+
+/// Lines of `info block`.
+fn describe(out: &mut String, drive: &Drive, info: &BlockInfo) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    let name = if info.device.is_empty() { drive.id.as_str() } else { info.device.as_str() };
+    let _ = match &info.inserted {
+        None => writeln!(out, "{name}: [not inserted]"),
+        Some(node) if info.device.is_empty() => writeln!(out, "{name}: {} ({})", node.file, node.drv),
+        Some(node) => writeln!(out, "{name} ({}): {} ({})", drive.node_name(), node.file, node.drv),
+    };
+    if let Some(user) = &info.qdev {
+        let _ = writeln!(out, "    Attached to:      {user}");
+    }
+    if let Some(node) = &info.inserted {
+        let mode = if node.cache.writeback { "writeback" } else { "writethrough" };
+        let direct = if node.cache.direct { ", direct" } else { "" };
+        let ignored = if node.cache.no_flush { ", ignore flushes" } else { "" };
+        let _ = writeln!(out, "    Cache mode:       {mode}{direct}{ignored}");
+    }
+}
+
+/// All block nodes.
+#[command]
+pub fn query_named_block_nodes(
+    context: &mut Context<'_>,
+    _flat: Option<bool>,
+) -> Result<Vec<BlockDeviceInfo>> {
+    Ok(lock(context.vm.blocks()).iter().filter_map(inserted).collect())
+}
+
+/// Removes a block node.
+#[command]
+pub fn blockdev_del(context: &mut Context<'_>, node_name: String) -> Result<()> {
+    let mut blocks = lock(context.vm.blocks());
+    let node = blocks.find(&node_name).filter(|node| node.option.is_none());
+    let node = node.ok_or_else(|| error!("Failed to find node with node-name='{node_name}'"))?;
+    if node.taken {
+        return Err(error!("Node {node_name} is in use"));
+    }
+    blocks.remove(&node_name);
+    Ok(())
+}
+
+/// Jobs on block devices: there are none yet.
+#[command(hmp("info block-jobs", "", "show progress of ongoing block device operations"))]
+pub fn query_block_jobs(context: &mut Context<'_>) -> Result<Vec<Value>> {
+    context.out.push_str("No active jobs\n");
+    Ok(Vec::new())
+}

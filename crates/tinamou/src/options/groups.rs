@@ -1,0 +1,115 @@
+//! Options that take a list of parameters, with those that they take: what `query-command-line-options` tells.
+
+/// An option's name there and its parameters, each with its type.
+pub type Group = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// All groups. An option whose parameters depend on one of them (`-device`, `-netdev`) has none here; the
+/// protocol's schema tells of them.
+pub const GROUPS: &[Group] = &[
+    (
+        "accel",
+        &[("accel", "string"), ("one-insn-per-tb", "boolean"), ("tb-size", "size"), ("thread", "string")],
+    ),
+    ("action", &[("panic", "string"), ("reboot", "string"), ("shutdown", "string"), ("watchdog", "string")]),
+    ("add-fd", &[("fd", "number"), ("opaque", "string"), ("set", "number")]),
+    (
+        "boot-opts",
+        &[
+            ("menu", "boolean"),
+            ("once", "string"),
+            ("order", "string"),
+            ("reboot-timeout", "number"),
+            ("splash", "string"),
+            ("splash-time", "number"),
+            ("strict", "boolean"),
+        ],
+    ),
+    (
+        "chardev",
+        &[
+            ("append", "boolean"),
+            ("backend", "string"),
+            ("chardev", "string"),
+            ("delay", "boolean"),
+            ("fd", "string"),
+            ("host", "string"),
+            ("logappend", "boolean"),
+            ("logfile", "string"),
+            ("mux", "boolean"),
+            ("nodelay", "boolean"),
+            ("path", "string"),
+            ("port", "string"),
+            ("reconnect", "number"),
+            ("reconnect-ms", "number"),
+            ("server", "boolean"),
+            ("signal", "boolean"),
+            ("size", "size"),
+            ("wait", "boolean"),
+        ],
+    ),
+    ("device", &[]),
+    (
+        "drive",
+        &[
+            ("bus", "number"),
+            ("cache", "string"),
+            ("file", "string"),
+            ("format", "string"),
+            ("id", "string"),
+            ("if", "string"),
+            ("index", "number"),
+            ("media", "string"),
+            ("readonly", "boolean"),
+            ("snapshot", "boolean"),
+            ("unit", "number"),
+        ],
+    ),
+    ("fw_cfg", &[("file", "string"), ("name", "string"), ("string", "string")]),
+    ("global", &[("driver", "string"), ("property", "string"), ("value", "string")]),
+    (
+        "machine",
+        &[
+            ("accel", "string"),
+            ("append", "string"),
+            ("dtb", "string"),
+            ("dump-guest-core", "boolean"),
+            ("dumpdtb", "string"),
+            ("firmware", "string"),
+            ("graphics", "boolean"),
+            ("initrd", "string"),
+            ("kernel", "string"),
+            ("mem-merge", "boolean"),
+            ("memory-backend", "string"),
+            ("type", "string"),
+            ("usb", "boolean"),
+        ],
+    ),
+    ("memory", &[("maxmem", "size"), ("size", "size"), ("slots", "number")]),
+    ("mon", &[("chardev", "string"), ("mode", "string"), ("pretty", "boolean")]),
+    ("msg", &[("guest-name", "boolean"), ("timestamp", "boolean")]),
+    ("name", &[("debug-threads", "boolean"), ("guest", "string"), ("process", "string")]),
+    ("netdev", &[]),
+    ("object", &[]),
+    ("overcommit", &[("cpu-pm", "boolean"), ("mem-lock", "boolean")]),
+    ("rtc", &[("base", "string"), ("clock", "string"), ("driftfix", "string")]),
+    (
+        "sandbox",
+        &[
+            ("elevateprivileges", "string"),
+            ("enable", "boolean"),
+            ("obsolete", "string"),
+            ("resourcecontrol", "string"),
+            ("spawn", "string"),
+        ],
+    ),
+    (
+        "smp-opts",
+        &[
+            ("cores", "number"),
+            ("cpus", "number"),
+            ("maxcpus", "number"),
+            ("sockets", "number"),
+            ("threads", "number"),
+        ],
+    ),
+];
