@@ -2,6 +2,7 @@
 
 use crate::{CpuHandle, Frame, Watchpoint};
 use ir::{Builder, HelperInfo, MemOp};
+use state::{Loader, Saver, StateError};
 use std::sync::Arc;
 
 /// Kind of a memory access.
@@ -270,6 +271,13 @@ pub trait Cpu: Send {
     fn halted(&self) -> bool;
     /// Makes it wait, or ends the wait.
     fn set_halted(&mut self, halted: bool);
+    /// Writes all that the guest can see of it, input lines included, as one section. It stands still.
+    fn save(&mut self, out: &mut Saver);
+    /// Reads the section back.
+    ///
+    /// # Errors
+    /// The stream does not fit; the state may be half loaded then.
+    fn load(&mut self, from: &mut Loader<'_>) -> Result<(), StateError>;
     /// As itself, for those who know what it is.
     fn as_any(&mut self) -> &mut dyn std::any::Any;
 }

@@ -71,6 +71,11 @@ impl CpuHandle {
             self.interrupt();
         }
     }
+    /// Sets all input lines, as a snapshot has them.
+    pub fn set_lines(&self, levels: u64) {
+        self.lines.store(levels, SeqCst);
+        self.interrupt();
+    }
     /// Takes input line `n` back if it is set, and tells whether it was: for inputs of which only the edge counts. For
     /// the vCPU's own thread; nobody is woken.
     pub fn take_line(&self, n: u32) -> bool {

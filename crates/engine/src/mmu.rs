@@ -16,7 +16,7 @@ use crate::run::Tcg;
 use crate::tlb::Rights;
 use cpu::{Access, Flush, Guest, Mmu, Stop};
 use ir::MemOp;
-use memory::{DirtyClient, Ram};
+use memory::Ram;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -51,7 +51,13 @@ impl<G: Guest> Tcg<G> {
         let page = offset & !4095;
         if mapping.size_log2 >= 12 && page + 4096 <= ram.len() && pa & 4095 == offset & 4095 {
             // A page with translated code keeps its stores on the slow path, which tells the code cache.
-            let write = mapping.write && store == Store::Memory && !ram.has_code(page) && !ram_logs(ram);
+            let mut write = mapping.write && store == Store::Memory && !ram.has_code(page);
+            // A page whose stores somebody watches (migration, a snapshot, a display) is noted at the first of them.
+            if write && access == Access::Write {
+                ram.open_page(page);
+            }
+            write &= ram.is_open(page);
+            ram.touch(page, 4096);
             let rights = Rights { read: mapping.read, write, execute: mapping.execute };
             let set = if access == Access::Execute { self.code_set } else { self.data_set };
             let host_page = ram.host_ptr() as u64 + page;
@@ -152,11 +158,6 @@ impl<G: Guest> Tcg<G> {
         self.watch(g, va, bytes as u32, Access::Write)?;
         self.place_by(g, va, Access::Write, false)
     }
-}
-
-/// Whether stores to the block are being watched for somebody (migration, a display).
-fn ram_logs(ram: &Ram) -> bool {
-    ram.is_logging(DirtyClient::Migration) || ram.is_logging(DirtyClient::Vga)
 }
 
 /// Compare and swap of 4 or 8 (or fewer) aligned bytes; returns what was there.

@@ -63,6 +63,8 @@ pub struct Board {
     pub reset_processor: ResetProcessor,
     /// Other things to do at a reset, after the devices and before the processors.
     pub resets: Vec<Box<dyn Fn() + Send + Sync>>,
+    /// What has state beside devices and processors.
+    pub parts: Vec<Arc<dyn state::Saved>>,
     /// Things to do before the program ends.
     pub flushes: Vec<Box<dyn Fn() + Send + Sync>>,
     /// The main loop.
@@ -120,6 +122,7 @@ impl Board {
             processors: Processors::None,
             reset_processor: Arc::new(|cpu| cpu.reset()),
             resets: Vec::new(),
+            parts: Vec::new(),
             flushes: Vec::new(),
             events: events.clone(),
             roms: Arc::new(Roms::new()),

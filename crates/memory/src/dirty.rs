@@ -16,9 +16,13 @@ pub enum DirtyClient {
     Vga,
     /// The translator: a set bit means that there is translated code from the page.
     Code,
+    /// A snapshot: what has changed since it was taken.
+    Snapshot,
 }
 
-const CLIENTS: usize = 3;
+/// Those who want to know of every store.
+const LOGS: [DirtyClient; 3] = [DirtyClient::Migration, DirtyClient::Vga, DirtyClient::Snapshot];
+const CLIENTS: usize = 4;
 const CODE: u32 = 1 << DirtyClient::Code as u32;
 
 /// Hears of stores into pages from which code has been translated, when they are made by others than the
@@ -78,16 +82,37 @@ impl Dirty {
 
     #[cold]
     fn mark(&self, offset: u64, len: u64) {
+        self.log(offset, len);
+        if self.clients.load(Relaxed) & CODE != 0 && self.any(DirtyClient::Code, offset, len) {
+            self.tell_code(offset, len);
+        }
+    }
+
+    /// Notes a store for those who want to know of every one.
+    #[inline]
+    pub(crate) fn log(&self, offset: u64, len: u64) {
         let clients = self.clients.load(Relaxed);
-        for client in [DirtyClient::Migration, DirtyClient::Vga] {
+        if clients & !CODE == 0 {
+            return;
+        }
+        for client in LOGS {
             if clients & (1 << client as u32) != 0 {
                 self.set(client, offset, len);
             }
         }
-        if clients & CODE != 0
-            && self.any(DirtyClient::Code, offset, len)
-            && let Some(watcher) = self.watcher.get()
-        {
+    }
+
+    /// Whether all who want to know of every store know of one to the page at `offset`.
+    #[inline]
+    pub(crate) fn known(&self, offset: u64) -> bool {
+        let clients = self.clients.load(Relaxed);
+        let wants = |client: &DirtyClient| clients & (1 << *client as u32) != 0;
+        clients & !CODE == 0 || LOGS.iter().filter(|c| wants(c)).all(|c| self.any(*c, offset, 1))
+    }
+
+    /// Tells the watcher of translated code that it has been overwritten.
+    pub(crate) fn tell_code(&self, offset: u64, len: u64) {
+        if let Some(watcher) = self.watcher.get() {
             watcher.code_written(offset, len);
         }
     }
@@ -101,7 +126,11 @@ impl Dirty {
     pub(crate) fn set(&self, client: DirtyClient, offset: u64, len: u64) {
         let map = self.map(client);
         for page in self.range(offset, len) {
-            map[(page / 64) as usize].fetch_or(1 << (page % 64), SeqCst);
+            let (word, bit) = (&map[(page / 64) as usize], 1 << (page % 64));
+            // Most stores go to pages that are dirty already: reading keeps the line shared among the vCPUs.
+            if word.load(SeqCst) & bit == 0 {
+                word.fetch_or(bit, SeqCst);
+            }
         }
     }
 

@@ -10,6 +10,8 @@
 //!
 //! `unsafe` is in `ram` (mapping host memory, and reaching it through a raw pointer) and nowhere else.
 
+mod absent;
+mod blocks;
 mod bus;
 mod contents;
 mod device;
@@ -23,6 +25,8 @@ mod region;
 mod rom;
 mod space;
 
+pub use absent::PageSource;
+pub use blocks::{Block, ram_blocks};
 pub use bus::{BusError, BusResult, Mmio, OpenBus, Unassigned, mmio_read, mmio_write};
 pub use contents::Contents;
 pub use device::{Port, device_regions, port_region};

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, Ord
 use base::{Error, Result};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use crate::absent::{Absent, PageSource};
 use crate::dirty::{CodeWatcher, Dirty, DirtyClient};
 
 /// A block of guest RAM.
@@ -25,6 +26,7 @@ pub struct Ram {
     file: Option<OwnedFd>,
     shared: bool,
     dirty: Dirty,
+    absent: Absent,
 }
 
 // SAFETY: the mapping belongs to this value alone and stays where it is until the drop; all access to its
@@ -137,7 +139,7 @@ impl Ram {
         // SAFETY: advice on our own mapping, without effect on its content.
         let _ = unsafe { rustix::mm::madvise(base.cast(), size, Advice::LinuxHugepage) };
         let base = NonNull::new(base).ok_or_else(|| cannot_allocate(len))?;
-        Ok(Arc::new(Self { base, len, file, shared, dirty: Dirty::new(len) }))
+        Ok(Arc::new(Self { base, len, file, shared, dirty: Dirty::new(len), absent: Absent::default() }))
     }
 
     /// Bytes of the block.
@@ -164,7 +166,60 @@ impl Ram {
     #[inline]
     fn at(&self, offset: u64, size: u64) -> *mut u8 {
         assert!(size <= self.len && offset <= self.len - size, "offset {offset:#x}+{size:#x} outside of RAM");
+        if self.absent.any() {
+            self.bring(offset, size);
+        }
         self.base.as_ptr().wrapping_add(offset as usize)
+    }
+
+    #[cold]
+    fn bring(&self, offset: u64, size: u64) {
+        self.absent.bring(offset, size, &|at, page| self.put_page(at, page));
+    }
+
+    /// Stores a page that has come at last. Nobody is told: it is the content that the page had all along.
+    fn put_page(&self, offset: u64, page: &[u8; base::PAGE_SIZE as usize]) {
+        let (words, _) = page.as_chunks::<8>();
+        for (n, word) in words.iter().enumerate() {
+            let at = offset + 8 * n as u64;
+            if at + 8 <= self.len {
+                let ptr = self.base.as_ptr().wrapping_add(at as usize);
+                // SAFETY: inside the mapping, as has just been checked, and aligned.
+                unsafe { AtomicU64::from_ptr(ptr.cast()) }.store(u64::from_ne_bytes(*word), Relaxed);
+            }
+        }
+    }
+
+    /// Makes the content of the block that of `source`: pages for which `empty` holds (by number) are zero, the others
+    /// come when they are first touched. Translations of the old content are forgotten. No vCPU may be running.
+    pub fn replace(&self, source: Arc<dyn PageSource>, empty: impl Fn(u64) -> bool) {
+        let pages = self.len.div_ceil(base::PAGE_SIZE);
+        for page in (0..pages).map(|n| n << base::PAGE_BITS).filter(|offset| self.has_code(*offset)) {
+            self.dirty.tell_code(page, base::PAGE_SIZE);
+        }
+        // SAFETY: advice on our own mapping. It makes the pages zero, as stores could; nobody holds references into it.
+        let zeroed = self.file.is_none()
+            && unsafe {
+                rustix::mm::madvise(self.base.as_ptr().cast(), self.len as usize, Advice::LinuxDontNeed)
+            }
+            .is_ok();
+        self.absent.begin(pages, source, |page| !(zeroed && empty(page)));
+    }
+
+    /// Lets the pages within be there, as any access to them does.
+    #[inline]
+    pub fn touch(&self, offset: u64, len: u64) {
+        self.at(offset, len);
+    }
+
+    /// Lets go of the source of [`Ram::replace`] if all pages have come; whether they have.
+    pub fn settle(&self) -> bool {
+        self.absent.settle()
+    }
+
+    /// Whether the page at `offset` has still to come.
+    pub fn is_absent(&self, offset: u64) -> bool {
+        self.absent.is(offset)
     }
 
     accessors! {
@@ -292,6 +347,17 @@ impl Ram {
     #[inline]
     pub fn mark_dirty(&self, offset: u64, len: u64) {
         self.dirty.written(offset, len);
+    }
+    /// The page at `offset` is about to be written through [`Ram::host_ptr`], by somebody who will not tell of each store:
+    /// as long as the bitmaps of it stay set. Who clears them has to make him come here again.
+    #[inline]
+    pub fn open_page(&self, offset: u64) {
+        self.dirty.log(offset, 1);
+    }
+    /// Whether stores to the page at `offset` need not be told of: nobody keeps a bitmap, or all have it down already.
+    #[inline]
+    pub fn is_open(&self, offset: u64) -> bool {
+        self.dirty.known(offset)
     }
     /// Offsets of the pages written since the last call, within `len` bytes from `offset`.
     pub fn take_dirty(&self, client: DirtyClient, offset: u64, len: u64) -> Vec<u64> {

@@ -8,6 +8,7 @@ use crate::trap::cause;
 use crate::{build, csr, disassemble, interpret, mmu, mstatus, slot};
 use cpu::*;
 use ir::Builder;
+use state::{Loader, Saver, State, StateError};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -87,6 +88,14 @@ impl Guest for Hart {
     fn disassemble(config: &Config, pc: u64, bytes: &[u8]) -> (String, usize) {
         disassemble::disassemble(config, pc, bytes)
     }
+}
+
+/// What is saved of a hart: its slots, and the levels of its inputs, of which some are edges that nobody repeats.
+#[derive(Default, State)]
+#[state(name = "riscv_hart")]
+struct Saved {
+    hart: crate::HartState,
+    lines: u64,
 }
 
 /// CSRs in the order of `info registers`, with those of the hypervisor extension, which read as zero.
@@ -190,6 +199,18 @@ impl Cpu for Hart {
     }
     fn set_halted(&mut self, halted: bool) {
         self.halted = halted
+    }
+    fn save(&mut self, out: &mut Saver) {
+        let saved = Saved { hart: Hart::save(self), lines: self.handle.lines() };
+        out.section(self.handle.index(), &saved);
+    }
+    fn load(&mut self, from: &mut Loader<'_>) -> Result<(), StateError> {
+        let mut saved = Saved::default();
+        from.section(self.handle.index(), &mut saved)?;
+        self.restore(&saved.hart);
+        // Last: restoring arms the supervisor timer, which moves a line.
+        self.handle.set_lines(saved.lines);
+        Ok(())
     }
     fn as_any(&mut self) -> &mut dyn std::any::Any {
         self

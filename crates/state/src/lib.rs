@@ -45,13 +45,17 @@ mod description;
 mod error;
 mod fields;
 mod loader;
+mod saved;
 mod saver;
+mod tree;
 
 pub use description::{Description, FieldDescription, FieldType, SubsectionDescription};
 pub use error::StateError;
 pub use loader::Loader;
 pub use macros::State;
+pub use saved::Saved;
 pub use saver::{Saver, Subsections};
+pub use tree::print;
 
 /// A type with a name and a version whose fields are saved. Derive it.
 pub trait State {

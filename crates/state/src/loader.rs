@@ -120,6 +120,28 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// The next section's own description, and its content.
+    pub(crate) fn described_section(&mut self) -> Result<(Description, Loader<'a>), StateError> {
+        let (name, _) = self.header()?;
+        self.section = name;
+        let n = self.u32()? as usize;
+        let mut inner = self.part(n)?;
+        let description = Description::read(&mut inner)?;
+        inner.end()?;
+        let n = self.u32()? as usize;
+        let mut content = self.part(n)?;
+        content.version = description.version;
+        self.section.clear();
+        Ok((description, content))
+    }
+
+    /// All bytes of the next section, its name included.
+    pub fn section_bytes(&mut self) -> Result<&'a [u8], StateError> {
+        let whole = self.bytes;
+        self.skip_section()?;
+        Ok(&whole[..whole.len() - self.bytes.len()])
+    }
+
     /// Skips the next section.
     pub fn skip_section(&mut self) -> Result<(), StateError> {
         self.header()?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BlockDevice, NullDevice, RawFile, RawOptions};
+use super::{BlockDevice, History, NullDevice, RawFile, RawOptions};
 use crate::Error;
 use crate::options::Options;
 
@@ -103,7 +103,7 @@ fn open(
     find: &dyn Fn(&str) -> Option<Arc<dyn BlockDevice>>,
 ) -> Result<Arc<dyn BlockDevice>, Error> {
     match node {
-        Node::File { filename, options } => Ok(Arc::new(RawFile::open(filename, *options)?)),
+        Node::File { filename, options } => Ok(Arc::new(History::new(RawFile::open(filename, *options)?))),
         Node::Null { len, read_only } => Ok(Arc::new(NullDevice { len: *len, read_only: *read_only })),
         Node::Raw(below) => open(below, find),
         Node::RawOver(name) => find(name)

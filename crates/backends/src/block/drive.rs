@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::probe::{Guarded, guessed_raw, probe};
-use super::{BlockDevice, NullDevice, Overlay, RawFile, RawOptions};
+use super::{BlockDevice, History, NullDevice, Overlay, RawFile, RawOptions};
 use crate::Error;
 use crate::options::Options;
 
@@ -247,9 +247,9 @@ impl DriveOption {
             notice(&guessed_raw(path));
         }
         Ok(Some(match (self.snapshot, guard) {
-            (true, _) => Arc::new(Overlay::new(raw)?),
-            (false, true) => Arc::new(Guarded(raw)),
-            (false, false) => Arc::new(raw),
+            (true, _) => Arc::new(History::new(Overlay::new(raw)?)),
+            (false, true) => Arc::new(Guarded(History::new(raw))),
+            (false, false) => Arc::new(History::new(raw)),
         }))
     }
 

@@ -6,6 +6,7 @@
 mod blockdev;
 mod blocks;
 mod drive;
+mod history;
 #[allow(unsafe_code)]
 mod ofd_lock;
 mod overlay;
@@ -20,6 +21,7 @@ use std::io;
 pub use blockdev::BlockdevOption;
 pub use blocks::{Blocks, Drive};
 pub use drive::{Cache, DriveInterface, DriveOption, ErrorAction, FORMAT_HELP};
+pub use history::{History, Log, Past, Rewindable};
 pub use overlay::Overlay;
 pub use queue::{BlockQueue, Request};
 pub use raw::{NullDevice, RawFile, RawOptions};
@@ -85,6 +87,11 @@ pub trait BlockDevice: Send + Sync {
 
     /// Whether writes are refused.
     fn read_only(&self) -> bool;
+
+    /// What snapshots do with it; `None` for a device whose content they cannot keep.
+    fn past(&self) -> Option<&dyn Past> {
+        None
+    }
 
     /// Writes temporary changes (`snapshot=on`) back to the image they were kept from.
     ///

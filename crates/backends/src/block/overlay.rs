@@ -2,12 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::raw::{RawFile, read_padded};
-use super::{BlockDevice, check_range};
+use super::{BlockDevice, Rewindable, check_range};
 use crate::Error;
 
 /// The unit of the bitmap. Guests write pages, so that copying a part of a block from below is rare.
@@ -89,6 +90,26 @@ fn next_run(bitmap: &[u64], offset: u64, end: u64) -> (u64, bool) {
         run_end += BLOCK;
     }
     (run_end.min(end), kind)
+}
+
+impl Rewindable for Overlay {
+    fn overlaid(&self) -> Option<Vec<Range<u64>>> {
+        let bitmap = self.bitmap();
+        let mut runs = Vec::new();
+        let mut at = 0;
+        while at < self.len() {
+            let (end, above) = next_run(&bitmap, at, self.len());
+            if above {
+                runs.push(at..end);
+            }
+            at = end;
+        }
+        Some(runs)
+    }
+
+    fn image(&self) -> &str {
+        self.base.path()
+    }
 }
 
 impl BlockDevice for Overlay {

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{BlockDevice, SECTOR};
+use super::{BlockDevice, Past, SECTOR};
 use crate::Error;
 
 const MAGICS: [(&[u8], &str); 9] = [
@@ -89,6 +89,10 @@ impl<D: BlockDevice> BlockDevice for Guarded<D> {
 
     fn read_only(&self) -> bool {
         self.0.read_only()
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        self.0.past()
     }
 
     fn commit(&self) -> Result<(), Error> {

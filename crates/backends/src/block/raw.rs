@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
-use super::{BlockDevice, check_range, ofd_lock, round_up};
+use super::{BlockDevice, Rewindable, check_range, ofd_lock, round_up};
 use crate::Error;
 
 /// How a raw image is opened.
@@ -128,6 +128,16 @@ pub(crate) fn read_padded(file: &File, mut offset: u64, mut bytes: &mut [u8]) ->
         }
     }
     Ok(())
+}
+
+impl Rewindable for RawFile {
+    fn overlaid(&self) -> Option<Vec<std::ops::Range<u64>>> {
+        None
+    }
+
+    fn image(&self) -> &str {
+        &self.path
+    }
 }
 
 impl BlockDevice for RawFile {

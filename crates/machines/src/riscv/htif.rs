@@ -9,6 +9,7 @@ use backends::char::{CharEvent, CharPort, CharReceiver};
 use events::{Clock, EventLoop, Timer};
 use memory::{AddressSpace, BusResult, Mmio, Region};
 use object::{Access, Effect, ShutdownCause};
+use state::{Loader, Saved, Saver, State, StateError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -23,7 +24,8 @@ const CHUNK: usize = 4096;
 /// The most that one system call writes.
 const LONGEST_WRITE: u64 = 1 << 20;
 
-#[derive(Default)]
+#[derive(Default, State)]
+#[state(name = "riscv_htif")]
 struct Words {
     tohost: u64,
     fromhost: u64,
@@ -55,6 +57,27 @@ pub struct Htif {
     signature: Option<Signature>,
     late: Mutex<Option<Timer>>,
     events: EventLoop,
+}
+
+impl Saved for Htif {
+    fn section(&self) -> &'static str {
+        Words::NAME
+    }
+
+    fn save(&self, instance: u32, out: &mut Saver) {
+        out.section(instance, &*self.words());
+    }
+
+    fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError> {
+        let value = {
+            let mut words = self.words();
+            from.section(instance, &mut *words)?;
+            words.tohost
+        };
+        // A low word that waits for its high word waits anew.
+        self.late(value & 1 != 0 && value >> 48 == 0);
+        Ok(())
+    }
 }
 
 impl Htif {

@@ -1,6 +1,7 @@
 //! What a board gives its harts: time, supervisor timers, and with `-bios builtin` the supervisor execution environment.
 
 use super::harts::input;
+use crate::board::Board;
 use crate::sbi::{
     self, Access, Entry, Fence, HartState, HartTargets, Outcome, ResetReason, ResetType, SbiError, SbiHart,
     SbiPlatform,
@@ -12,6 +13,7 @@ use ir::MemOp;
 use memory::AddressSpace;
 use object::{Effect, ResetCause, ShutdownCause};
 use riscv::{Hart, Platform};
+use state::{Loader, Saved, Saver, State, StateError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -89,8 +91,15 @@ impl HartPlatform {
         });
     }
 
+    /// Lets the board reset and save it.
+    pub fn attach(platform: &Arc<HartPlatform>, board: &mut Board) {
+        let reset = platform.clone();
+        board.parts.push(platform.clone());
+        board.resets.push(Box::new(move || reset.reset()));
+    }
+
     /// The machine is reset.
-    pub fn reset(&self) {
+    fn reset(&self) {
         if let Some(around) = self.around.get() {
             around.timers.iter().for_each(Timer::cancel);
             for hart in &around.harts {
@@ -134,6 +143,72 @@ impl HartPlatform {
                 handle.set_line(input::STI, false);
             }
         }
+    }
+}
+
+/// What is saved.
+#[derive(Default, State)]
+#[state(name = "riscv_platform")]
+struct PlatformState {
+    /// Virtual time at which each hart's supervisor timer interrupt is raised.
+    deadlines: Vec<Option<u64>>,
+    /// The emulator is the supervisor execution environment (`-bios builtin`).
+    builtin: bool,
+    /// What that knows of each hart.
+    states: Vec<HartState>,
+}
+
+impl Saved for HartPlatform {
+    fn section(&self) -> &'static str {
+        PlatformState::NAME
+    }
+
+    fn save(&self, instance: u32, out: &mut Saver) {
+        let timers = self.around.get().map_or(&[][..], |a| &a.timers);
+        let builtin = self.builtin.get();
+        let state = PlatformState {
+            deadlines: timers.iter().map(Timer::deadline).collect(),
+            builtin: builtin.is_some(),
+            states: builtin.map(|b| states(b).clone()).unwrap_or_default(),
+        };
+        out.section(instance, &state);
+    }
+
+    /// To be called after the harts have been loaded, which arm timers by what they know.
+    fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError> {
+        let mut state = PlatformState::default();
+        from.section(instance, &mut state)?;
+        let refuse = |field: &str, reason: String| {
+            Err(StateError { section: PlatformState::NAME.into(), field: field.into(), reason })
+        };
+        let timers = self.around.get().map_or(&[][..], |a| &a.timers);
+        if state.deadlines.len() != timers.len() {
+            return refuse(
+                "deadlines",
+                format!("there are {} harts instead of {}", state.deadlines.len(), timers.len()),
+            );
+        }
+        let builtin = self.builtin.get();
+        if state.builtin != builtin.is_some() {
+            let words = |on| if on { "the built-in SBI" } else { "firmware of its own" };
+            return refuse(
+                "builtin",
+                format!("the machine had {} and has {} here", words(state.builtin), words(!state.builtin)),
+            );
+        }
+        if let Some(builtin) = builtin {
+            if state.states.len() != timers.len() {
+                return refuse("states", format!("there are {} harts", state.states.len()));
+            }
+            *states(builtin) = state.states;
+        }
+        for (timer, deadline) in timers.iter().zip(state.deadlines) {
+            match deadline {
+                Some(deadline) => timer.arm(deadline),
+                None => timer.cancel(),
+            }
+        }
+        Ok(())
     }
 }
 

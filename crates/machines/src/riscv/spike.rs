@@ -110,7 +110,7 @@ fn build(setup: Setup) -> Result<Board> {
     let fdt = Boot::device_tree(&mut board, layout)?;
     boot.reset_vector(&board, layout, fdt);
     board.roms.check()?;
-    board.resets.push(Box::new(move || platform.reset()));
+    HartPlatform::attach(&platform, &mut board);
     Ok(board)
 }
 
@@ -133,6 +133,7 @@ fn attach_htif(board: &mut Board, setup: &Setup, boot: &Boot) -> Result<()> {
     if own.is_none() {
         node.prop_u64s("reg", &[htif::DEFAULT, 0x1000]);
     }
+    board.parts.push(htif.clone());
     board.resets.push(Box::new(move || htif.reset()));
     Ok(())
 }

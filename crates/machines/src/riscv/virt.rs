@@ -479,8 +479,7 @@ fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartP
             cpu.set_halted(!first);
         });
     }
-    let platform = platform.clone();
-    board.resets.push(Box::new(move || platform.reset()));
+    HartPlatform::attach(platform, board);
     Ok(())
 }
 

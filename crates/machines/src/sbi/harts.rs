@@ -87,11 +87,12 @@ pub enum Fence {
 }
 
 /// The state of a hart (table "HSM Hart States").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, state::State)]
 pub enum HartState {
     /// Executing.
     Started = 0,
     /// Not executing.
+    #[default]
     Stopped = 1,
     /// Asked to start, not yet executing.
     StartPending = 2,

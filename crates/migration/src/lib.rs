@@ -1,0 +1,27 @@
+//! Snapshots and live migration.
+//!
+//! ```text
+//! Machine --capture--> stream with an index --Image--> Machine::restore, Machine::rewind
+//!    |                        |
+//!    |                        +-- Store: files by tag
+//!    +--- Outgoing (rounds) --> stream --> Incoming
+//! ```
+//! A [`Machine`] is what can be saved: memory blocks, processors, devices. The stream ([`stream`]) is the same for
+//! snapshots and migration; a snapshot has an index at its end, by which pages are read one by one.
+#![forbid(unsafe_code)]
+
+mod capture;
+mod image;
+mod machine;
+mod origin;
+pub mod page;
+pub mod pages;
+mod restore;
+mod store;
+pub mod stream;
+
+pub use capture::capture;
+pub use image::Image;
+pub use machine::Machine;
+pub use origin::Origin;
+pub use store::{Draft, Entry, Store, utc};
