@@ -18,11 +18,14 @@ pub enum DirtyClient {
     Code,
     /// A snapshot: what has changed since it was taken.
     Snapshot,
+    /// A device that keeps the content elsewhere too (flash), and has to hear of what others write.
+    WriteBack,
 }
 
 /// Those who want to know of every store.
-const LOGS: [DirtyClient; 3] = [DirtyClient::Migration, DirtyClient::Vga, DirtyClient::Snapshot];
-const CLIENTS: usize = 4;
+const LOGS: [DirtyClient; 4] =
+    [DirtyClient::Migration, DirtyClient::Vga, DirtyClient::Snapshot, DirtyClient::WriteBack];
+const CLIENTS: usize = 5;
 const CODE: u32 = 1 << DirtyClient::Code as u32;
 
 /// Hears of stores into pages from which code has been translated, when they are made by others than the

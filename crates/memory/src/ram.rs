@@ -204,6 +204,7 @@ impl Ram {
             }
             .is_ok();
         self.absent.begin(pages, source, |page| !(zeroed && empty(page)));
+        self.dirty.log(0, self.len);
     }
 
     /// Lets the pages within be there, as any access to them does.

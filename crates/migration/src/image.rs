@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -221,6 +221,17 @@ impl Image {
     /// Bytes in memory or in the file.
     pub fn len(&self) -> u64 {
         self.bytes.len().unwrap_or(0)
+    }
+
+    /// Whether both are the same file.
+    pub fn is(&self, other: &Image) -> bool {
+        match (&self.bytes, &other.bytes) {
+            (Bytes::File(a), Bytes::File(b)) => {
+                let place = |file: &File| file.metadata().map(|data| (data.dev(), data.ino())).ok();
+                place(a).is_some_and(|a| Some(a) == place(b))
+            }
+            _ => false,
+        }
     }
 
     /// Whether there are none; a snapshot always has some.

@@ -22,6 +22,6 @@ pub mod stream;
 
 pub use capture::capture;
 pub use image::Image;
-pub use machine::Machine;
+pub use machine::{Machine, Parts};
 pub use origin::Origin;
 pub use store::{Draft, Entry, Store, utc};

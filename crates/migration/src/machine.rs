@@ -11,9 +11,23 @@ use state::{Loader, Saved, Saver, StateError};
 
 use crate::Origin;
 
+/// What a machine consists of beside its devices, which come and go.
+pub struct Parts {
+    /// What it is; the memory is filled in by [`Machine::new`].
+    pub origin: Origin,
+    /// Its memory.
+    pub memory: Arc<AddressSpace>,
+    /// Its vCPUs.
+    pub cpus: Arc<Cpus>,
+    /// What is loaded before all else: clocks.
+    pub first: Vec<Arc<dyn Saved>>,
+    /// What is loaded after the vCPUs: what surrounds them.
+    pub then: Vec<Arc<dyn Saved>>,
+}
+
 /// What is needed of a machine to save it and to let it go on elsewhere. It stands still while that is done.
 pub struct Machine {
-    /// What it is; the memory is filled in by [`Machine::new`].
+    /// What it is.
     pub origin: Origin,
     /// Its memory.
     pub blocks: Vec<Block>,
@@ -23,16 +37,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Puts a machine together. The order is that of loading: `first` (clocks), the vCPUs, `then` (what surrounds them),
-    /// the devices, of which those that hear lines come before those that drive them.
-    pub fn new(
-        mut origin: Origin,
-        memory: &Arc<AddressSpace>,
-        cpus: &Arc<Cpus>,
-        first: Vec<Arc<dyn Saved>>,
-        then: Vec<Arc<dyn Saved>>,
-        devices: &[Arc<dyn AnyDevice>],
-    ) -> Machine {
+    /// Puts a machine together as it is now. Of the devices, those that hear lines come before those that drive them.
+    pub fn new(parts: &Parts, devices: &[Arc<dyn AnyDevice>]) -> Machine {
+        let Parts { origin, memory, cpus, first, then } = parts;
+        let mut origin = origin.clone();
         let blocks = ram_blocks(memory.root());
         origin.memory = blocks.iter().map(|b| (b.name.clone(), b.ram.len())).collect();
         let processors = cpus.all().into_iter().map(|handle| Arc::new(Processor(handle)) as Arc<dyn Saved>);
@@ -40,7 +48,8 @@ impl Machine {
             .iter()
             .filter(|device| !device.section().is_empty())
             .map(|device| Arc::new(Device(device.clone())) as Arc<dyn Saved>);
-        let parts = first.into_iter().chain(processors).chain(then).chain(devices).collect();
+        let parts =
+            first.iter().cloned().chain(processors).chain(then.iter().cloned()).chain(devices).collect();
         Machine { origin, blocks, cpus: cpus.clone(), parts }
     }
 

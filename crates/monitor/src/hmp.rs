@@ -11,6 +11,6 @@ mod info;
 mod line;
 mod session;
 
-pub use arguments::{Arguments, argument};
+pub use arguments::{Argument, Arguments, Switches, Word, argument};
 pub use commands::{COMMANDS, Command, INFO, refused};
 pub use session::{Executor, Monitor};

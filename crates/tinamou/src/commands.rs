@@ -7,6 +7,7 @@ pub mod pci;
 mod processors;
 mod types;
 
+use crate::saving;
 use monitor::Commands;
 
 /// All commands of the monitors.
@@ -19,5 +20,6 @@ pub fn all() -> Commands {
     }
     commands.add_hmp(pci::HMP, pci::INFO);
     commands.add_events(pci::EVENTS);
+    commands.add_hmp(saving::COMMANDS, saving::INFO);
     commands
 }

@@ -3,6 +3,7 @@
 use crate::commands::pci::DeviceDeleted;
 use crate::options::Opts;
 use crate::plug::{Backends, drain};
+use crate::saving::Saving;
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use base::{Result, error};
@@ -18,8 +19,9 @@ use object::{AnyDevice, ObjectRef};
 use qapi::Event;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+mod holding;
 mod running;
 
 /// What is told when the machine stops: the vCPU that met a breakpoint, and why.
@@ -84,6 +86,7 @@ pub struct Control {
     commands: Arc<Commands>,
     /// `MIGRATION` events are wanted.
     pub migration_events: AtomicBool,
+    saving: OnceLock<Saving>,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
@@ -116,6 +119,7 @@ impl Control {
             listeners: Mutex::default(),
             migration_events: AtomicBool::new(false),
             commands: Arc::new(crate::commands::all()),
+            saving: OnceLock::new(),
             chardevs,
             blocks,
             backends: Mutex::new(backends),
@@ -151,6 +155,19 @@ impl Control {
     pub fn of<'a>(context: &Context<'a>) -> Result<&'a Control> {
         let vm: &'a dyn Any = context.vm;
         vm.downcast_ref().ok_or_else(|| error!("there is no machine of this program's"))
+    }
+
+    /// Says how the machine is saved.
+    pub fn set_saving(&self, saving: Saving) {
+        let _ = self.saving.set(saving);
+    }
+
+    /// How the machine is saved.
+    ///
+    /// # Errors
+    /// It is too early.
+    pub fn saving(&self) -> Result<&Saving> {
+        self.saving.get().ok_or_else(|| error!("the machine is not complete yet"))
     }
 
     /// Hears of stops.

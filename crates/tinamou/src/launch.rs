@@ -7,6 +7,7 @@ use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items};
 use crate::options::{Config, Mon, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
 use crate::report;
+use crate::saving::{GuestClock, Saving};
 use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush_all, not_connected};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
@@ -17,9 +18,11 @@ use engine::{Shared, Tcg};
 use events::{Clock, EventLoop, Runner};
 use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
+use migration::Origin;
 use monitor::Vm;
 use monitor::hmp::Monitor;
 use monitor::qmp::{Hub, Qmp};
+use object::ObjectRef;
 use riscv::Hart;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -140,6 +143,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     control.1.vcpus().stop();
     control.1.drain();
     control.0.iter().for_each(|flush| flush());
+    control.1.saving()?.close();
     flush_all();
     drop(pidfile);
     Ok(status)
@@ -149,6 +153,9 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
 fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u8> {
     control.states().own();
     control.initialize();
+    if let Some(tag) = &config.load {
+        control.saving()?.load(control, tag)?;
+    }
     if !config.stopped {
         control.run_some(None)?;
     }
@@ -584,6 +591,24 @@ fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort
 
 type Flushes = Vec<Box<dyn Fn() + Send + Sync>>;
 
+/// What a saved state must come from to fit.
+fn origin(machine: &ObjectRef, processors: &Processors) -> Origin {
+    let name = machine.type_name().trim_end_matches("-machine").to_owned();
+    let mut origin = Origin {
+        program: concat!("Tinamou ", env!("CARGO_PKG_VERSION")).into(),
+        machine: name,
+        ..Origin::default()
+    };
+    if let Processors::RiscV(harts) = processors
+        && let Some(config) = harts.first().map(cpu::Guest::config)
+    {
+        origin.cpu = config.model().to_owned();
+        origin.isa = config.isa_string();
+        origin.processors = harts.len() as u32;
+    }
+    origin
+}
+
 /// Starts the vCPUs' threads and puts the machine under control.
 fn start(
     board: Board,
@@ -595,6 +620,13 @@ fn start(
     end: &Arc<OnceLock<Arc<Control>>>,
 ) -> Result<(Flushes, Arc<Control>)> {
     let (cpus, memory) = (board.cpus.clone(), board.memory.clone());
+    let saving = {
+        let first: Vec<Arc<dyn state::Saved>> = vec![Arc::new(GuestClock(board.events.clone()))];
+        let origin = origin(&board.machine, &board.processors);
+        let parts =
+            migration::Parts { origin, memory: memory.clone(), cpus: cpus.clone(), first, then: board.parts };
+        Saving::new(parts, backends.blocks.clone(), config.snapshots.clone().map(PathBuf::from))
+    };
     let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
     let nets: Vec<(String, Arc<UserNet>)> =
         backends.networks.iter().map(|(i, n)| (i.clone(), n.clone())).collect();
@@ -627,6 +659,7 @@ fn start(
     };
     let blocks = backends.blocks.clone();
     let control = Control::new(parts, manners, states, lines.chardevs.clone(), blocks, backends);
+    control.set_saving(saving);
     let _ = end.set(control.clone());
     Ok((board.flushes, control))
 }

@@ -11,6 +11,7 @@ pub mod options;
 mod plug;
 mod report;
 mod sandbox;
+mod saving;
 
 use options::{Config, split};
 use report::Style;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use backends::block::{BlockDevice, BlockQueue, Request};
-use memory::{Port, Ram, Region};
+use memory::{DirtyClient, Port, Ram, Region};
 use object::{Device, DeviceCell, Effect};
 use state::State;
 
@@ -194,6 +194,7 @@ impl PflashCfi01 {
             device.this = Arc::downgrade(cell);
             device.read_only = drive.as_ref().is_some_and(|drive| drive.read_only());
             device.store = drive.map(BlockQueue::new);
+            ram.log_dirty(DirtyClient::WriteBack, device.store.is_some() && !device.read_only);
             Ok(region)
         })
     }
@@ -565,6 +566,11 @@ impl Device for PflashCfi01 {
     fn loaded(&mut self) -> Result<(), String> {
         if self.regs.buffer.len() > WRITE_BUFFER as usize {
             return Err("the write buffer is too full".to_owned());
+        }
+        // What the snapshot has put into memory has to reach the drive.
+        if let Some(ram) = self.ram.clone() {
+            let pages = ram.take_dirty(DirtyClient::WriteBack, 0, ram.len());
+            pages.into_iter().for_each(|page| self.write_back(page, base::PAGE_SIZE));
         }
         let effect = self.show();
         object::defer(move || effect.perform(&mut |_| ()));

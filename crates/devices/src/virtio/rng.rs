@@ -48,6 +48,7 @@ virtio_device! {
         #[property(default = 65536u32)]
         pub period: u32,
         source: Option<Entropy>,
+        events: Option<EventLoop>,
         clock: DeviceClock,
         timer: DeviceTimer,
         this: Weak<DeviceCell<Self>>,
@@ -71,6 +72,7 @@ impl VirtioRng {
         cell.with(|device| {
             device.this = Arc::downgrade(cell);
             device.source = Some(source);
+            device.events = Some(events.clone());
             device.clock = DeviceClock::new(events);
             device.timer = DeviceTimer::new(cell, events, Clock::Virtual, 0);
         });
@@ -107,19 +109,23 @@ impl VirtioRng {
     /// Reading a file may take long: a thread does it.
     fn read_elsewhere(&mut self, source: Entropy, chain: Chain, count: usize) {
         let (this, epoch) = (self.this.clone(), self.epoch);
+        let Some(events) = self.events.clone() else { return };
         self.reading = true;
         let thread = thread::Builder::new().name("rng".to_owned()).spawn(move || {
             let mut bytes = vec![0; count];
             source.fill(&mut bytes);
-            if let Some(cell) = this.upgrade() {
-                cell.with(|device| {
-                    device.reading = false;
-                    if device.epoch == epoch {
-                        device.deliver(&chain, &bytes);
-                    }
-                    device.serve();
-                });
-            }
+            // On the main loop's thread: while that takes a snapshot nothing moves.
+            events.defer(move || {
+                if let Some(cell) = this.upgrade() {
+                    cell.with(|device| {
+                        device.reading = false;
+                        if device.epoch == epoch {
+                            device.deliver(&chain, &bytes);
+                        }
+                        device.serve();
+                    });
+                }
+            });
         });
         if thread.is_err() {
             self.reading = false;

@@ -64,6 +64,10 @@ pub struct Config {
     pub sandbox: Option<Sandbox>,
     /// `-snapshot`.
     pub snapshot: bool,
+    /// `-snapshots`.
+    pub snapshots: Option<String>,
+    /// `-loadvm`.
+    pub load: Option<String>,
     /// `-netdev`.
     pub netdevs: Vec<Opts>,
     /// The same as they were written.
@@ -243,6 +247,8 @@ impl Config {
                 }
             }
             "snapshot" => self.snapshot = true,
+            "snapshots" => self.snapshots = text(),
+            "loadvm" => self.load = text(),
             "disk_image" | "hda" => self.take_disk(one, "index=0,media=disk"),
             "hdb" => self.take_disk(one, "index=1,media=disk"),
             "hdc" => self.take_disk(one, "index=2,media=disk"),

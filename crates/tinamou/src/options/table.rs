@@ -148,7 +148,8 @@ options! {
         Works No "no-reboot" "-no-reboot\texit instead of rebooting";
         Works No "no-shutdown" "-no-shutdown\tstop before shutdown";
         Works Yes "action" "-action reboot=reset|shutdown\taction when guest reboots [default=reset]\n-action shutdown=poweroff|pause\taction when guest shuts down [default=poweroff]\n-action panic=pause|shutdown|exit-failure|none\taction when guest panics [default=shutdown]\n-action watchdog=reset|shutdown|poweroff|inject-nmi|pause|debug|none\taction when watchdog fires [default=reset]";
-        Missing Yes "loadvm";
+        Works Yes "loadvm" "-loadvm [tag|id]\tstart right away with a saved state (loadvm in monitor)";
+        Works Yes "snapshots" "-snapshots dir\tkeep snapshots in a directory (default: beside the first disk's image)";
         Works No "daemonize" "-daemonize\tdaemonize after initializing";
         Missing Yes "option-rom";
         Works Yes "rtc" "-rtc [base=utc|localtime|<datetime>][,clock=host|rt|vm]\tset the RTC base and clock";

@@ -1,0 +1,211 @@
+//! Snapshots of the machine under control: memory and devices by the crate `migration`, disks by their own logs.
+//!
+//! ```text
+//! savevm --> Saving::save --> Control::hold --> drain requests --> capture --> disks begin logs --> Store::commit
+//! loadvm --> Saving::load --> Control::hold --> drain requests --> disks rewind --> Machine::restore or rewind
+//! ```
+//! All of it happens on the main loop's thread, on which whatever comes from outside (keys, frames) comes too: with the
+//! vCPUs stopped and the disks' requests drained, nothing moves.
+
+mod commands;
+mod disks;
+
+use crate::control::Control;
+use backends::block::Blocks;
+use base::{Result, error};
+pub use commands::{COMMANDS, INFO};
+use cpu::RunState;
+use disks::Disks;
+use events::{Clock, EventLoop};
+use migration::{Draft, Entry, Image, Machine, Parts, Store};
+use state::{Loader, Saved, Saver, State, StateError};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The guest's clock, as it is saved. It stands still meanwhile.
+pub struct GuestClock(pub EventLoop);
+
+#[derive(Default, State)]
+#[state(name = "clock")]
+struct ClockState {
+    virtual_ns: u64,
+}
+
+impl Saved for GuestClock {
+    fn section(&self) -> &'static str {
+        ClockState::NAME
+    }
+    fn save(&self, instance: u32, out: &mut Saver) {
+        let virtual_ns = self.0.clocks().now_ns(Clock::Virtual);
+        out.section(instance, &ClockState { virtual_ns });
+    }
+    fn load(&self, instance: u32, from: &mut Loader<'_>) -> std::result::Result<(), StateError> {
+        let mut state = ClockState::default();
+        from.section(instance, &mut state)?;
+        self.0.clocks().set_virtual(state.virtual_ns);
+        Ok(())
+    }
+}
+
+/// Where a snapshot is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In the store beside the image.
+    OnDisk,
+    /// In memory: a point to come back to many times, gone with the program.
+    InMemory,
+}
+
+/// What is saved, and where.
+pub struct Saving {
+    parts: Parts,
+    disks: Disks,
+    store: Mutex<Store>,
+    /// The snapshot since which memory keeps a bitmap of what is written.
+    base: Mutex<Option<Arc<Image>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Saving {
+    /// For a machine with these drives. Without a `directory` the store is beside the first disk's image, or in the
+    /// current directory.
+    pub fn new(parts: Parts, blocks: Arc<Mutex<Blocks>>, directory: Option<PathBuf>) -> Saving {
+        let disks = Disks::new(blocks);
+        let beside = || disks.first_image().map(|path| PathBuf::from(format!("{path}.snapshots")));
+        let directory = directory.or_else(beside).unwrap_or_else(|| "tinamou.snapshots".into());
+        let store = Store::new(directory);
+        // What the disks do from now on belongs to the past of the snapshots that exist.
+        for entry in store.entries().unwrap_or_default() {
+            disks.attach(&entry.tag, &|disk| store.disk_file(entry.id, disk));
+        }
+        Saving { parts, disks, store: Mutex::new(store), base: Mutex::default() }
+    }
+
+    /// The machine as it is now.
+    fn machine(&self, control: &Control) -> Machine {
+        Machine::new(&self.parts, &control.devices())
+    }
+
+    /// All snapshots.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        lock(&self.store).entries()
+    }
+
+    /// Takes a snapshot. One with the same tag is replaced; without a tag it gets one that tells the time.
+    ///
+    /// # Errors
+    /// A disk cannot be saved, or the host fails. The old snapshots are as they were; the machine goes on.
+    pub fn save(&self, control: &Control, tag: Option<&str>, keep: Keep) -> Result<()> {
+        self.disks.check()?;
+        let machine = self.machine(control);
+        let clock = control.events().clocks().clone();
+        let before = control.hold(RunState::SaveVm);
+        control.drain();
+        let entry = Entry::now(tag, clock.now_ns(Clock::Virtual), self.disks.ids());
+        let saved = match keep {
+            Keep::OnDisk => self.save_on_disk(&machine, entry),
+            Keep::InMemory => self.save_in_memory(&machine, entry),
+        };
+        let result = saved.map(|image| {
+            machine.mark();
+            *lock(&self.base) = Some(image);
+        });
+        control.go_on(before);
+        result
+    }
+
+    fn save_on_disk(&self, machine: &Machine, mut entry: Entry) -> Result<Arc<Image>> {
+        let store = lock(&self.store);
+        let draft = store.begin()?;
+        let written = write(machine, &store, &draft, &mut entry);
+        let logs = written.and_then(|()| self.disks.begin(|disk| store.disk_file(draft.id, disk)));
+        let logs = match logs {
+            Ok(logs) => logs,
+            Err(error) => {
+                store.abandon(draft);
+                return Err(error);
+            }
+        };
+        let (id, tag) = (draft.id, entry.tag.clone());
+        if let Err(error) = store.commit(draft, entry) {
+            Disks::forget(&logs);
+            return Err(error);
+        }
+        self.disks.enter(&tag, logs);
+        Ok(Arc::new(Image::open(&store.state_file(id))?))
+    }
+
+    fn save_in_memory(&self, machine: &Machine, mut entry: Entry) -> Result<Arc<Image>> {
+        let mut bytes = Vec::new();
+        entry.size = migration::capture(machine, &mut bytes)?;
+        let image = Arc::new(Image::in_memory(bytes)?);
+        let logs = self.disks.begin_in_memory()?;
+        self.disks.enter(&entry.tag, logs);
+        lock(&self.store).keep(entry, image.clone());
+        Ok(image)
+    }
+
+    /// Takes the machine back to a snapshot. It runs afterwards if it did before.
+    ///
+    /// # Errors
+    /// There is none with this tag, or it does not fit: then nothing has changed. If reading it fails in the middle the
+    /// machine stays stopped.
+    pub fn load(&self, control: &Control, tag: &str) -> Result<()> {
+        let (entry, image) = lock(&self.store).open(tag)?;
+        let machine = self.machine(control);
+        machine.origin.check(&image.origin)?;
+        self.disks.fits(&entry)?;
+        let before = control.hold(RunState::RestoreVm);
+        control.drain();
+        let mut base = lock(&self.base);
+        // Without a base the bitmaps say nothing, should this fail.
+        let same = base.take().filter(|base| Arc::ptr_eq(base, &image) || base.is(&image));
+        let result = self.disks.rewind(tag).and_then(|()| match &same {
+            Some(base) => machine.rewind(base),
+            None => machine.restore(&image),
+        });
+        match result {
+            Ok(()) => {
+                machine.mark();
+                *base = Some(same.unwrap_or(image));
+                control.go_on(before);
+                Ok(())
+            }
+            Err(error) => {
+                control.go_on(if before == RunState::Running { RunState::Paused } else { before });
+                Err(error.prefix("Error while loading VM state: "))
+            }
+        }
+    }
+
+    /// Deletes a snapshot.
+    ///
+    /// # Errors
+    /// There is none with this tag, or the store cannot be written.
+    pub fn delete(&self, tag: &str) -> Result<()> {
+        lock(&self.store).delete(tag)?;
+        self.disks.drop_tag(tag);
+        Ok(())
+    }
+
+    /// The program ends: the disks' images will not be changed by it any more.
+    pub fn close(&self) {
+        self.disks.close();
+    }
+}
+
+fn write(machine: &Machine, store: &Store, draft: &Draft, entry: &mut Entry) -> Result<()> {
+    let path = store.state_file(draft.id);
+    let failed = |e: std::io::Error| error!("Could not create '{}': {e}", path.display());
+    let file = File::create(&path).map_err(failed)?;
+    entry.size = migration::capture(machine, BufWriter::with_capacity(1 << 20, &file))?;
+    file.sync_data().map_err(failed)
+}
