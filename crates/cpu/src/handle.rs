@@ -5,6 +5,26 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
+/// What a vCPU is to do when the machine goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Stand still.
+    Stay,
+    /// Run.
+    Run,
+    /// Do one instruction.
+    Step(SingleStep),
+}
+
+/// How a single step is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SingleStep {
+    /// An interrupt that is pending is taken first.
+    pub interrupts: bool,
+    /// The machine's clock runs meanwhile.
+    pub clock: bool,
+}
+
 type Work = Box<dyn FnOnce(&mut dyn Cpu) + Send>;
 
 /// What a vCPU's thread is asked to do; behind the handle's lock.
@@ -12,7 +32,7 @@ type Work = Box<dyn FnOnce(&mut dyn Cpu) + Send>;
 pub(crate) struct Asked {
     pub(crate) stop: bool,
     pub(crate) quit: bool,
-    pub(crate) step: bool,
+    pub(crate) step: Option<SingleStep>,
     pub(crate) parked: bool,
     pub(crate) woken: bool,
     pub(crate) work: VecDeque<Work>,
@@ -115,8 +135,13 @@ impl CpuHandle {
         self.lock().stop = true;
         self.kick();
     }
-    /// Lets the vCPU run; with `step`, for one instruction.
-    pub fn ask_run(&self, step: bool) {
+    /// Lets the vCPU do what `how` says.
+    pub fn ask_run(&self, how: Resume) {
+        let step = match how {
+            Resume::Stay => return,
+            Resume::Run => None,
+            Resume::Step(step) => Some(step),
+        };
         let mut asked = self.lock();
         asked.stop = false;
         asked.step = step;
@@ -181,7 +206,7 @@ impl Cpus {
     }
     /// Lets all vCPUs run.
     pub fn start(&self) {
-        self.all().iter().for_each(|h| h.ask_run(false));
+        self.all().iter().for_each(|h| h.ask_run(Resume::Run));
     }
     /// Ends all threads.
     pub fn quit(&self) {

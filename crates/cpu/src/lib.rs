@@ -23,7 +23,7 @@ pub use guest::{
     Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
     Step, Stop, Trap,
 };
-pub use handle::{CpuHandle, Cpus};
+pub use handle::{CpuHandle, Cpus, Resume, SingleStep};
 pub use run_control::{Cause, Request, RunControl};
 pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};

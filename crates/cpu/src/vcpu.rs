@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 pub trait Accelerator<G: Guest>: Send + 'static {
     /// Runs until somebody asks for an exit, the vCPU halts, or a breakpoint is met.
     fn run(&mut self, cpu: &mut G) -> Exit;
-    /// Runs one instruction.
-    fn step(&mut self, cpu: &mut G) -> Exit;
+    /// Runs one instruction, after taking an interrupt if one is pending and `interrupts` allows it.
+    fn step(&mut self, cpu: &mut G, interrupts: bool) -> Exit;
     /// The vCPU's state was changed from outside (reset, debugger, restored snapshot).
     fn sync(&mut self, cpu: &mut G);
 }
@@ -57,7 +57,7 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
                 continue;
             }
             let step = std::mem::take(&mut asked.step);
-            if cpu.halted() && !step {
+            if cpu.halted() && step.is_none() {
                 handle.halted.store(true, SeqCst);
                 // An interrupt raised before the flag was set is seen here; one raised after it sets `woken`.
                 if !cpu.wakes() && !asked.woken {
@@ -83,7 +83,10 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
                 continue;
             }
             cpus.enter();
-            let exit = if step { accelerator.step(&mut cpu) } else { accelerator.run(&mut cpu) };
+            let exit = match step {
+                Some(how) => accelerator.step(&mut cpu, how.interrupts),
+                None => accelerator.run(&mut cpu),
+            };
             cpus.leave();
             match exit {
                 Exit::Kicked => {}
@@ -93,7 +96,7 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
                     report(index, exit);
                 }
             }
-            if step {
+            if step.is_some() {
                 handle.lock().stop = true;
                 if !matches!(exit, Exit::Debug | Exit::Watched(_)) {
                     report(index, Exit::Debug);

@@ -332,9 +332,9 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
         self.activity.begin(Doing::Idle);
         exit
     }
-    fn step(&mut self, g: &mut G) -> Exit {
+    fn step(&mut self, g: &mut G, interrupts: bool) -> Exit {
         self.refresh(g);
-        if g.frame().interrupt.load(Acquire) != 0 {
+        if interrupts && g.frame().interrupt.load(Acquire) != 0 {
             g.take_interrupt();
             self.follow_spaces(g);
         }

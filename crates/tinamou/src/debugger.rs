@@ -2,8 +2,8 @@
 
 use crate::control::Control;
 use backends::char::{CharEvent, CharPort, CharReceiver};
-use cpu::{Cpu, RegisterSet};
-use monitor::gdb::{Resume, Session, StopReason, Target};
+use cpu::{Cpu, RegisterSet, Resume, Watchpoint};
+use monitor::gdb::{Session, StopReason, Target};
 use monitor::{Vm, hmp, read_physical, read_virtual, write_physical, write_virtual};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -73,19 +73,16 @@ impl Target for Machine {
             self.control.vcpus().breakpoints.remove(address);
         }
     }
+    fn watchpoint(&self, watch: Watchpoint, insert: bool) -> bool {
+        let all = &self.control.vcpus().watchpoints;
+        if insert { all.insert(watch) } else { all.remove(watch) }
+    }
     fn clear_breakpoints(&self) {
         self.control.vcpus().breakpoints.clear();
+        self.control.vcpus().watchpoints.clear();
     }
     fn resume(&self, how: &[Resume]) {
-        let how: Vec<_> = how
-            .iter()
-            .map(|h| match h {
-                Resume::Stay => None,
-                Resume::Run => Some(false),
-                Resume::Step => Some(true),
-            })
-            .collect();
-        if self.control.run_some(Some(&how)).is_err() {
+        if self.control.run_some(Some(how)).is_err() {
             // It cannot run; the debugger gets the answer it waits for.
             self.control.pause();
         }

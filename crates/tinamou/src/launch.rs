@@ -20,6 +20,7 @@ use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use migration::Origin;
 use monitor::Vm;
+use monitor::gdb::StopReason;
 use monitor::hmp::Monitor;
 use monitor::qmp::{Hub, Qmp};
 use object::ObjectRef;
@@ -685,10 +686,13 @@ fn vcpus(
         let accelerator = Tcg::<Hart>::new(shared.clone(), hart.config().clone());
         let end = end.clone();
         let report = move |index: u32, exit: Exit| {
-            if exit == Exit::Debug
-                && let Some(control) = end.get()
-            {
-                control.debug_exit(index);
+            let reason = match exit {
+                Exit::Debug => StopReason::Trap,
+                Exit::Watched(w) => StopReason::Watch(w),
+                _ => return,
+            };
+            if let Some(control) = end.get() {
+                control.debug_exit(index, reason);
             }
         };
         cpu::spawn(cpus.clone(), hart, accelerator, report).map_err(fail)?;

@@ -2,25 +2,16 @@
 
 use super::features;
 use super::packet::{Incoming, MAX_PACKET, Reader, frame, from_hex, hex_number, to_hex};
-use cpu::RegisterSet;
+use cpu::{RegisterSet, Resume, SingleStep, Watchpoint};
 use std::sync::Arc;
-
-/// What a vCPU is to do when the machine goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Stand still.
-    Stay,
-    /// Run.
-    Run,
-    /// Do one instruction.
-    Step,
-}
 
 /// Why the machine has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// A breakpoint or a finished step.
     Trap,
+    /// An access to this memory.
+    Watch(Watchpoint),
     /// Somebody stopped it.
     Interrupted,
     /// It has been switched off.
@@ -35,7 +26,7 @@ impl StopReason {
     /// The signal that gdb is told; its numbers are gdb's own.
     fn signal(self) -> u8 {
         match self {
-            StopReason::Trap => 5,
+            StopReason::Trap | StopReason::Watch(_) => 5,
             StopReason::Interrupted => 2,
             StopReason::Shutdown => 3,
             StopReason::Io => 23,
@@ -66,7 +57,9 @@ pub trait Target: Send + Sync {
     fn write_memory(&self, cpu: usize, address: u64, from: &[u8], physical: bool) -> bool;
     /// Adds (or removes) a breakpoint.
     fn breakpoint(&self, address: u64, insert: bool);
-    /// Removes all breakpoints.
+    /// Adds (or removes) a watchpoint; false if it was there (or was not).
+    fn watchpoint(&self, watch: Watchpoint, insert: bool) -> bool;
+    /// Removes all breakpoints and watchpoints.
     fn clear_breakpoints(&self);
     /// Lets the machine go on; one entry for each vCPU.
     fn resume(&self, how: &[Resume]);
@@ -171,7 +164,18 @@ impl Session {
     }
 
     fn stop_reply(&self, reason: StopReason) -> String {
-        format!("T{:02x}thread:{};", reason.signal(), self.thread(self.general))
+        let watch = match reason {
+            StopReason::Watch(w) => {
+                let kind = match (w.read, w.write) {
+                    (true, true) => "a",
+                    (true, false) => "r",
+                    _ => "",
+                };
+                format!("{kind}watch:{:x};", w.address)
+            }
+            _ => String::new(),
+        };
+        format!("T{:02x}thread:{};{watch}", reason.signal(), self.thread(self.general))
     }
 
     fn thread(&self, cpu: usize) -> String {
@@ -256,6 +260,11 @@ impl Session {
         }
     }
 
+    /// A step as `Qqemu.sstep` wants it: bit 1 keeps interrupts away, bit 2 stops the clock.
+    fn step(&self) -> Resume {
+        Resume::Step(SingleStep { interrupts: self.step_flags & 2 == 0, clock: self.step_flags & 4 == 0 })
+    }
+
     fn start(&mut self, how: &[Resume]) {
         self.running = true;
         self.target.resume(how);
@@ -269,7 +278,7 @@ impl Session {
         let step = matches!(kind, b's' | b'S');
         let mut how = vec![if step { Resume::Stay } else { Resume::Run }; self.target.cpus()];
         if step && let Some(one) = how.get_mut(self.resumed) {
-            *one = Resume::Step;
+            *one = self.step();
         }
         self.start(&how);
         None
@@ -302,7 +311,7 @@ impl Session {
             let mut parts = action.splitn(2, |b| *b == b':');
             let resume = match parts.next().and_then(|a| a.first()) {
                 Some(b'c' | b'C') => Resume::Run,
-                Some(b's' | b'S') => Resume::Step,
+                Some(b's' | b'S') => self.step(),
                 _ => return text(EINVAL),
             };
             let id = parts.next();
@@ -325,14 +334,21 @@ impl Session {
     fn breakpoint(&mut self, insert: bool, rest: &[u8]) -> Reply {
         let mut parts = rest.split(|b| *b == b',');
         let (kind, address) = (parts.next()?, parts.next().and_then(hex_number));
-        match (kind, address) {
-            (b"0" | b"1", Some(address)) => {
-                self.target.breakpoint(address, insert);
-                ok()
-            }
-            (b"0" | b"1", None) => text(EINVAL),
-            _ => text(""),
+        let length = parts.next().and_then(hex_number);
+        let (read, write) = match kind {
+            b"0" | b"1" => (false, false),
+            b"2" => (false, true),
+            b"3" => (true, false),
+            b"4" => (true, true),
+            _ => return text(""),
+        };
+        let (Some(address), Some(len)) = (address, length) else { return text(EINVAL) };
+        if !read && !write {
+            self.target.breakpoint(address, insert);
+            return ok();
         }
+        let done = self.target.watchpoint(Watchpoint { address, len, read, write }, insert);
+        text(if done { "OK" } else { EINVAL })
     }
 
     /// Width in bits of register `n` of the selected vCPU.

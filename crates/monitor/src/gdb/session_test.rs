@@ -8,6 +8,7 @@ struct Fake {
     registers: Mutex<[u64; 4]>,
     resumed: Mutex<Vec<Vec<Resume>>>,
     breakpoints: Mutex<Vec<u64>>,
+    watchpoints: cpu::Watchpoints,
 }
 
 impl Target for Fake {
@@ -57,6 +58,9 @@ impl Target for Fake {
             all.push(address);
         }
     }
+    fn watchpoint(&self, watch: Watchpoint, insert: bool) -> bool {
+        if insert { self.watchpoints.insert(watch) } else { self.watchpoints.remove(watch) }
+    }
     fn clear_breakpoints(&self) {
         self.breakpoints.lock().unwrap().clear();
     }
@@ -69,6 +73,9 @@ impl Target for Fake {
     }
     fn quit(&self) {}
 }
+
+/// A step without interrupts and with the clock standing still: what steps are unless `Qqemu.sstep` says otherwise.
+const QUIET: Resume = Resume::Step(SingleStep { interrupts: false, clock: false });
 
 fn ask(session: &mut Session, request: &str) -> String {
     let out = session.receive(&frame(request.as_bytes()));
@@ -160,7 +167,7 @@ fn going_on_and_stopping() {
     assert_eq!(ask(&mut s, "c"), "");
     assert_eq!(
         *fake.resumed.lock().unwrap(),
-        [[Resume::Run, Resume::Step], [Resume::Stay, Resume::Step], [Resume::Run, Resume::Run]]
+        [[Resume::Run, QUIET], [Resume::Stay, QUIET], [Resume::Run, Resume::Run]]
     );
     let reply = s.stopped(Some(1), StopReason::Trap);
     assert_eq!(reply, frame(b"T05thread:p01.02;"));
@@ -181,4 +188,41 @@ proptest! {
             s.receive(&frame(&packet));
         }
     }
+}
+
+#[test]
+fn watchpoints() {
+    let fake = Arc::new(Fake::default());
+    let mut s = Session::new(fake.clone());
+    for (request, reply) in [
+        ("Z2,80001000,8", "OK"),
+        ("Z2,80001000,8", "E22"),
+        ("Z3,80002000,1", "OK"),
+        ("Z4,80003000,4", "OK"),
+        ("z3,80002000,1", "OK"),
+        ("z3,80002000,1", "E22"),
+        ("Z2,1,0", "E22"),
+        ("Z2,zz,1", "E22"),
+        ("Z9,1,1", ""),
+    ] {
+        assert_eq!(ask(&mut s, request), reply, "{request}");
+    }
+    for (address, access, met, told) in [
+        (0x8000_1004, cpu::Access::Write, true, "T05thread:02;watch:80001000;"),
+        (0x8000_3000, cpu::Access::Read, true, "T05thread:02;awatch:80003000;"),
+        (0x8000_1004, cpu::Access::Read, false, ""),
+        (0x8000_2000, cpu::Access::Read, false, ""),
+    ] {
+        let watch = fake.watchpoints.met(address, 4, access);
+        assert_eq!(watch.is_some(), met);
+        if let Some(watch) = watch {
+            ask(&mut s, "c");
+            let reply = s.stopped(Some(1), StopReason::Watch(watch));
+            assert_eq!(reply, frame(told.as_bytes()));
+        }
+    }
+    ask(&mut s, "Qqemu.sstep:1");
+    ask(&mut s, "s");
+    let step = Resume::Step(SingleStep { interrupts: true, clock: true });
+    assert_eq!(fake.resumed.lock().unwrap().last().unwrap()[1], step);
 }

@@ -2,7 +2,7 @@
 
 use super::{Control, lock};
 use base::{Result, error};
-use cpu::{Cause, Request, RunState};
+use cpu::{Cause, Request, Resume, RunState, SingleStep};
 use monitor::gdb::StopReason;
 use monitor::qmp::event;
 use monitor::qmp::{PanicAction, RebootAction, ShutdownAction, WatchdogAction};
@@ -130,17 +130,17 @@ impl Control {
         lock(&self.listeners).iter().for_each(|tell| tell(cpu, reason));
     }
 
-    /// A vCPU has met a breakpoint or finished a step. May be called on any thread.
-    pub fn debug_exit(self: &Arc<Self>, cpu: u32) {
+    /// A vCPU has met a breakpoint or watchpoint, or finished a step. May be called on any thread.
+    pub fn debug_exit(self: &Arc<Self>, cpu: u32, reason: StopReason) {
         let control = self.clone();
-        self.parts.events.defer(move || control.halt(RunState::Debug, Some(cpu as usize), StopReason::Trap));
+        self.parts.events.defer(move || control.halt(RunState::Debug, Some(cpu as usize), reason));
     }
 
-    /// Lets the machine run, each vCPU as `how` says: `None` stands still, else whether it does one step only.
+    /// Lets the machine run, each vCPU as `how` says: all of them if it is `None`.
     ///
     /// # Errors
     /// It has shut down.
-    pub fn run_some(&self, how: Option<&[Option<bool>]>) -> Result<()> {
+    pub fn run_some(&self, how: Option<&[Resume]>) -> Result<()> {
         let state = self.state();
         if state == RunState::Running {
             return Ok(());
@@ -149,17 +149,17 @@ impl Control {
             return Err(error!("Resetting the Virtual Machine is required"));
         }
         event::Resume {}.emit();
-        self.parts.events.clocks().start_virtual();
+        if how.is_none_or(|all| {
+            all.iter().any(|r| !matches!(r, Resume::Step(SingleStep { clock: false, .. }) | Resume::Stay))
+        }) {
+            self.parts.events.clocks().start_virtual();
+        }
         self.states.set(RunState::Running);
         self.states.notify();
         match how {
             None => self.parts.cpus.start(),
             Some(how) => {
-                for (handle, how) in self.parts.cpus.all().iter().zip(how) {
-                    if let Some(step) = how {
-                        handle.ask_run(*step);
-                    }
-                }
+                self.parts.cpus.all().iter().zip(how).for_each(|(handle, how)| handle.ask_run(*how));
             }
         }
         Ok(())

@@ -1,0 +1,131 @@
+//! The debugger's stub as a debugger meets it: steps through an exception, breakpoints, watched memory.
+
+mod common;
+
+use common::{PATIENCE, program, temporary, until};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+
+/// Takes a trap and returns from it, stores a word, and runs in circles.
+const PROGRAM: [u32; 11] = [
+    0x0000_0297, // 00  auipc t0, 0
+    0x01c2_8293, // 04  addi  t0, t0, 0x1c
+    0x3052_9073, // 08  csrw  mtvec, t0
+    0x0000_0073, // 0c  ecall
+    0x0015_0513, // 10  addi  a0, a0, 1
+    0x04a2_a023, // 14  sw    a0, 0x40(t0)
+    0xff9f_f06f, // 18  j     0x10
+    0x3410_2373, // 1c  csrr  t1, mepc
+    0x0043_0313, // 20  addi  t1, t1, 4
+    0x3413_1073, // 24  csrw  mepc, t1
+    0x3020_0073, // 28  mret
+];
+const START: u64 = 0x8000_0000;
+
+struct Debugger {
+    child: Child,
+    stream: UnixStream,
+}
+
+impl Debugger {
+    fn start() -> Debugger {
+        let (kernel, socket) = (temporary("program.bin"), temporary("gdb"));
+        std::fs::write(&kernel, PROGRAM.map(u32::to_le_bytes).concat()).unwrap();
+        let mut command = program("-M virt -bios none -display none -S");
+        command.arg("-kernel").arg(&kernel);
+        command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        let child = command.spawn().unwrap();
+        let stream = until("the socket does not listen", || UnixStream::connect(&socket).ok());
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Debugger { child, stream }
+    }
+    fn ask(&mut self, request: &str) -> String {
+        let sum = request.bytes().fold(0u8, u8::wrapping_add);
+        self.stream.write_all(format!("${request}#{sum:02x}").as_bytes()).unwrap();
+        let mut reply = String::new();
+        let mut inside = false;
+        loop {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            match byte[0] {
+                b'$' => inside = true,
+                b'#' => break,
+                b if inside => reply.push(b as char),
+                _ => {}
+            }
+        }
+        self.stream.read_exact(&mut [0; 2]).unwrap();
+        self.stream.write_all(b"+").unwrap();
+        reply
+    }
+    /// A register's value.
+    fn register(&mut self, n: usize) -> u64 {
+        u64::from_str_radix(&self.ask(&format!("p{n:x}")), 16).unwrap().swap_bytes()
+    }
+    /// Where the program is.
+    fn at(&mut self) -> u64 {
+        self.register(32).wrapping_sub(START)
+    }
+}
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn steps_lead_through_an_exception() {
+    let mut d = Debugger::start();
+    assert_eq!(d.ask(&format!("Z0,{START:x},4")), "OK");
+    assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+    let mut path = vec![d.at()];
+    for _ in 0..10 {
+        assert_eq!(d.ask("vCont;s:1"), "T05thread:01;");
+        path.push(d.at());
+    }
+    assert_eq!(path, [0, 4, 8, 0xc, 0x1c, 0x20, 0x24, 0x28, 0x10, 0x14, 0x18]);
+    // mcause and mepc, by gdb's numbers for CSRs.
+    assert_eq!((d.register(66 + 0x342), d.register(66 + 0x341)), (11, START + 0x10));
+}
+
+#[test]
+fn watched_memory_stops_the_machine_behind_the_access() {
+    let mut d = Debugger::start();
+    let word = START + 0x5c;
+    assert_eq!(d.ask(&format!("Z2,{word:x},4")), "OK");
+    for turn in 1..4u64 {
+        assert_eq!(d.ask("vCont;c"), format!("T05thread:01;watch:{word:x};"));
+        assert_eq!((d.at(), d.register(10)), (0x18, turn));
+        assert_eq!(d.ask(&format!("m{word:x},1")), format!("{turn:02x}"));
+    }
+    // A step over the store tells of it, too; one elsewhere does not.
+    for told in ["T05thread:01;", "T05thread:01;", &format!("T05thread:01;watch:{word:x};")] {
+        assert_eq!(d.ask("vCont;s:1"), told);
+    }
+    // Nothing of it is left when it is taken away; a breakpoint stops in its place.
+    assert_eq!(d.ask(&format!("z2,{word:x},4")), "OK");
+    assert_eq!(d.ask(&format!("Z1,{:x},4", START + 0x14)), "OK");
+    assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+    assert_eq!(d.at(), 0x14);
+    // What is watched beside the word, in its page, is not met.
+    assert_eq!(d.ask(&format!("Z4,{:x},8", word + 4)), "OK");
+    assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+    assert_eq!(d.at(), 0x14);
+}
+
+#[test]
+fn what_is_loaded_later_is_met() {
+    let mut d = Debugger::start();
+    assert_eq!(d.ask(&format!("Z0,{:x},4", START + 0x10)), "OK");
+    assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+    // The program is replaced under the breakpoint: addi a0, a0, 2 instead of 1.
+    assert_eq!(d.ask(&format!("M{:x},4:13052500", START + 0x10)), "OK");
+    let before = d.register(10);
+    for turn in 1..4 {
+        assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+        assert_eq!((d.at(), d.register(10)), (0x10, before + 2 * turn));
+    }
+}
