@@ -467,7 +467,7 @@ impl Session {
             }
             b"qqemu.sstepbits" => text("ENABLE=1,NOIRQ=2,NOTIMER=4"),
             b"qqemu.sstep" => text(format!("0x{:x}", self.step_flags)),
-            b"Qqemu.sstep" => match hex_number(rest) {
+            b"Qqemu.sstep" => match hex_number(rest.strip_prefix(b"0x").unwrap_or(rest)) {
                 Some(flags) if flags <= 7 => {
                     self.step_flags = flags;
                     ok()

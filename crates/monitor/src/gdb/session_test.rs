@@ -221,7 +221,7 @@ fn watchpoints() {
             assert_eq!(reply, frame(told.as_bytes()));
         }
     }
-    ask(&mut s, "Qqemu.sstep:1");
+    assert_eq!(ask(&mut s, "Qqemu.sstep=0x1"), "OK");
     ask(&mut s, "s");
     let step = Resume::Step(SingleStep { interrupts: true, clock: true });
     assert_eq!(fake.resumed.lock().unwrap().last().unwrap()[1], step);
