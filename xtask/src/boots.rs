@@ -45,8 +45,10 @@ pub const TESTS: &[Test] = &[
     ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin")),
     ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin")),
     ("boot: built-in SBI, every block verified", verified),
-    ("virtio: network, entropy, disk", |w| virtio(w, "device")),
-    ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci")),
+    ("virtio: network, entropy, disk", |w| virtio(w, "device", "virt")),
+    ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt")),
+    ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic")),
+    ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic")),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
@@ -102,15 +104,17 @@ fn verified(world: &World) -> Outcome {
 }
 
 /// A lease and an answer to a ping, 16 bytes of entropy, a disk written and read.
-fn virtio(world: &World, bus: &str) -> Outcome {
+fn virtio(world: &World, bus: &str, board: &str) -> Outcome {
     let image = paths::guests().join(".disk.img");
     fs::write(&image, vec![0; 8 << 20])?;
     let mut line = with_opensbi(world, 2);
     line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
     line.extend(network());
     line.extend(disk(&image, ""));
-    let place = |word: String| {
-        if word.starts_with("virtio-") { word.replace("-device", &format!("-{bus}")) } else { word }
+    let place = |word: String| match word.as_str() {
+        "virt" => board.to_owned(),
+        virtio if virtio.starts_with("virtio-") => virtio.replace("-device", &format!("-{bus}")),
+        _ => word,
     };
     let line: Vec<String> = line.into_iter().map(place).collect();
     let mut console = Console::spawn(&world.tinamou, &line)?;

@@ -28,6 +28,8 @@ pub fn types() -> Vec<&'static TypeInfo> {
         firmware::fw_cfg::FwCfgMem::TYPE,
         intc::riscv_aclint::AclintMtimer::TYPE,
         intc::riscv_aclint::AclintSwi::TYPE,
+        intc::riscv_aplic::Aplic::TYPE,
+        intc::riscv_imsic::Imsic::TYPE,
         intc::sifive_plic::SifivePlic::TYPE,
         misc::platform_bus::PlatformBus::TYPE,
         misc::sifive_test::SifiveTest::TYPE,

@@ -38,6 +38,15 @@ pub struct Irq {
     pub controller: u32,
     /// The input's number.
     pub number: u32,
+    /// What the controller wants to be told after the number.
+    pub flags: &'static [u32],
+}
+
+impl Irq {
+    /// As the device tree has it: number and flags.
+    pub fn cells(&self) -> Vec<u32> {
+        [&[self.number], self.flags].concat()
+    }
 }
 
 /// Puts a processor into its state after a reset.
@@ -256,7 +265,7 @@ impl Adding<'_> {
         node.prop_u64s("reg", &[*address, size]);
         if let Some(first) = self.irqs.first() {
             node.prop_u32("interrupt-parent", first.controller);
-            node.prop_u32s("interrupts", &self.irqs.iter().map(|i| i.number).collect::<Vec<_>>());
+            node.prop_u32s("interrupts", &self.irqs.iter().flat_map(Irq::cells).collect::<Vec<_>>());
         }
         more(node);
         self

@@ -1,5 +1,6 @@
 //! Boards with RISC-V harts.
 
+mod aia;
 mod boot;
 mod harts;
 mod htif;

@@ -104,6 +104,21 @@ impl Config {
         };
         Config { inner: Arc::new(inner), isa: Isa { rv32: p.xlen == 32, extensions } }
     }
+    /// The model with more extensions, which the machine brings.
+    #[must_use]
+    pub fn with(&self, more: Extensions) -> Config {
+        let i = &*self.inner;
+        Config::new(Parts {
+            model: i.model.clone(),
+            xlen: self.xlen(),
+            shown: i.shown.union(more),
+            contained: self.isa.extensions,
+            paging: i.paging,
+            vendor: i.vendor,
+            reset_vector: i.reset_vector,
+            warnings: i.warnings.clone(),
+        })
+    }
     /// What the user should be told about the model.
     pub fn warnings(&self) -> &[String] {
         &self.inner.warnings

@@ -1,5 +1,6 @@
 //! Control and status registers: access, and the table's machinery. The table itself is in `csr_table.rs`.
 
+use crate::aia::Level;
 use crate::config::Isa;
 pub use crate::csr_table::ROWS;
 use crate::extension::Extension;
@@ -47,6 +48,10 @@ pub enum Need {
     Rv32Counter(u32),
     /// RV32 only: upper half of stimecmp.
     Rv32Stimecmp,
+    /// The interrupt file of this level, which the machine may not have.
+    File(Level),
+    /// A register that miselect or siselect selects; not all numbers do.
+    Selected(Level),
 }
 
 impl Need {
@@ -64,6 +69,7 @@ impl Need {
             Need::Rv32Ext(e) => c.rv32() && c.has(e),
             Need::Rv32Counter(n) => c.rv32() && counter(n),
             Need::Rv32Stimecmp => c.rv32() && c.has(Extension::Sstc),
+            Need::File(level) | Need::Selected(level) => c.has(level.extension()),
         }
     }
     /// Whether it may be accessed now.
@@ -77,6 +83,8 @@ impl Need {
             Need::Float => h.get(slot::MSTATUS) & mstatus::FS != 0,
             Need::Satp => p == M || h.get(slot::MSTATUS) & mstatus::TVM == 0,
             Need::Counter(n) | Need::Rv32Counter(n) => counter(n),
+            Need::File(level) => h.has_file(level),
+            Need::Selected(level) => h.selects(level),
             Need::Stimecmp | Need::Rv32Stimecmp => p == M || h.stce() && h.get(slot::MCOUNTEREN) & 2 != 0,
             _ => true,
         }

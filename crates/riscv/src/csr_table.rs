@@ -1,5 +1,6 @@
 //! The CSRs (Privileged ISA, chapter "Control and Status Registers"): one row each.
 
+use crate::aia::Level;
 use crate::config::Paging;
 use crate::csr::{
     ADUE, Csr, IMPLEMENTED_INTERRUPTS, MEDELEG_MASK, Need, PBMTE, STCE, SUPERVISOR_INTERRUPTS, Storage,
@@ -10,6 +11,8 @@ use crate::pmp::Pmp;
 use crate::{mstatus, pmp, slot, trigger};
 
 const ALL: u64 = u64::MAX;
+/// Bits of mvip: software and external interrupts of S.
+const MVIP: u64 = 0x202;
 /// cycle, time, instret and the event counters 3 to 18.
 const COUNTERS: u64 = 0x7_ffff;
 
@@ -18,6 +21,7 @@ macro_rules! table {
     (@row $n:literal $name:expr, $need:expr, quiet $storage:expr) => { Csr { number: $n, name: $name, need: $need, storage: $storage, changes_mode: false } };
     (@row $n:expr, $name:expr, $need:expr, $storage:expr) => { Csr { number: $n, name: $name, need: $need, storage: $storage, changes_mode: true } };
 }
+use Level::*;
 use Need::*;
 use Storage::*;
 
@@ -45,6 +49,12 @@ const BASIC: &[Csr] = table! {
     [0x144, "sip", Ext(E::S), Pending(|h| h.mip() & h.get(slot::MIDELEG), write_sip)]
     [0x14d, "stimecmp", Stimecmp, Code(|h| h.get(slot::STIMECMP), |h, v| { let keep = if h.config.rv32() { h.get(slot::STIMECMP) >> 32 << 32 } else { 0 }; write_stimecmp(h, keep | v) })]
     [0x15d, "stimecmph", Rv32Stimecmp, Code(|h| h.get(slot::STIMECMP) >> 32, |h, v| { let low = h.get(slot::STIMECMP) & 0xffff_ffff; write_stimecmp(h, v << 32 | low) })]
+    [0x150 "siselect", Ext(E::Ssaia), quiet Plain(slot::SISELECT, 0x1ff)]
+    [0x151, "sireg", Selected(Supervisor), Pending(|h| h.read_selected(Supervisor), |h, set, clear| h.write_selected(Supervisor, set, clear))]
+    [0x15c, "stopei", File(Supervisor), Code(|h| h.read_topei(Supervisor), |h, _| h.claim(Supervisor))]
+    [0xdb0 "stopi", Ext(E::Ssaia), quiet Read(|h| h.topi(Supervisor))]
+    [0x114 "sieh", Rv32Ext(E::Ssaia), quiet Zero]
+    [0x154 "siph", Rv32Ext(E::Ssaia), quiet Zero]
     [0x180, "satp", Satp, Code(|h| h.get(slot::SATP), write_satp)]
     // ---- machine
     [0xf11 "mvendorid", Nothing, quiet Read(|h| h.config.vendor()[0])]
@@ -64,6 +74,18 @@ const BASIC: &[Csr] = table! {
     [0x312 "medelegh", Rv32Ext(E::S), quiet Zero]
     [0x31a, "menvcfgh", Rv32Ext(E::U), Code(|h| h.get(slot::MENVCFG) >> 32, |h, v| { let low = h.get(slot::MENVCFG) & 0xffff_ffff; write_menvcfg(h, v << 32 | low) })]
     [0x320 "mcountinhibit", Nothing, quiet Code(|h| h.get(slot::MCOUNTINHIBIT), write_countinhibit)]
+    [0x308 "mvien", Ext(E::Smaia), quiet Zero]
+    // Without mvien the bits are those of mip.
+    [0x309, "mvip", Ext(E::Smaia), Pending(|h| h.get(slot::MIP) & MVIP, |h, set, clear| write_mip(h, set & MVIP, clear & MVIP))]
+    [0x313 "midelegh", Rv32Ext(E::Smaia), quiet Zero]
+    [0x314 "mieh", Rv32Ext(E::Smaia), quiet Zero]
+    [0x318 "mvienh", Rv32Ext(E::Smaia), quiet Zero]
+    [0x319 "mviph", Rv32Ext(E::Smaia), quiet Zero]
+    [0x350 "miselect", Ext(E::Smaia), quiet Plain(slot::MISELECT, 0x1ff)]
+    [0x351, "mireg", Selected(Machine), Pending(|h| h.read_selected(Machine), |h, set, clear| h.write_selected(Machine, set, clear))]
+    [0x354 "miph", Rv32Ext(E::Smaia), quiet Zero]
+    [0x35c, "mtopei", File(Machine), Code(|h| h.read_topei(Machine), |h, _| h.claim(Machine))]
+    [0xfb0 "mtopi", Ext(E::Smaia), quiet Read(|h| h.topi(Machine))]
     [0x340 "mscratch", Nothing, quiet Plain(slot::MSCRATCH, ALL)]
     [0x341 "mepc", Nothing, quiet Plain(slot::MEPC, !1)]
     [0x342 "mcause", Nothing, quiet Plain(slot::MCAUSE, ALL)]

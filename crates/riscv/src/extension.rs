@@ -88,6 +88,8 @@ extensions! {
     Shvsatpa "shvsatpa" Always;
     Shvstvala "shvstvala" Always;
     Shvstvecd "shvstvecd" Always;
+    Smaia "smaia" Property;
+    Ssaia "ssaia" Property;
     Ssccptr "ssccptr" Always;
     Sscounterenw "sscounterenw" Always;
     Sstc "sstc" Property;

@@ -1,5 +1,6 @@
 //! A hart: its state, its mode, and what the machine gives it.
 
+use crate::aia::InterruptFile;
 use crate::config::Config;
 use crate::decode::Recent;
 use crate::extension::Extension;
@@ -21,6 +22,11 @@ pub trait Platform: Send + Sync {
     /// stimecmp of a hart was written. The platform lowers input line 5 of the hart and, when mtime reaches the
     /// deadline (at once if it has), raises it. `None`: no deadline.
     fn arm_stimecmp(&self, hart: u32, deadline: Option<u64>);
+    /// The incoming MSI controller's file for machine or supervisor mode of a hart; `None` if the machine has none.
+    fn interrupt_file(&self, hart: u32, supervisor: bool) -> Option<&dyn InterruptFile> {
+        let _ = (hart, supervisor);
+        None
+    }
     /// An ecall from S-mode, where the emulator itself is the SBI implementation: `None` if it is not (the ecall traps).
     /// Otherwise a0 and a1 have been set; the pc is already that of the next instruction.
     fn sbi_ecall(&self, hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Option<Result<(), Stop>> {
@@ -48,6 +54,8 @@ pub struct Hart {
     /// Physical memory protection or a trigger was changed; translations are to be forgotten.
     pub(crate) protection_changed: bool,
     pub(crate) hpm: Hpm,
+    /// What an instruction has read of mtopei and stopei, for its write.
+    pub(crate) seen_topei: [u32; 2],
     started: Instant,
 }
 
@@ -79,6 +87,7 @@ impl Hart {
             halted: false,
             protection_changed: false,
             hpm: Hpm::default(),
+            seen_topei: [0; 2],
             started: Instant::now(),
         };
         hart.power_on();

@@ -5,6 +5,7 @@
 //! All guest-visible state lies in the slots of the vCPU's frame ([`slot`]).
 #![forbid(unsafe_code)]
 
+pub mod aia;
 pub mod build;
 pub mod config;
 pub mod csr;
@@ -31,6 +32,7 @@ pub mod table;
 pub mod trap;
 mod trigger;
 
+pub use aia::InterruptFile;
 pub use config::Config;
 pub use extension::{Extension, Extensions, Kind};
 pub use hart::{Hart, Platform};

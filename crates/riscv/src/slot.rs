@@ -139,6 +139,10 @@ slots! { 64:
     TDATA3_1 tdata3_1;
     /// mcontext.
     MCONTEXT mcontext;
+    /// miselect.
+    MISELECT miselect;
+    /// siselect.
+    SISELECT siselect;
     /// pmpcfg of entries 0 to 7.
     PMPCFG0 pmpcfg0;
     /// pmpcfg of entries 8 to 15.

@@ -67,6 +67,11 @@ fn describe(interrupt: bool, cause: u64) -> &'static str {
     names.get(cause as usize).copied().unwrap_or("(unknown)")
 }
 
+/// The first of a set of interrupts in the order in which they are taken.
+pub(crate) fn first(set: u64) -> Option<u32> {
+    ORDER.iter().copied().find(|n| set >> n & 1 != 0).or((set != 0).then(|| 63 - set.leading_zeros()))
+}
+
 impl Hart {
     /// The interrupt to be taken now, if any.
     pub(crate) fn pending(&self) -> Option<u32> {
@@ -77,9 +82,6 @@ impl Hart {
         let (p, status, delegated) = (self.privilege(), self.get(slot::MSTATUS), self.get(slot::MIDELEG));
         let machine = p < M || status & mstatus::MIE != 0;
         let supervisor = p < S || p == S && status & mstatus::SIE != 0;
-        let first = |set: u64| {
-            ORDER.iter().copied().find(|n| set >> n & 1 != 0).or((set != 0).then(|| 63 - set.leading_zeros()))
-        };
         let for_machine = if machine { first(pending & !delegated) } else { None };
         for_machine.or_else(|| if supervisor { first(pending & delegated) } else { None })
     }

@@ -21,16 +21,8 @@ pub fn begin(board: &mut Board) {
     board.describe(NODE);
 }
 
-/// Adds the bridge. `irqs` are INTA to INTD of slot 0, `flags` what the controller's interrupt specifiers have beyond
-/// the number, `msi` the phandle of what takes messages.
-pub fn add(
-    board: &mut Board,
-    irqs: [Irq; 4],
-    flags: &[u32],
-    msi: Option<u32>,
-    end_of_memory: u64,
-    xlen: u32,
-) -> Result<()> {
+/// Adds the bridge. `irqs` are INTA to INTD of slot 0, `msi` is the phandle of what takes messages.
+pub fn add(board: &mut Board, irqs: [Irq; 4], msi: Option<u32>, end_of_memory: u64, xlen: u32) -> Result<()> {
     let high = if xlen == 32 { HIGH_OF_32 } else { (end_of_memory.next_multiple_of(HIGH), HIGH) };
     let host = DeviceCell::new(GpexHost {
         ecam_base: ECAM.0,
@@ -79,9 +71,8 @@ pub fn add(
     let mut map = Vec::new();
     for slot in 0..4u32 {
         for pin in 0..4u32 {
-            let irq = irqs.get(((slot + pin) % 4) as usize).map_or(0, |irq| irq.number);
-            map.extend([slot << 11, 0, 0, pin + 1, controller, irq]);
-            map.extend(flags);
+            map.extend([slot << 11, 0, 0, pin + 1, controller]);
+            map.extend(irqs.get(((slot + pin) % 4) as usize).map(Irq::cells).unwrap_or_default());
         }
     }
     let described = board

@@ -1,5 +1,6 @@
 //! What a board gives its harts: time, supervisor timers, and with `-bios builtin` the supervisor execution environment.
 
+use super::aia::File;
 use super::harts::input;
 use crate::board::Board;
 use crate::sbi::{
@@ -12,7 +13,7 @@ use events::{Clock, Clocks, EventLoop, Timer};
 use ir::MemOp;
 use memory::AddressSpace;
 use object::{Effect, ResetCause, ShutdownCause};
-use riscv::{Hart, Platform};
+use riscv::{Hart, InterruptFile, Platform};
 use state::{Loader, Saved, Saver, State, StateError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -32,6 +33,8 @@ pub struct HartPlatform {
     frequency: u64,
     around: OnceLock<Around>,
     builtin: OnceLock<Builtin>,
+    /// Interrupt files of machine and of supervisor level, of each hart.
+    files: OnceLock<[Vec<File>; 2]>,
 }
 
 struct Around {
@@ -58,12 +61,18 @@ impl HartPlatform {
             frequency: frequency.into(),
             around: OnceLock::new(),
             builtin: OnceLock::new(),
+            files: OnceLock::new(),
         })
     }
 
     /// Connects the clock.
     pub fn set_mtime(&self, mtime: Mtime) {
         let _ = self.mtime.set(mtime);
+    }
+
+    /// Connects the interrupt files of machine and of supervisor level.
+    pub fn set_files(&self, files: [Vec<File>; 2]) {
+        let _ = self.files.set(files);
     }
 
     /// Connects the harts.
@@ -228,6 +237,11 @@ impl Platform for HartPlatform {
 
     fn arm_stimecmp(&self, hart: u32, deadline: Option<u64>) {
         self.arm(hart as usize, deadline);
+    }
+
+    fn interrupt_file(&self, hart: u32, supervisor: bool) -> Option<&dyn InterruptFile> {
+        let file = self.files.get()?.get(usize::from(supervisor))?.get(hart as usize)?;
+        Some(file)
     }
 
     fn sbi_ecall(&self, hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Option<Result<(), Stop>> {

@@ -1,8 +1,8 @@
 //! `virt`: the board that software for QEMU's board of this name runs on.
 //!
-//! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2. The AIA interrupt controllers
-//! do not exist here yet.
+//! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2.
 
+use super::aia::{self, Aia};
 use super::boot::{self, Boot, Layout};
 use super::harts::{Harts, input};
 use super::pcie;
@@ -21,7 +21,7 @@ use devices::rtc::goldfish_rtc::GoldfishRtc;
 use devices::virtio::mmio::VirtioMmio;
 use memory::{Dma, Ram, Region};
 use object::{DeviceCell, Node};
-use riscv::Hart;
+use riscv::{Extension, Extensions, Hart};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,11 +97,13 @@ const PMU_EVENTS: [u32; 15] = [
 
 struct Properties {
     aclint: bool,
+    aia: Option<Aia>,
     dumpdtb: Option<String>,
 }
 
 fn properties(setup: &Setup) -> Result<Properties> {
-    let mut all = Properties { aclint: false, dumpdtb: None };
+    let mut all = Properties { aclint: false, aia: None, dumpdtb: None };
+    let mut guests = 0;
     let switch = |key: &str, text: &str| match text {
         "on" | "yes" | "true" | "y" => Ok(true),
         "off" | "no" | "false" | "n" => Ok(false),
@@ -116,11 +118,16 @@ fn properties(setup: &Setup) -> Result<Properties> {
             "iommu-sys" if value == "on" => {
                 return Err(error!("iommu-sys=on is not supported by Tinamou yet"));
             }
+            "aia-guests" => {
+                let number = value.parse().ok().filter(|n| *n <= 7);
+                guests = number.ok_or_else(|| {
+                    error!("Invalid number of AIA IMSIC guests").hint("Valid values be between 0 and 7.")
+                })?;
+            }
             "aia" => match value.as_str() {
-                "none" => {}
-                "aplic" | "aplic-imsic" => {
-                    return Err(error!("aia={value} is not supported by Tinamou yet"));
-                }
+                "none" => all.aia = None,
+                "aplic" => all.aia = Some(Aia::Aplic),
+                "aplic-imsic" => all.aia = Some(Aia::Imsic(0)),
                 _ => {
                     return Err(error!("Invalid AIA interrupt controller type")
                         .hint("Valid values are none, aplic, and aplic-imsic."));
@@ -130,12 +137,18 @@ fn properties(setup: &Setup) -> Result<Properties> {
             _ => {}
         }
     }
+    if let Some(Aia::Imsic(number)) = &mut all.aia {
+        *number = guests;
+    }
     Ok(all)
 }
 
 fn build(setup: Setup) -> Result<Board> {
     let properties = properties(&setup)?;
-    let config = super::config(&setup.cpu)?;
+    let mut config = super::config(&setup.cpu)?;
+    if let Some(Aia::Imsic(_)) = properties.aia {
+        config = config.with(Extensions::of(&[Extension::Smaia, Extension::Ssaia]));
+    }
     let mut board = Board::new("virt", &setup.events);
     board.globals.clone_from(&setup.globals);
     let platform = HartPlatform::new(TIMEBASE);
@@ -158,15 +171,22 @@ fn build(setup: Setup) -> Result<Board> {
         .prop_empty("ranges");
     pcie::begin(&mut board);
     harts.describe(&mut board, &config, TIMEBASE);
-    let plic = interrupts(&mut board, &harts, properties.aclint, &platform, setup.cpus)?;
+    timers(&mut board, &harts, &properties, &platform, setup.cpus)?;
+    let (source, msi): (Box<dyn Fn(u32) -> Irq>, _) = match properties.aia {
+        None => (plic(&mut board, &harts, setup.cpus)?, None),
+        Some(aia) => {
+            let controllers = aia::add(&mut board, &harts, &platform, setup.cpus, aia)?;
+            let msi = controllers.msi;
+            (Box::new(move |n| controllers.source(n)), msi)
+        }
+    };
     memory(&mut board, ram, size)?;
-    let source = |n: u32| Irq { line: plic.0.input_line(n), controller: plic.1, number: n };
     fw_cfg(&mut board, &setup)?;
     test(&mut board)?;
-    virtio(&mut board, &source)?;
+    virtio(&mut board, &*source)?;
     let pins = [0, 1, 2, 3].map(|pin| source(irq::PCIE + pin));
-    pcie::add(&mut board, pins, &[], None, map::DRAM + layout.ram_size, layout.xlen)?;
-    platform_bus(&mut board, &source)?;
+    pcie::add(&mut board, pins, msi, map::DRAM + layout.ram_size, layout.xlen)?;
+    platform_bus(&mut board, &*source)?;
     let uart = serial(&mut board, &setup, source(irq::UART0))?;
     clock(&mut board, &setup, source(irq::RTC))?;
     flash(&mut board, &setup)?;
@@ -189,36 +209,45 @@ fn build(setup: Setup) -> Result<Board> {
     Ok(board)
 }
 
-/// The interrupt controllers. Returns the PLIC and its phandle.
-fn interrupts(
+/// Timers and software interrupts. Where harts get messages, they send one another those.
+fn timers(
     board: &mut Board,
     harts: &Harts,
-    aclint: bool,
+    properties: &Properties,
     platform: &Arc<HartPlatform>,
     count: u32,
-) -> Result<(Arc<DeviceCell<SifivePlic>>, u32)> {
+) -> Result<()> {
     let all = 0..count as usize;
-    let swi = DeviceCell::new(AclintSwi::mswi(count));
-    let mut adding = board.add(&swi).at(0, map::CLINT);
-    for hart in all.clone() {
-        adding = adding.line("", hart, harts.line(hart, input::MSI));
+    let software = |board: &mut Board, device: AclintSwi, address: u64, input: u32| -> Result<()> {
+        let mut adding = board.add(&DeviceCell::new(device)).at(0, address);
+        for hart in all.clone() {
+            adding = adding.line("", hart, harts.line(hart, input));
+        }
+        adding.done().map(|_| ())
+    };
+    let alone = properties.aclint && matches!(properties.aia, Some(Aia::Imsic(_)));
+    if !alone {
+        software(board, AclintSwi::mswi(count), map::CLINT, input::MSI)?;
     }
-    adding.done()?;
+    let at = if alone { map::CLINT } else { map::MTIMER };
     let mtimer = DeviceCell::new(AclintMtimer::virt(count, TIMEBASE));
     AclintMtimer::connect(&mtimer, &board.events);
     platform.set_mtime(mtimer.with(|m| m.time()));
-    let mut adding = board.add(&mtimer).at(0, map::MTIMER);
+    let mut adding = board.add(&mtimer).at(0, at);
     for hart in all.clone() {
         adding = adding.line("", hart, harts.line(hart, input::MTI));
     }
     adding.done()?;
-    if aclint {
-        let sswi = DeviceCell::new(AclintSwi::sswi(count));
-        let mut adding = board.add(&sswi).at(0, map::ACLINT_SSWI);
-        for hart in all.clone() {
-            adding = adding.line("", hart, harts.line(hart, input::SSI));
-        }
-        adding.done()?;
+    if !properties.aclint {
+        board
+            .describe(&format!("/soc/clint@{:x}", map::CLINT))
+            .prop_strs("compatible", &["sifive,clint0", "riscv,clint0"])
+            .prop_u64s("reg", &[map::CLINT, 0x1_0000])
+            .prop_u32s("interrupts-extended", &harts.extended(&[input::MSI, input::MTI]));
+        return Ok(());
+    }
+    if !alone {
+        software(board, AclintSwi::sswi(count), map::ACLINT_SSWI, input::SSI)?;
         for (path, compatible, address, input) in [
             ("mswi", "riscv,aclint-mswi", map::CLINT, input::MSI),
             ("sswi", "riscv,aclint-sswi", map::ACLINT_SSWI, input::SSI),
@@ -231,23 +260,22 @@ fn interrupts(
                 .prop_empty("interrupt-controller")
                 .prop_u32("#interrupt-cells", 0);
         }
-        board
-            .describe(&format!("/soc/mtimer@{:x}", map::MTIMER))
-            .prop_str("compatible", "riscv,aclint-mtimer")
-            .prop_u64s("reg", &[map::MTIMER + 0x7ff8, 0x4008, map::MTIMER, 0x7ff8])
-            .prop_u32s("interrupts-extended", &harts.extended(&[input::MTI]));
-    } else {
-        board
-            .describe(&format!("/soc/clint@{:x}", map::CLINT))
-            .prop_strs("compatible", &["sifive,clint0", "riscv,clint0"])
-            .prop_u64s("reg", &[map::CLINT, 0x1_0000])
-            .prop_u32s("interrupts-extended", &harts.extended(&[input::MSI, input::MTI]));
     }
+    board
+        .describe(&format!("/soc/mtimer@{at:x}"))
+        .prop_str("compatible", "riscv,aclint-mtimer")
+        .prop_u64s("reg", &[at + 0x7ff8, if alone { 8 } else { 0x4008 }, at, 0x7ff8])
+        .prop_u32s("interrupts-extended", &harts.extended(&[input::MTI]));
+    Ok(())
+}
+
+/// The platform-level interrupt controller. Returns its inputs.
+fn plic(board: &mut Board, harts: &Harts, count: u32) -> Result<Box<dyn Fn(u32) -> Irq>> {
     let modes = vec!["MS"; count as usize].join(",");
     let plic = DeviceCell::new(SifivePlic::virt(&modes)?);
     let phandle = board.fdt.allocate_phandle();
     let mut adding = board.add(&plic).at(0, map::PLIC);
-    for hart in all {
+    for hart in 0..count as usize {
         adding = adding.line("", hart * 2, harts.line(hart, input::MEI)).line(
             "",
             hart * 2 + 1,
@@ -264,7 +292,7 @@ fn interrupts(
                 .prop_u32("phandle", phandle);
         })
         .done()?;
-    Ok((plic, phandle))
+    Ok(Box::new(move |n| Irq { line: plic.input_line(n), controller: phandle, number: n, flags: &[] }))
 }
 
 fn memory(board: &mut Board, ram: Arc<Ram>, rom_size: u64) -> Result<()> {
