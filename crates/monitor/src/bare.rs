@@ -82,9 +82,6 @@ impl Vm for Bare {
     fn blocks(&self) -> &Mutex<Blocks> {
         &self.blocks
     }
-    fn networks(&self) -> String {
-        String::new()
-    }
     fn name(&self) -> Option<String> {
         None
     }

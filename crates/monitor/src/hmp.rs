@@ -12,5 +12,5 @@ mod line;
 mod session;
 
 pub use arguments::{Argument, Arguments, Switches, Word, argument};
-pub use commands::{COMMANDS, Command, INFO, refused};
+pub use commands::{COMMANDS, Command, INFO, failed, refused};
 pub use session::{Executor, Monitor};

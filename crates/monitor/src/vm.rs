@@ -35,8 +35,6 @@ pub trait Vm: Any + Send + Sync {
     fn chardevs(&self) -> &Mutex<Chardevs>;
     /// Drives and block nodes.
     fn blocks(&self) -> &Mutex<Blocks>;
-    /// The text of `info network`.
-    fn networks(&self) -> String;
     /// The guest's name, if it has one.
     fn name(&self) -> Option<String>;
     /// The guest's UUID.

@@ -1,8 +1,12 @@
 //! The monitor's commands that concern what only this crate knows: the lists of machines, devices and options, and how a
 //! device is plugged in.
 
+mod blockdevs;
+mod chardevs;
 mod machines;
 mod migration;
+mod network;
+mod objects;
 pub mod pci;
 mod processors;
 mod types;
@@ -13,11 +17,21 @@ use monitor::Commands;
 /// All commands of the monitors.
 pub fn all() -> Commands {
     let mut commands = Commands::new();
-    for list in
-        [machines::COMMANDS, migration::COMMANDS, pci::COMMANDS, processors::COMMANDS, types::COMMANDS]
-    {
-        commands.add(list);
-    }
+    let lists = [
+        blockdevs::COMMANDS,
+        chardevs::COMMANDS,
+        machines::COMMANDS,
+        migration::COMMANDS,
+        network::COMMANDS,
+        objects::COMMANDS,
+        pci::COMMANDS,
+        processors::COMMANDS,
+        types::COMMANDS,
+    ];
+    lists.iter().for_each(|list| commands.add(list));
+    commands.add_hmp(chardevs::HMP, &[]);
+    commands.add_hmp(network::HMP, network::INFO);
+    commands.add_hmp(objects::HMP, &[]);
     commands.add_hmp(pci::HMP, pci::INFO);
     commands.add_events(pci::EVENTS);
     commands.add_hmp(saving::COMMANDS, saving::INFO);

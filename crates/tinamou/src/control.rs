@@ -1,6 +1,7 @@
 //! The machine's run state and who may change it: the main loop, and nobody else. All others send requests.
 
 use crate::commands::pci::DeviceDeleted;
+use crate::lines::Lines;
 use crate::options::Opts;
 use crate::plug::{Backends, drain};
 use crate::saving::Saving;
@@ -11,7 +12,7 @@ use cpu::{Cause, Cpus, Request, RunControl, RunState};
 use devices::pci::{Function, PciBus};
 use events::EventLoop;
 use machines::Sockets;
-use memory::{AddressSpace, Roms};
+use memory::{AddressSpace, Ram, Roms};
 use monitor::gdb::StopReason;
 use monitor::qmp::{Actions, ShutdownAction};
 use monitor::{Commands, Context, Vm};
@@ -32,8 +33,10 @@ type StopListener = Box<dyn Fn(Option<usize>, StopReason) + Send + Sync>;
 pub struct Manners {
     /// What is done when the guest resets, ends, panics or hangs.
     pub actions: Actions,
-    /// Bytes of guest memory.
-    pub memory: u64,
+    /// The guest's memory.
+    pub ram: Option<Arc<Ram>>,
+    /// Its name.
+    pub ram_name: String,
     /// The guest's name.
     pub name: Option<String>,
     /// The guest's UUID.
@@ -68,8 +71,6 @@ pub struct Parts {
     pub dtb: Option<Vec<u8>>,
     /// The text of `info jit`.
     pub translation: Box<dyn Fn() -> String + Send + Sync>,
-    /// The text of `info network`.
-    pub networks: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 /// The machine under control.
@@ -91,8 +92,10 @@ pub struct Control {
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
     pub blocks: Arc<Mutex<Blocks>>,
+    /// What opening a character back end takes.
+    pub lines: Lines,
     /// What devices may name.
-    backends: Mutex<Backends>,
+    pub backends: Mutex<Backends>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,8 +108,7 @@ impl Control {
         parts: Parts,
         manners: Manners,
         states: Arc<RunControl>,
-        chardevs: Arc<Mutex<Chardevs>>,
-        blocks: Arc<Mutex<Blocks>>,
+        lines: Lines,
         backends: Backends,
     ) -> Arc<Control> {
         let control = Arc::new(Control {
@@ -120,8 +122,9 @@ impl Control {
             migration_events: AtomicBool::new(false),
             commands: Arc::new(crate::commands::all()),
             saving: OnceLock::new(),
-            chardevs,
-            blocks,
+            chardevs: lines.chardevs.clone(),
+            lines,
+            blocks: backends.blocks.clone(),
             backends: Mutex::new(backends),
         });
         let weak = Arc::downgrade(&control);
@@ -190,6 +193,18 @@ impl Control {
     /// All devices, as they are now.
     pub fn devices(&self) -> Vec<Arc<dyn AnyDevice>> {
         lock(&self.parts.devices).clone()
+    }
+
+    /// Memory by its name: that of objects, and the machine's own.
+    pub fn memory_backends(&self) -> Vec<(String, Arc<Ram>)> {
+        let mut list: Vec<_> =
+            lock(&self.backends).objects.memory.iter().map(|(id, ram)| (id.clone(), ram.clone())).collect();
+        if let Some(ram) =
+            self.manners.ram.as_ref().filter(|ram| !list.iter().any(|(_, other)| Arc::ptr_eq(other, ram)))
+        {
+            list.push((self.manners.ram_name.clone(), ram.clone()));
+        }
+        list
     }
 
     /// Waits until no device has a request under way.
@@ -285,7 +300,7 @@ impl Vm for Control {
         self.parts.memory.clone()
     }
     fn memory_size(&self) -> u64 {
-        self.manners.memory
+        self.manners.ram.as_ref().map_or(0, |ram| ram.len())
     }
     fn spaces(&self) -> Vec<Arc<AddressSpace>> {
         let mut spaces = self.parts.spaces.clone();
@@ -307,9 +322,6 @@ impl Vm for Control {
     }
     fn blocks(&self) -> &Mutex<Blocks> {
         &self.blocks
-    }
-    fn networks(&self) -> String {
-        (self.parts.networks)()
     }
     fn name(&self) -> Option<String> {
         self.manners.name.clone()

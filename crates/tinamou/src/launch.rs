@@ -3,13 +3,14 @@
 use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
+use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs};
 use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items};
-use crate::options::{Config, Mon, Opts, parse_smp};
+use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
 use crate::report;
 use crate::saving::{GuestClock, Saving};
 use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
-use backends::char::{CharContext, CharPort, Chardev, Chardevs, MuxActions, flush_all, not_connected};
+use backends::char::{CharPort, flush_all};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
 use base::log::LogMask;
 use base::{Result, error};
@@ -19,13 +20,10 @@ use events::{Clock, EventLoop, Runner};
 use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use migration::Origin;
-use monitor::Vm;
 use monitor::gdb::StopReason;
-use monitor::hmp::Monitor;
-use monitor::qmp::{Hub, Qmp};
+use monitor::qmp::Hub;
 use object::ObjectRef;
 use riscv::Hart;
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,47 +32,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
-/// Character devices while they are being opened.
-struct Lines {
-    chardevs: Arc<Mutex<Chardevs>>,
-    actions: Arc<MuxActions>,
-    events: EventLoop,
-}
-
-impl Lines {
-    fn with<R>(&self, f: impl FnOnce(&mut Chardevs, &CharContext<'_>) -> R) -> R {
-        let notice = |text: &str| report::say(text);
-        let context = CharContext { events: &self.events, actions: &self.actions, notice: &notice };
-        f(&mut self.chardevs.lock().unwrap_or_else(PoisonError::into_inner), &context)
-    }
-
-    /// Opens what a `-serial` or one of its kin describes.
-    fn open(
-        &self,
-        text: &str,
-        label: &str,
-    ) -> std::result::Result<Option<Arc<dyn CharPort>>, backends::Error> {
-        self.with(|chardevs, context| chardevs.open_serial(text, label, context))
-    }
-
-    fn front(&self, label: &str) -> Option<Arc<dyn CharPort>> {
-        self.with(|chardevs, _| chardevs.front(label).ok())
-    }
-
-    fn is_mux(&self, label: &str) -> bool {
-        self.with(|chardevs, _| chardevs.mux(label).is_some())
-    }
-
-    /// Prints an error and returns one that has been printed: some errors are two lines of different form.
-    fn fail(&self, shown: &str, first: &backends::Error, then: &str) -> base::Error {
-        let first = first.to_string();
-        if !first.is_empty() {
-            report::say(format_args!("{shown}: {first}"));
-        }
-        error!("{shown}: {then}")
-    }
 }
 
 /// Runs a machine to its end and returns the exit status.
@@ -106,7 +63,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let console = console(&lines, &config)?;
 
     let ram = guest_memory(&config, kind, &objects)?;
-    let setup = setup(&config, kind, cpus, ram, console.serial, &blocks, &events)?;
+    let setup = setup(&config, kind, cpus, ram.clone(), console.serial, &blocks, &events)?;
     let states = setup.run.clone();
     let mut board = match (kind.build)(setup) {
         Err(error) if machines::riscv::is_dump(&error) => return Ok(0),
@@ -125,7 +82,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
 
-    let control = start(board, (&config, kind), options, &lines, (backends, sockets), states, &end)?;
+    let control = start(board, (&config, kind, ram), options, &lines, (backends, sockets), states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let debuggers: Vec<_> =
@@ -146,6 +103,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     control.0.iter().for_each(|flush| flush());
     control.1.saving()?.close();
     flush_all();
+    lines.with(|chardevs, _| chardevs.clean_up());
     drop(pidfile);
     Ok(status)
 }
@@ -234,27 +192,6 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
     if refused.is_empty() { Ok(options) } else { Err(refused.remove(0)) }
 }
 
-fn lines(config: &Config, events: &EventLoop, end: &Arc<OnceLock<Arc<Control>>>) -> Lines {
-    let (quit, commit) = (end.clone(), end.clone());
-    let actions = MuxActions {
-        quit: Box::new(move || {
-            if let Some(control) = quit.get() {
-                control.end(0);
-            }
-        }),
-        commit: Box::new(move || {
-            if let Some(control) = commit.get() {
-                let blocks = control.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = blocks.commit_all() {
-                    eprintln!("{error}");
-                }
-            }
-        }),
-        escape: config.escape.unwrap_or(1),
-    };
-    Lines { chardevs: Arc::default(), actions: Arc::new(actions), events: events.clone() }
-}
-
 fn drives(config: &Config) -> Result<Blocks> {
     let mut blocks = Blocks::default();
     for given in &config.drives {
@@ -318,98 +255,6 @@ fn warn_unused(config: &Config, backends: &Backends) {
             "warning: requested NIC (anonymous, model {model}) was not created (not supported by this machine?)"
         ));
     }
-}
-
-fn open_chardevs(lines: &Lines, config: &Config) -> Result<()> {
-    for given in &config.chardevs {
-        let blame = |e: backends::Error| error!("{}: {e}", given.shown);
-        let chardev = Chardev::parse(&given.value).map_err(blame)?;
-        lines.with(|chardevs, context| chardevs.open(&chardev, context)).map_err(blame)?;
-    }
-    Ok(())
-}
-
-/// Serial ports, and ports for monitors.
-struct Console {
-    serial: Vec<Option<Arc<dyn CharPort>>>,
-    monitors: Vec<MonitorPort>,
-}
-
-/// A port for a monitor.
-struct MonitorPort {
-    port: Arc<dyn CharPort>,
-    /// It is one of several of a multiplexer.
-    shared: bool,
-    /// As in [`Mon`].
-    control: Option<bool>,
-}
-
-impl MonitorPort {
-    /// Puts the monitor on it; the result keeps it alive.
-    fn attach(self, control: &Arc<Control>, hub: &Arc<Hub>) -> Arc<dyn Any> {
-        let vm = control.clone() as Arc<dyn Vm>;
-        match self.control {
-            Some(pretty) => Qmp::attach(vm, hub, self.port, pretty),
-            None => Monitor::attach(vm, self.port, self.shared),
-        }
-    }
-}
-
-fn console(lines: &Lines, config: &Config) -> Result<Console> {
-    let mut console = Console { serial: Vec::new(), monitors: Vec::new() };
-    // Without a display there is nothing but the terminal to put consoles on, unless the user has said
-    // `-display none` or leaves the terminal.
-    let terminal = config.nographic || !config.no_display && !config.daemonize;
-    let default_serial = config.serials.is_empty() && !config.no_defaults;
-    let default_monitor = !config.monitor_given && !config.no_defaults;
-    let mut serials: Vec<(String, String)> =
-        config.serials.iter().map(|s| (s.device.clone(), s.shown.clone())).collect();
-    let mut extra = Vec::new();
-    let mon_serial = config.serials.iter().any(|s| s.device.starts_with("mon:"));
-    match (terminal, default_serial, default_monitor) {
-        (true, true, true) => serials.push(("mon:stdio".into(), "-nographic".into())),
-        (true, true, false) => serials.push(("stdio".into(), "-nographic".into())),
-        (true, false, true) if !mon_serial && config.nographic => {
-            extra.push(Mon {
-                device: "stdio".into(),
-                named: false,
-                control: None,
-                shown: "-nographic".into(),
-            });
-        }
-        (false, true, _) => serials.push(("vc".into(), String::new())),
-        _ => {}
-    }
-    for (n, mon) in config.monitors.iter().chain(&extra).enumerate() {
-        let Mon { device, shown, control, .. } = mon;
-        let label = if mon.named { device.clone() } else { format!("compat_monitor{n}") };
-        let port = if mon.named {
-            let absent = || error!("{shown}: chardev \"{device}\" not found");
-            Some(lines.front(device).ok_or_else(absent)?)
-        } else {
-            lines
-                .open(device, &label)
-                .map_err(|e| lines.fail(shown, &e, &format!("parse error: {device}")))?
-        };
-        let shared = lines.is_mux(&label);
-        console.monitors.extend(port.map(|port| MonitorPort { port, shared, control: *control }));
-    }
-    for (n, (device, shown)) in serials.iter().enumerate() {
-        let label = format!("serial{n}");
-        let port = if device == "vc" && shown.is_empty() {
-            // The console of a display that does not exist.
-            None
-        } else {
-            lines.open(device, &label).map_err(|e| lines.fail(shown, &e, &not_connected(device)))?
-        };
-        if device.starts_with("mon:")
-            && let Some(port) = lines.front(&label)
-        {
-            console.monitors.push(MonitorPort { port, shared: true, control: None });
-        }
-        console.serial.push(port);
-    }
-    Ok(console)
 }
 
 fn guest_memory(config: &Config, kind: &MachineType, objects: &Objects) -> Result<Option<Arc<Ram>>> {
@@ -566,30 +411,6 @@ fn plug_disks(backends: &mut Backends, sockets: &Sockets) -> Result<Arrivals> {
     }
 }
 
-fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort>>> {
-    let mut ports = Vec::new();
-    for (n, (device, shown)) in config.gdb.iter().enumerate() {
-        if device == "none" {
-            continue;
-        }
-        // A debugger's socket listens, waits for nobody and sends at once.
-        let text = match device.starts_with("tcp:") || device.starts_with("unix:") {
-            true => format!("{device},server=on,wait=off,nodelay=on"),
-            false => device.clone(),
-        };
-        let text = match text.strip_prefix("unix:") {
-            Some(rest) => format!("unix:{}", rest.replace(",nodelay=on", "")),
-            None => text,
-        };
-        let label = if n == 0 { "gdb".to_owned() } else { format!("gdb{n}") };
-        let port = lines
-            .open(&text, &label)
-            .map_err(|e| lines.fail(shown, &e, "gdbstub: couldn't create chardev"))?;
-        ports.extend(port);
-    }
-    Ok(ports)
-}
-
 type Flushes = Vec<Box<dyn Fn() + Send + Sync>>;
 
 /// What a saved state must come from to fit.
@@ -613,7 +434,7 @@ fn origin(machine: &ObjectRef, processors: &Processors) -> Origin {
 /// Starts the vCPUs' threads and puts the machine under control.
 fn start(
     board: Board,
-    (config, kind): (&Config, &MachineType),
+    (config, kind, ram): (&Config, &MachineType, Option<Arc<Ram>>),
     options: engine::Options,
     lines: &Lines,
     (backends, sockets): (Backends, Sockets),
@@ -629,13 +450,6 @@ fn start(
         Saving::new(parts, backends.blocks.clone(), config.snapshots.clone().map(PathBuf::from))
     };
     let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
-    let nets: Vec<(String, Arc<UserNet>)> =
-        backends.networks.iter().map(|(i, n)| (i.clone(), n.clone())).collect();
-    let networks = move || {
-        nets.iter().fold(String::new(), |all, (id, _)| {
-            all + &format!("{id}: index=0,type=user,net=10.0.2.0,restrict=off\n")
-        })
-    };
     let parts = Parts {
         events: board.events,
         cpus,
@@ -650,16 +464,15 @@ fn start(
         reset_processor: board.reset_processor,
         dtb: Some(board.fdt.to_dtb()).filter(|_| board.fdt.root.children.len() > 1),
         translation,
-        networks: Box::new(networks),
     };
     let manners = Manners {
         actions: config.actions,
-        memory: config.memory.unwrap_or(kind.default_memory),
+        ram,
+        ram_name: config.machine.get("memory-backend").unwrap_or(kind.ram_name).to_owned(),
         name: config.name.clone(),
         uuid: config.uuid.clone(),
     };
-    let blocks = backends.blocks.clone();
-    let control = Control::new(parts, manners, states, lines.chardevs.clone(), blocks, backends);
+    let control = Control::new(parts, manners, states, lines.clone(), backends);
     control.set_saving(saving);
     let _ = end.set(control.clone());
     Ok((board.flushes, control))

@@ -6,6 +6,7 @@ mod commands;
 mod control;
 mod debugger;
 mod launch;
+mod lines;
 mod lists;
 pub mod options;
 mod plug;

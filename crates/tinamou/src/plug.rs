@@ -17,7 +17,7 @@ use memory::Ram;
 use object::{AnyDevice, Node, ObjectRef, PropertyValue};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// What `-object` has made.
 #[derive(Default)]
@@ -26,12 +26,45 @@ pub struct Objects {
     pub entropy: BTreeMap<String, Entropy>,
     /// Memory by id.
     pub memory: BTreeMap<String, Arc<Ram>>,
-    /// All, for the object tree: id and type.
+    /// All: id and type.
     pub list: Vec<(String, String)>,
+    /// Their place in the object tree.
+    container: OnceLock<ObjectRef>,
 }
 
 impl Objects {
-    /// Makes an object.
+    /// Makes an object while the machine exists.
+    ///
+    /// # Errors
+    /// In the words of the reference.
+    pub fn add(&mut self, opts: &Opts) -> Result<()> {
+        self.make(&mut opts.clone())?;
+        if let (Some(container), Some((id, kind))) = (self.container.get(), self.list.last()) {
+            container.add_child(id, &Node::new(kind.clone()));
+        }
+        Ok(())
+    }
+
+    /// Removes an object. What a device has of it stays with the device.
+    ///
+    /// # Errors
+    /// There is no such, or it is the machine's memory.
+    pub fn remove(&mut self, id: &str) -> Result<()> {
+        let place = self.list.iter().position(|(other, _)| other == id);
+        let place = place.ok_or_else(|| error!("object '{id}' not found"))?;
+        if self.memory.get(id).is_some_and(|ram| Arc::strong_count(ram) > 1) {
+            return Err(error!("object '{id}' is in use, can not be deleted"));
+        }
+        self.list.remove(place);
+        self.memory.remove(id);
+        self.entropy.remove(id);
+        if let Some(node) = self.container.get().and_then(|container| container.child(id)) {
+            node.unparent();
+        }
+        Ok(())
+    }
+
+    /// Makes an object that the command line asks for.
     ///
     /// # Errors
     /// In the words of the reference.
@@ -115,6 +148,7 @@ impl Objects {
             container.add_child(id, &Node::new(kind.clone()));
         }
         root.add_child("objects", &container);
+        let _ = self.container.set(container);
     }
 }
 
@@ -124,7 +158,8 @@ enum Held {
     Network(String),
 }
 
-type Holder = (Weak<dyn AnyDevice>, Vec<Held>);
+/// A device with the user's name for it and what it holds.
+type Holder = (Weak<dyn AnyDevice>, Option<String>, Vec<Held>);
 
 /// Other names of devices: those of virtio devices are the PCI ones.
 const ALIASES: &[(&str, &str)] = &[
@@ -239,7 +274,7 @@ impl Backends {
                 return Err(error);
             }
         };
-        self.holders.push((Arc::downgrade(&device), taken));
+        self.holders.push((Arc::downgrade(&device), id.clone(), taken));
         if let (Some(node), Some(drive)) =
             (find_device(&sockets.machine, &working), working.property("drive"))
         {
@@ -321,10 +356,10 @@ impl Backends {
     pub fn unplugged(&mut self, device: &Arc<dyn AnyDevice>) {
         drain(&devices::virtio::pci::inside(device).unwrap_or_else(|| device.clone()));
         let weak = Arc::downgrade(device);
-        let (gone, left) = std::mem::take(&mut self.holders).into_iter().partition(|(d, _)| d.ptr_eq(&weak));
+        let (gone, left) = std::mem::take(&mut self.holders).into_iter().partition(|(d, ..)| d.ptr_eq(&weak));
         self.holders = left;
         let gone: Vec<Holder> = gone;
-        gone.iter().for_each(|(_, held)| self.release(held));
+        gone.iter().for_each(|(.., held)| self.release(held));
     }
 
     fn release(&mut self, held: &[Held]) {
@@ -381,6 +416,52 @@ impl Backends {
         node.attach(&place);
         Ok(())
     }
+}
+
+/// A network card.
+pub struct NetworkCard {
+    /// The user's name for it, or one that is made up.
+    pub name: String,
+    /// The card.
+    pub cell: Arc<object::DeviceCell<VirtioNet>>,
+    /// The network that it has.
+    pub network: Option<String>,
+}
+
+impl Backends {
+    /// The network cards.
+    pub fn cards(&self) -> Vec<NetworkCard> {
+        let mut cards: Vec<NetworkCard> = Vec::new();
+        for (holder, id, held) in &self.holders {
+            let Some(device) = holder.upgrade() else { continue };
+            let kind = device.type_info().name;
+            let working = devices::virtio::pci::inside(&device).unwrap_or(device);
+            let Some(cell) = working.downcast::<VirtioNet>() else { continue };
+            let network = held.iter().find_map(|one| match one {
+                Held::Network(id) => Some(id.clone()),
+                Held::Drive(_) => None,
+            });
+            let alike = |card: &&NetworkCard| card.name.starts_with(kind);
+            let made_up = format!("{kind}.{}", cards.iter().filter(alike).count());
+            let name = id.clone().unwrap_or(made_up);
+            cards.push(NetworkCard { name, cell, network });
+        }
+        cards
+    }
+}
+
+/// The option of a network as its parser takes it: the elements of lists, which JSON has, follow each other.
+pub fn netdev_text(opts: &Opts) -> String {
+    let mut flat = Opts::empty("");
+    for (key, value) in opts.items() {
+        let list = ["hostfwd", "dnssearch"].into_iter().find(|list| {
+            key.strip_prefix(list)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|rest| rest.ends_with(".str"))
+        });
+        flat.push(list.unwrap_or(key), value.as_str());
+    }
+    flat.to_text()
 }
 
 /// The place of a device that a user has plugged in.

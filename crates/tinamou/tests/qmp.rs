@@ -39,6 +39,7 @@ fn a_machine_is_stopped_started_and_reset() {
     client.run("quit", json!({}));
     assert_eq!(client.event("SHUTDOWN"), json!({"guest": false, "reason": "host-qmp-quit"}));
     assert!(machine.wait().success());
+    assert!(!machine.socket.exists());
 }
 
 #[test]
@@ -241,5 +242,98 @@ fn libvirt_starts_a_domain() {
     client.event("RESUME");
     client.run("quit", json!({}));
     assert!(machine.wait().success());
+    // The socket is libvirt's to remove.
+    assert!(machine.socket.exists());
     let _ = std::fs::remove_file(disk);
+}
+
+#[test]
+fn back_ends_come_and_go() {
+    let line = "-M virt -bios none -display none -S -serial null -netdev user,id=n0 -device virtio-net-device,netdev=n0,id=card";
+    let machine = Machine::start(line);
+    let mut client = Client::ready(&machine);
+    // Networks.
+    let filter = client.run("query-rx-filter", json!({"name": "card"}));
+    assert_eq!((&filter[0]["promiscuous"], &filter[0]["vlan"]), (&json!(true), &json!("all")));
+    client.run("set_link", json!({"name": "card", "up": false}));
+    assert_eq!(
+        client.refused("set_link", json!({"name": "x", "up": false})),
+        ("DeviceNotFound".into(), "Device 'x' not found".into())
+    );
+    client
+        .run("netdev_add", json!({"type": "user", "id": "n1", "hostfwd": [{"str": "tcp:127.0.0.1:0-:22"}]}));
+    let text = client.hmp("info network");
+    assert!(text.starts_with("card: index=0,type=nic,model=virtio-net-device,macaddr=52:54:00:12:34:56\n \\ n0: index=0,type=user,net=10.0.2.0,restrict=off\nn1: index=0,type=user"), "{text}");
+    assert_eq!(
+        client.refused("netdev_add", json!({"type": "user", "id": "n1"})).1,
+        "Duplicate ID 'n1' for netdev"
+    );
+    client.run("netdev_del", json!({"id": "n1"}));
+    client.run("netdev_del", json!({"id": "n0"}));
+    assert_eq!(client.refused("netdev_del", json!({"id": "n0"})).0, "DeviceNotFound");
+    assert_eq!(client.hmp("hostfwd_add tcp::1-:2"), "user mode network stack not in use\n");
+    // Objects.
+    client.run("object-add", json!({"qom-type": "memory-backend-ram", "id": "m", "size": 4096}));
+    let memory = client.run("query-memdev", json!({}));
+    assert_eq!((&memory[0]["id"], &memory[0]["size"]), (&json!("m"), &json!(4096)));
+    assert_eq!(memory[1]["id"], "riscv_virt_board.ram");
+    assert_eq!(
+        client.refused("object-add", json!({"qom-type": "rng-random", "id": "m"})).1,
+        "Duplicate ID 'm' for object"
+    );
+    assert_eq!(
+        client.refused("object-add", json!({"qom-type": "rng-random", "id": "o", "size": 1})).1,
+        "Parameter 'size' is unexpected"
+    );
+    client.run("object-del", json!({"id": "m"}));
+    assert_eq!(client.refused("object-del", json!({"id": "m"})).1, "object 'm' not found");
+    // Character devices.
+    let add = |backend: Value| json!({"id": "c", "backend": backend});
+    client.run("chardev-add", add(json!({"type": "ringbuf", "data": {"size": 64}})));
+    assert_eq!(
+        client.refused("chardev-add", add(json!({"type": "null", "data": {}}))).1,
+        "Duplicate ID 'c' for chardev"
+    );
+    client.run("ringbuf-write", json!({"device": "c", "data": "aGVsbG8=", "format": "base64"}));
+    assert_eq!(client.run("ringbuf-read", json!({"device": "c", "size": 9})), "hello");
+    client.run("chardev-remove", json!({"id": "c"}));
+    assert_eq!(client.refused("chardev-remove", json!({"id": "serial0"})).1, "Chardev 'serial0' is busy");
+    assert_eq!(
+        client.refused("chardev-add", add(json!({"type": "socket", "data": {"addr": {"type": "inet"}}}))).1,
+        "Parameter 'backend.data.addr.data' is missing"
+    );
+    // Block nodes.
+    client.run(
+        "blockdev-add",
+        json!({"driver": "raw", "node-name": "b", "file": {"driver": "null-co", "size": 4096}}),
+    );
+    assert_eq!(client.run("query-named-block-nodes", json!({}))[0]["image"]["virtual-size"], 4096);
+    client.run("blockdev-del", json!({"node-name": "b"}));
+    assert_eq!(
+        client.refused("blockdev-del", json!({"node-name": "b"})).1,
+        "Failed to find node with node-name='b'"
+    );
+}
+
+#[test]
+fn the_object_tree_and_memory() {
+    let machine = Machine::start("-M virt -bios none -display none -S -serial null");
+    let mut client = Client::ready(&machine);
+    let get = |path: &str, property: &str| json!({"path": path, "property": property});
+    assert_eq!(client.run("qom-get", get("/machine", "type")), "virt-machine");
+    assert_eq!(
+        client.refused("qom-get", get("/x", "y")),
+        ("DeviceNotFound".into(), "Device '/x' not found".into())
+    );
+    assert_eq!(client.refused("qom-get", get("/machine", "x")).1, "Property 'virt-machine.x' not found");
+    assert_eq!(client.hmp("qom-list /machine/peripheral"), "type (string)\n");
+    assert_eq!(client.run("query-memory-size-summary", json!({})), json!({"base-memory": 128 << 20}));
+    let file = common::temporary("memory");
+    let save = |val: u64, size: u64| json!({"val": val, "size": size, "filename": file.to_str().unwrap()});
+    client.run("pmemsave", save(0x1000, 8));
+    assert_eq!(std::fs::read(&file).unwrap(), [0x97, 2, 0, 0, 0x13, 0x86, 0x82, 2]);
+    client.run("memsave", save(0x1004, 4));
+    assert_eq!(std::fs::read(&file).unwrap(), [0x13, 0x86, 0x82, 2]);
+    assert_eq!(client.refused("memsave", save(0, 4)).1, "Invalid addr 0x0000000000000000/size 4 specified");
+    let _ = std::fs::remove_file(file);
 }

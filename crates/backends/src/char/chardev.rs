@@ -386,6 +386,54 @@ impl Chardevs {
         }
     }
 
+    /// Takes what the back ends have put into the file system out of it. For the end of the program.
+    pub fn clean_up(&self) {
+        for (_, entry) in &self.entries {
+            match entry {
+                Entry::Port { port, .. } => port.clean_up(),
+                Entry::Mux(mux) => mux.base().clean_up(),
+            }
+        }
+    }
+
+    /// Closes and forgets a back end.
+    ///
+    /// # Errors
+    /// There is none of this name, or some front end has it.
+    pub fn remove(&mut self, id: &str) -> Result<(), Error> {
+        match self.find(id) {
+            None => return Err(Error::new(format!("Chardev '{id}' not found"))),
+            Some(Entry::Mux(mux)) if mux.fronts() > 0 => {
+                return Err(Error::new(format!("Chardev '{id}' is busy")));
+            }
+            Some(Entry::Port { taken: true, .. }) => {
+                return Err(Error::new(format!("Chardev '{id}' is busy")));
+            }
+            Some(_) => {}
+        }
+        self.entries.retain(|entry| entry.0 != id);
+        self.ringbufs.retain(|entry| entry.0 != id);
+        Ok(())
+    }
+
+    /// Tells the front end of a back end of a break, as if the other side had sent one.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn send_break(&self, id: &str) -> Result<(), Error> {
+        match self.find(id) {
+            None => Err(Error::new(format!("Chardev '{id}' not found"))),
+            Some(Entry::Mux(mux)) => {
+                mux.send_break();
+                Ok(())
+            }
+            Some(Entry::Port { port, .. }) => {
+                port.send_break();
+                Ok(())
+            }
+        }
+    }
+
     /// Whether there is a back end of this name.
     pub fn contains(&self, id: &str) -> bool {
         self.find(id).is_some()

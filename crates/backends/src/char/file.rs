@@ -72,6 +72,10 @@ impl CharPort for FilePort {
         self.kind.to_owned()
     }
 
+    fn send_break(&self) {
+        self.stream.event(super::CharEvent::Break);
+    }
+
     fn flush(&self) {
         self.stream.flush();
     }

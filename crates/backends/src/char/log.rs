@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{CharPort, CharReceiver};
 use crate::Error;
+use rustix::fs::OFlags;
 
 /// A port whose output is also written to a file.
 pub(crate) struct Logged {
@@ -22,8 +23,7 @@ impl Logged {
         } else {
             options.write(true).truncate(true)
         };
-        let file = options
-            .open(path)
+        let file = crate::fd::open(path, &options, OFlags::WRONLY)
             .map_err(|error| Error::io(format_args!("Unable to open logfile {path}"), error))?;
         Ok(Logged { port, file: Mutex::new(file) })
     }
@@ -47,6 +47,14 @@ impl CharPort for Logged {
 
     fn describe(&self) -> String {
         self.port.describe()
+    }
+
+    fn send_break(&self) {
+        self.port.send_break();
+    }
+
+    fn clean_up(&self) {
+        self.port.clean_up();
     }
 
     fn flush(&self) {

@@ -59,6 +59,10 @@ pub trait CharPort: Send + Sync {
     fn receive_ready(&self);
     /// What `info chardev` prints behind `filename=`.
     fn describe(&self) -> String;
+    /// Tells the receiver of a break, as if the other side had sent one. Main-loop thread.
+    fn send_break(&self) {}
+    /// Takes what the port has put into the file system out of it. For the end of the program.
+    fn clean_up(&self) {}
     /// Writes out what is queued, waiting a little if need be. For the end of the program.
     fn flush(&self) {}
 }

@@ -114,6 +114,16 @@ impl Mux {
         self.base.receive_ready();
     }
 
+    /// Tells the front end in focus of a break.
+    pub fn send_break(&self) {
+        if let Some(front) = self.focused() {
+            front.deliver();
+            if let Some(receiver) = front.receiver.get() {
+                receiver.event(CharEvent::Break);
+            }
+        }
+    }
+
     fn focused(&self) -> Option<Arc<Front>> {
         let state = locked(&self.state);
         state.fronts.get(state.focus).cloned()
@@ -135,14 +145,7 @@ impl Mux {
                 (self.actions.quit)();
             }
             b's' => (self.actions.commit)(),
-            b'b' => {
-                if let Some(front) = self.focused() {
-                    front.deliver();
-                    if let Some(receiver) = front.receiver.get() {
-                        receiver.event(CharEvent::Break);
-                    }
-                }
-            }
+            b'b' => self.send_break(),
             b'c' => {
                 let next = {
                     let state = locked(&self.state);

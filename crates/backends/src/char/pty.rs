@@ -120,6 +120,10 @@ impl CharPort for PtyPort {
         format!("pty:{}", self.name)
     }
 
+    fn send_break(&self) {
+        self.line.stream.event(super::CharEvent::Break);
+    }
+
     fn flush(&self) {
         self.line.stream.flush();
     }

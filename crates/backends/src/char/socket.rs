@@ -290,11 +290,17 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
+impl Socket {
+    fn clean_up(&self) {
         if let (Some(_), SocketAddress::Unix(path)) = (&self.listener, &self.options.address) {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.clean_up();
     }
 }
 
@@ -313,6 +319,14 @@ impl CharPort for SocketPort {
 
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    fn clean_up(&self) {
+        self.0.clean_up();
+    }
+
+    fn send_break(&self) {
+        self.0.stream.event(super::CharEvent::Break);
     }
 
     fn flush(&self) {

@@ -80,6 +80,10 @@ impl CharPort for StdioPort {
         "stdio".to_owned()
     }
 
+    fn send_break(&self) {
+        self.stream.event(super::CharEvent::Break);
+    }
+
     fn flush(&self) {
         self.stream.flush();
     }

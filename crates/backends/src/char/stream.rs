@@ -204,7 +204,8 @@ impl Stream {
         (input.watch.take(), input.source.take())
     }
 
-    fn event(&self, event: CharEvent) {
+    /// Tells the receiver of an event.
+    pub(crate) fn event(&self, event: CharEvent) {
         if let Some(receiver) = self.receiver.get() {
             receiver.event(event);
         }

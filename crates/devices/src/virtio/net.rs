@@ -17,6 +17,7 @@ use super::common::{
     virtio_device,
 };
 use super::net_filter::{Filter, mac_list};
+pub use super::net_filter::{RxFilter, RxState};
 use super::queue::{Broken, Chain, gather, length, scatter};
 use crate::property_types::{AlwaysOff, BootIndex, MacAddress};
 
@@ -262,6 +263,15 @@ impl VirtioNet {
                 device.virtio().config_changed();
             }
         });
+    }
+
+    /// The receive filter as it is now.
+    pub fn rx_filter(cell: &DeviceCell<Self>) -> RxFilter {
+        cell.with(|device| {
+            let vlan_filter = device.virtio().has(feature::CTRL_VLAN);
+            let filter = RxFilter::of(&device.state.filter, vlan_filter);
+            RxFilter { main_mac: MacAddress(device.state.mac).to_string(), ..filter }
+        })
     }
 
     /// The line of `info network` behind the name.

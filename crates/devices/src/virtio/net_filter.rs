@@ -1,5 +1,7 @@
 //! The receive filter of the network card (VIRTIO 1.2, sections 5.1.6.5.1 to 5.1.6.5.3).
 
+use crate::property_types::MacAddress;
+use qapi::Qapi;
 use state::State;
 
 /// Addresses of the receive filter; with more, the filter lets all through.
@@ -71,4 +73,65 @@ pub(super) fn mac_list(data: &[u8]) -> Option<MacList<'_>> {
     }
     let (addresses, _) = list.as_chunks::<6>();
     Some((addresses.to_vec(), false, rest))
+}
+
+/// Which frames of a kind pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Qapi)]
+pub enum RxState {
+    /// Those in the table.
+    Normal,
+    /// None.
+    None,
+    /// All.
+    All,
+}
+
+impl RxState {
+    fn of(none: bool, all: bool) -> RxState {
+        match (none, all) {
+            (true, _) => RxState::None,
+            (_, true) => RxState::All,
+            _ => RxState::Normal,
+        }
+    }
+}
+
+/// A receive filter as a monitor shows it; names as in QEMU's QMP.
+#[derive(Clone, Debug, Qapi)]
+#[allow(missing_docs)]
+pub struct RxFilter {
+    pub name: String,
+    pub promiscuous: bool,
+    pub multicast: RxState,
+    pub unicast: RxState,
+    pub vlan: RxState,
+    pub broadcast_allowed: bool,
+    pub multicast_overflow: bool,
+    pub unicast_overflow: bool,
+    pub main_mac: String,
+    pub vlan_table: Vec<i64>,
+    pub unicast_table: Vec<String>,
+    pub multicast_table: Vec<String>,
+}
+
+impl RxFilter {
+    pub(super) fn of(filter: &Filter, vlan_filter: bool) -> RxFilter {
+        let table = |list: &[[u8; 6]]| list.iter().map(|mac| MacAddress(*mac).to_string()).collect();
+        let vlans =
+            (0..4096).filter(|n| filter.vlans.get(n / 32).is_some_and(|word| word >> (n % 32) & 1 != 0));
+        RxFilter {
+            name: String::new(),
+            promiscuous: filter.promiscuous,
+            multicast: RxState::of(filter.no_multicast, filter.all_multicast || filter.multicast_overflow),
+            unicast: RxState::of(filter.no_unicast, filter.all_unicast || filter.unicast_overflow),
+            vlan: if vlan_filter { RxState::Normal } else { RxState::All },
+            broadcast_allowed: !filter.no_broadcast,
+            multicast_overflow: filter.multicast_overflow,
+            unicast_overflow: filter.unicast_overflow,
+            main_mac: String::new(),
+            vlan_table: vlans.map(|n| n as i64).collect(),
+            unicast_table: table(&filter.unicast),
+            multicast_table: table(&filter.multicast),
+        }
+    }
 }

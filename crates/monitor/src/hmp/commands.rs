@@ -63,7 +63,6 @@ commands! {
         "cpus" info::cpus, (), "", "show infos for each CPU";
         "mem" info::mem, (), "", "show the active virtual memory mappings";
         "mtree" info::mtree, (switches "foD"), "[-f][-o][-D]", "show memory tree (-f: dump flat view for address spaces;-o: dump region owners/parents;-D: dump disabled regions";
-        "network" info::network, (), "", "show the network state";
         "qom-tree" info::qom_tree, (Option<Word>), "[path]", "show QOM composition tree";
         "qtree" info::qtree, (), "", "show device tree";
         "registers" info::registers, (switches "a", Option<Number>), "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query; show the current CPU's registers if no argument is specified)";

@@ -7,11 +7,6 @@ use base::Result;
 use memory::{MtreeOptions, print_mtree};
 use std::fmt::Write;
 
-pub(super) fn network(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&context.vm.networks());
-    Ok(())
-}
-
 pub(super) fn cpus(context: &mut Context<'_>, (): ()) -> Result<()> {
     for (n, handle) in context.vm.cpus().all().iter().enumerate() {
         let mark = if n == context.session.cpu { '*' } else { ' ' };

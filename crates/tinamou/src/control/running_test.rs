@@ -26,11 +26,11 @@ fn control() -> (Arc<Control>, Runner) {
         reset_processor: Arc::new(|_| ()),
         dtb: None,
         translation: Box::new(String::new),
-        networks: Box::new(String::new),
     };
     let backends = Backends::new(Arc::default(), Arc::default(), Default::default(), Default::default());
     let (manners, states) = (Manners::default(), RunControl::new());
-    let control = Control::new(parts, manners, states, Arc::default(), Arc::default(), backends);
+    let lines = crate::lines::lines(&Default::default(), &parts.events, &Arc::default());
+    let control = Control::new(parts, manners, states, lines, backends);
     control.states().own();
     (control, runner)
 }

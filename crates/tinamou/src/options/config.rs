@@ -263,7 +263,7 @@ impl Config {
                     let id = opts.get("id").unwrap_or_default();
                     return Err(opts.blame(error!("Duplicate ID '{id}' for netdev")));
                 }
-                self.netdev_texts.push(opts.to_text());
+                self.netdev_texts.push(crate::plug::netdev_text(&opts));
                 self.netdevs.push(opts);
             }
             "nic" | "net" => {

@@ -1,0 +1,121 @@
+//! Block nodes that come and go while the machine runs.
+
+use crate::control::Control;
+use backends::block::BlockdevOption;
+use base::{Result, error};
+use monitor::{Command, Context, command};
+use qapi::{Qapi, Value};
+use std::sync::PoisonError;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[BLOCKDEV_ADD];
+
+/// What is done with a range that the guest no longer needs.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum BlockdevDiscardOptions {
+    /// Nothing.
+    Ignore,
+    /// It is given back to the host.
+    Unmap,
+}
+
+/// How the host's caches are used.
+#[derive(Debug, Qapi)]
+pub struct BlockdevCacheOptions {
+    direct: Option<bool>,
+    no_flush: Option<bool>,
+}
+
+/// How requests reach the host.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum BlockdevAioOptions {
+    /// By threads.
+    Threads,
+    /// By the kernel's old interface; here by threads as well.
+    Native,
+    /// By its new one; here by threads as well.
+    #[qapi(name = "io_uring")]
+    IoUring,
+}
+
+/// A switch that may be left to the program.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum OnOffAuto {
+    /// As it seems right.
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A file.
+#[derive(Debug, Qapi)]
+pub struct BlockdevOptionsFile {
+    filename: String,
+    aio: Option<BlockdevAioOptions>,
+    locking: Option<OnOffAuto>,
+}
+
+/// Nothing of some length.
+#[derive(Debug, Qapi)]
+pub struct BlockdevOptionsNull {
+    size: Option<u64>,
+    latency_ns: Option<u64>,
+    read_zeroes: Option<bool>,
+}
+
+/// Another node, by its name or defined in place.
+#[derive(Debug, Qapi)]
+#[qapi(alternate)]
+pub enum BlockdevRef {
+    /// The name.
+    Reference(String),
+    /// The definition; an object as in the command itself.
+    Definition(Box<BlockdevOptions>),
+}
+
+/// A format over another node.
+#[derive(Debug, Qapi)]
+pub struct BlockdevOptionsRaw {
+    file: BlockdevRef,
+}
+
+/// The drivers.
+#[derive(Debug, Qapi)]
+#[qapi(tag = "driver")]
+pub enum BlockdevDriver {
+    /// A file of the host.
+    File(BlockdevOptionsFile),
+    /// A device of the host.
+    #[qapi(name = "host_device")]
+    HostDevice(BlockdevOptionsFile),
+    /// Nothing.
+    NullCo(BlockdevOptionsNull),
+    /// Nothing.
+    NullAio(BlockdevOptionsNull),
+    /// The format without a format.
+    Raw(BlockdevOptionsRaw),
+}
+
+/// A node.
+#[derive(Debug, Qapi)]
+pub struct BlockdevOptions {
+    node_name: Option<String>,
+    discard: Option<BlockdevDiscardOptions>,
+    cache: Option<BlockdevCacheOptions>,
+    read_only: Option<bool>,
+    auto_read_only: Option<bool>,
+    detect_zeroes: Option<String>,
+    #[qapi(flatten)]
+    driver: BlockdevDriver,
+}
+
+/// Makes a block node.
+#[command(boxed)]
+pub fn blockdev_add(context: &mut Context<'_>, options: BlockdevOptions) -> Result<()> {
+    let text: Value = options.to_json();
+    let option = BlockdevOption::parse(&text.to_string()).map_err(|e| error!("{e}"))?;
+    let control = Control::of(context)?;
+    control.blocks.lock().unwrap_or_else(PoisonError::into_inner).add_node(&option).map_err(|e| error!("{e}"))
+}
