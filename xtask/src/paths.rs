@@ -34,11 +34,13 @@ pub fn tinamou() -> Result<PathBuf> {
         return Err("the release build of tinamou failed".into());
     }
     let release = target().join("release");
-    let link = release.join("tinamou-system-riscv64");
-    if link.symlink_metadata().is_err() {
-        std::os::unix::fs::symlink("tinamou", &link)?;
+    for name in ["tinamou-system-riscv64", "tinamou-snapshot"] {
+        let link = release.join(name);
+        if link.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink("tinamou", &link)?;
+        }
     }
-    Ok(link)
+    Ok(release.join("tinamou-system-riscv64"))
 }
 
 /// The QEMU to compare with, when it is installed.

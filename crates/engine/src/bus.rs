@@ -38,6 +38,10 @@ impl Bus {
     pub(crate) fn new(space: Arc<AddressSpace>) -> Bus {
         Bus { view: space.view(), space, last: Cell::new(NOWHERE) }
     }
+    /// Forgets where RAM was found: its content may be about to come from elsewhere.
+    pub(crate) fn forget(&self) {
+        self.last.set(NOWHERE);
+    }
     /// Takes up the current view; true if it was another.
     pub(crate) fn refresh(&mut self) -> bool {
         let view = self.space.view();
@@ -74,9 +78,12 @@ impl Bus {
         let range = self.view.lookup(pa)?;
         match &range.target {
             Target::Ram { ram, offset, .. } | Target::Romd { ram, offset, .. } => {
-                let last = range.last.saturating_sub(7);
-                let host = ram.host_ptr() as u64 + offset;
-                self.last.set((range.start, last, host.wrapping_sub(range.start)));
+                // Pages that have still to come are asked for one by one.
+                if !ram.is_coming() {
+                    let last = range.last.saturating_sub(7);
+                    let host = ram.host_ptr() as u64 + offset;
+                    self.last.set((range.start, last, host.wrapping_sub(range.start)));
+                }
                 Some(ram.read_int(offset + (pa - range.start), bytes))
             }
             Target::Mmio { .. } => None,

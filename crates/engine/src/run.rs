@@ -347,6 +347,7 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
     fn sync(&mut self, g: &mut G) {
         self.space = u64::MAX;
         self.flush_sets();
+        self.bus.forget();
         self.refresh(g);
     }
 }

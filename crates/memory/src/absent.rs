@@ -95,11 +95,4 @@ impl Absent {
         }
         !left
     }
-
-    /// Whether the page at this offset is absent.
-    pub(crate) fn is(&self, offset: u64) -> bool {
-        let page = offset >> PAGE_BITS;
-        let word = self.map.get().and_then(|map| map.get((page / 64) as usize));
-        self.any() && word.is_some_and(|word| word.load(Acquire) & 1 << (page % 64) != 0)
-    }
 }

@@ -218,9 +218,10 @@ impl Ram {
         self.absent.settle()
     }
 
-    /// Whether the page at `offset` has still to come.
-    pub fn is_absent(&self, offset: u64) -> bool {
-        self.absent.is(offset)
+    /// Whether some pages have still to come: then [`Ram::host_ptr`] may be used for pages that have been touched only.
+    #[inline]
+    pub fn is_coming(&self) -> bool {
+        self.absent.any()
     }
 
     accessors! {

@@ -11,17 +11,27 @@
 #![forbid(unsafe_code)]
 
 mod capture;
+mod channel;
+mod dump;
 mod image;
+mod incoming;
 mod machine;
 mod origin;
+mod outgoing;
 pub mod page;
 pub mod pages;
+mod progress;
 mod restore;
 mod store;
 pub mod stream;
 
 pub use capture::capture;
+pub use channel::{Place, Sink, Source};
+pub use dump::dump;
 pub use image::Image;
+pub use incoming::receive;
 pub use machine::{Machine, Parts};
 pub use origin::Origin;
+pub use outgoing::{Driver, Last, send};
+pub use progress::{Counts, Limits, Progress, Status};
 pub use store::{Draft, Entry, Store, utc};

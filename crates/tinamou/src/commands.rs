@@ -3,8 +3,10 @@
 
 mod blockdevs;
 mod chardevs;
+pub mod jobs;
 mod machines;
 mod migration;
+pub mod migration_events;
 mod network;
 mod objects;
 pub mod pci;
@@ -20,6 +22,7 @@ pub fn all() -> Commands {
     let lists = [
         blockdevs::COMMANDS,
         chardevs::COMMANDS,
+        jobs::COMMANDS,
         machines::COMMANDS,
         migration::COMMANDS,
         network::COMMANDS,
@@ -35,5 +38,8 @@ pub fn all() -> Commands {
     commands.add_hmp(pci::HMP, pci::INFO);
     commands.add_events(pci::EVENTS);
     commands.add_hmp(saving::COMMANDS, saving::INFO);
+    commands.add_hmp(migration::HMP, migration::INFO);
+    commands.add_events(migration_events::EVENTS);
+    commands.add_events(jobs::EVENTS);
     commands
 }

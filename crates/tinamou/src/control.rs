@@ -1,5 +1,6 @@
 //! The machine's run state and who may change it: the main loop, and nobody else. All others send requests.
 
+use crate::commands::jobs::Jobs;
 use crate::commands::pci::DeviceDeleted;
 use crate::lines::Lines;
 use crate::options::Opts;
@@ -20,7 +21,7 @@ use object::{AnyDevice, ObjectRef};
 use qapi::Event;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 mod holding;
 mod running;
@@ -88,6 +89,8 @@ pub struct Control {
     /// `MIGRATION` events are wanted.
     pub migration_events: AtomicBool,
     saving: OnceLock<Saving>,
+    jobs: Jobs,
+    this: Weak<Control>,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Drives.
@@ -111,7 +114,7 @@ impl Control {
         lines: Lines,
         backends: Backends,
     ) -> Arc<Control> {
-        let control = Arc::new(Control {
+        let control = Arc::new_cyclic(|this| Control {
             parts,
             actions: Mutex::new(manners.actions),
             manners,
@@ -125,6 +128,8 @@ impl Control {
             chardevs: lines.chardevs.clone(),
             lines,
             blocks: backends.blocks.clone(),
+            jobs: Jobs::default(),
+            this: this.clone(),
             backends: Mutex::new(backends),
         });
         let weak = Arc::downgrade(&control);
@@ -160,9 +165,22 @@ impl Control {
         vm.downcast_ref().ok_or_else(|| error!("there is no machine of this program's"))
     }
 
+    /// Itself, for a thread of its own.
+    ///
+    /// # Errors
+    /// The program ends.
+    pub fn shared(&self) -> Result<Arc<Control>> {
+        self.this.upgrade().ok_or_else(|| error!("the program ends"))
+    }
+
     /// Says how the machine is saved.
     pub fn set_saving(&self, saving: Saving) {
         let _ = self.saving.set(saving);
+    }
+
+    /// The jobs that have been begun.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// How the machine is saved.

@@ -8,7 +8,7 @@ use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items};
 use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
 use crate::report;
-use crate::saving::{GuestClock, Saving};
+use crate::saving::Saving;
 use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharPort, flush_all};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
@@ -115,8 +115,15 @@ fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u
     if let Some(tag) = &config.load {
         control.saving()?.load(control, tag)?;
     }
-    if !config.stopped {
-        control.run_some(None)?;
+    match &config.incoming {
+        Some(uri) => {
+            control.expect_migration(!config.stopped);
+            if uri != "defer" {
+                control.saving()?.receive(control, uri)?;
+            }
+        }
+        None if config.stopped => {}
+        None => control.run_some(None)?,
     }
     runner.run(|| control.ended().is_some()).map_err(|e| error!("cannot wait for events").because(e))?;
     Ok(control.ended().unwrap_or(0))
@@ -206,12 +213,17 @@ fn drives(config: &Config) -> Result<Blocks> {
         }
         let mut option = DriveOption::parse(&given.value).map_err(blame)?;
         option.snapshot |= config.snapshot;
+        // The machine that is to come may still have the image.
+        option.lock &= config.incoming.is_none();
         let warn = |text: &str| eprintln!("{text}");
         blocks.add_drive(option, DriveInterface::Virtio, &warn).map_err(blame)?;
     }
     for given in &config.blockdevs {
         let blame = |e: backends::Error| error!("{}: {e}", given.shown);
-        let option = BlockdevOption::parse(&given.value).map_err(blame)?;
+        let mut option = BlockdevOption::parse(&given.value).map_err(blame)?;
+        if config.incoming.is_some() {
+            option.leave_unlocked();
+        }
         blocks.add_node(&option).map_err(blame)?;
     }
     Ok(blocks)
@@ -443,11 +455,11 @@ fn start(
 ) -> Result<(Flushes, Arc<Control>)> {
     let (cpus, memory) = (board.cpus.clone(), board.memory.clone());
     let saving = {
-        let first: Vec<Arc<dyn state::Saved>> = vec![Arc::new(GuestClock(board.events.clone()))];
         let origin = origin(&board.machine, &board.processors);
-        let parts =
-            migration::Parts { origin, memory: memory.clone(), cpus: cpus.clone(), first, then: board.parts };
-        Saving::new(parts, backends.blocks.clone(), config.snapshots.clone().map(PathBuf::from))
+        let (memory, cpus) = (memory.clone(), cpus.clone());
+        let parts = migration::Parts { origin, memory, cpus, first: Vec::new(), then: board.parts };
+        let directory = config.snapshots.clone().map(PathBuf::from);
+        Saving::new(&board.events, parts, backends.blocks.clone(), directory)
     };
     let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
     let parts = Parts {

@@ -13,6 +13,7 @@ mod plug;
 mod report;
 mod sandbox;
 mod saving;
+mod snapshot_tool;
 
 use options::{Config, split};
 use report::Style;
@@ -30,6 +31,9 @@ pub fn run() -> ExitCode {
         hook(info);
         std::process::abort();
     }));
+    if program == "tinamou-snapshot" {
+        return snapshot_tool::run(&words.collect::<Vec<_>>());
+    }
     report::set(Style { program: program.clone(), ..Style::default() });
     let mut warnings = Vec::new();
     let config = split(words).and_then(|given| Config::gather(given, &mut warnings));

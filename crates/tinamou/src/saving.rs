@@ -9,6 +9,7 @@
 
 mod commands;
 mod disks;
+mod moving;
 
 use crate::control::Control;
 use backends::block::Blocks;
@@ -17,20 +18,27 @@ pub use commands::{COMMANDS, INFO};
 use cpu::RunState;
 use disks::Disks;
 use events::{Clock, EventLoop};
-use migration::{Draft, Entry, Image, Machine, Parts, Store};
+use migration::{Draft, Entry, Image, Machine, Parts, Progress, Store};
+use moving::Moving;
 use state::{Loader, Saved, Saver, State, StateError};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The guest's clock, as it is saved. It stands still meanwhile.
-pub struct GuestClock(pub EventLoop);
+/// The guest's clock, as it is saved; it stands still meanwhile. And whether it ran before that.
+struct GuestClock {
+    events: EventLoop,
+    ran: Arc<AtomicBool>,
+}
 
 #[derive(Default, State)]
 #[state(name = "clock")]
 struct ClockState {
     virtual_ns: u64,
+    /// For a machine that comes from another process: whether it is to go on.
+    ran: bool,
 }
 
 impl Saved for GuestClock {
@@ -38,13 +46,14 @@ impl Saved for GuestClock {
         ClockState::NAME
     }
     fn save(&self, instance: u32, out: &mut Saver) {
-        let virtual_ns = self.0.clocks().now_ns(Clock::Virtual);
-        out.section(instance, &ClockState { virtual_ns });
+        let virtual_ns = self.events.clocks().now_ns(Clock::Virtual);
+        out.section(instance, &ClockState { virtual_ns, ran: self.ran.load(SeqCst) });
     }
     fn load(&self, instance: u32, from: &mut Loader<'_>) -> std::result::Result<(), StateError> {
         let mut state = ClockState::default();
         from.section(instance, &mut state)?;
-        self.0.clocks().set_virtual(state.virtual_ns);
+        self.events.clocks().set_virtual(state.virtual_ns);
+        self.ran.store(state.ran, SeqCst);
         Ok(())
     }
 }
@@ -65,6 +74,9 @@ pub struct Saving {
     store: Mutex<Store>,
     /// The snapshot since which memory keeps a bitmap of what is written.
     base: Mutex<Option<Arc<Image>>>,
+    /// Whether the machine ran when it was stopped to be saved, or the one that has been loaded did.
+    ran: Arc<AtomicBool>,
+    moving: Moving,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,7 +86,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Saving {
     /// For a machine with these drives. Without a `directory` the store is beside the first disk's image, or in the
     /// current directory.
-    pub fn new(parts: Parts, blocks: Arc<Mutex<Blocks>>, directory: Option<PathBuf>) -> Saving {
+    pub fn new(
+        events: &EventLoop,
+        mut parts: Parts,
+        blocks: Arc<Mutex<Blocks>>,
+        directory: Option<PathBuf>,
+    ) -> Saving {
+        let ran = Arc::new(AtomicBool::new(false));
+        parts.first.push(Arc::new(GuestClock { events: events.clone(), ran: ran.clone() }));
         let disks = Disks::new(blocks);
         let beside = || disks.first_image().map(|path| PathBuf::from(format!("{path}.snapshots")));
         let directory = directory.or_else(beside).unwrap_or_else(|| "tinamou.snapshots".into());
@@ -83,7 +102,18 @@ impl Saving {
         for entry in store.entries().unwrap_or_default() {
             disks.attach(&entry.tag, &|disk| store.disk_file(entry.id, disk));
         }
-        Saving { parts, disks, store: Mutex::new(store), base: Mutex::default() }
+        let (store, base) = (Mutex::new(store), Mutex::default());
+        Saving { parts, disks, store, base, ran, moving: Moving::default() }
+    }
+
+    /// Ids of the disks that take part.
+    pub fn disks(&self) -> Vec<String> {
+        self.disks.ids()
+    }
+
+    /// How a migration stands.
+    pub fn migration(&self) -> &Progress {
+        &self.moving.progress
     }
 
     /// The machine as it is now.
@@ -108,6 +138,7 @@ impl Saving {
         let machine = self.machine(control);
         let clock = control.events().clocks().clone();
         let before = control.hold(RunState::SaveVm);
+        self.ran.store(before == RunState::Running, SeqCst);
         control.drain();
         let entry = Entry::now(tag, clock.now_ns(Clock::Virtual), self.disks.ids());
         let saved = match keep {

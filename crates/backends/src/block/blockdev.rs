@@ -86,6 +86,17 @@ impl BlockdevOption {
         }
     }
 
+    /// The image is to be opened without a lock: another process has it, which will let go of it.
+    pub fn leave_unlocked(&mut self) {
+        let mut node = &mut self.node;
+        while let Node::Raw(below) = node {
+            node = below;
+        }
+        if let Node::File { options, .. } = node {
+            options.lock = false;
+        }
+    }
+
     /// Opens the node; `find` looks nodes up by their names.
     ///
     /// # Errors

@@ -68,6 +68,8 @@ pub struct Config {
     pub snapshots: Option<String>,
     /// `-loadvm`.
     pub load: Option<String>,
+    /// `-incoming`.
+    pub incoming: Option<String>,
     /// `-netdev`.
     pub netdevs: Vec<Opts>,
     /// The same as they were written.
@@ -249,6 +251,7 @@ impl Config {
             "snapshot" => self.snapshot = true,
             "snapshots" => self.snapshots = text(),
             "loadvm" => self.load = text(),
+            "incoming" => self.incoming = text(),
             "disk_image" | "hda" => self.take_disk(one, "index=0,media=disk"),
             "hdb" => self.take_disk(one, "index=1,media=disk"),
             "hdc" => self.take_disk(one, "index=2,media=disk"),

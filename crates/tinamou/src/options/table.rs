@@ -156,7 +156,7 @@ options! {
         Missing Yes "icount";
         Works Yes "watchdog-action" "-watchdog-action reset|shutdown|poweroff|inject-nmi|pause|debug|none\taction when watchdog fires [default=reset]";
         Works Yes "echr" "-echr chr\tset terminal escape character instead of ctrl-a";
-        Missing Yes "incoming";
+        Works Yes "incoming" "-incoming uri\twait for a machine to come from tcp:, unix:, file:, exec: or fd:\n-incoming defer\twait until the monitor says where it comes from (migrate_incoming)";
         Accepted No "only-migratable";
         Works No "nodefaults" "-nodefaults\tdon't create default devices";
         Missing No "semihosting";
