@@ -12,5 +12,5 @@ pub mod sbi;
 mod sockets;
 
 pub use board::{Board, Irq, Processors, ResetProcessor, Slot};
-pub use machine::{Bios, MachineType, Setup, TYPES, find};
+pub use machine::{Bios, MachineType, Setup, TYPES};
 pub use sockets::{Arrivals, Sockets, is_for_pci};

@@ -101,8 +101,3 @@ pub struct MachineType {
 
 /// All machines, by name.
 pub const TYPES: &[MachineType] = &[riscv::none::TYPE, riscv::spike::TYPE, riscv::virt::TYPE];
-
-/// The machine called so.
-pub fn find(name: &str) -> Option<&'static MachineType> {
-    TYPES.iter().find(|t| t.name == name)
-}

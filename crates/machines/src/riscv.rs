@@ -1,22 +1,23 @@
 //! Boards with RISC-V harts.
 
 mod aia;
-mod boot;
-mod harts;
-mod htif;
+pub mod boot;
+pub mod harts;
+pub mod htif;
 pub mod none;
 mod pcie;
-mod platform;
+pub mod platform;
 pub mod spike;
 pub mod virt;
-
-pub use boot::installed_firmware;
 
 use base::{Error, Result, error};
 use riscv::Config;
 
 /// The CPU model that `-cpu` names.
-fn config(cpu: &str) -> Result<Config> {
+///
+/// # Errors
+/// There is none such, or it has not what is asked for.
+pub fn config(cpu: &str) -> Result<Config> {
     riscv::models::parse_cpu(cpu).map_err(|e| error!("{e}"))
 }
 

@@ -47,6 +47,8 @@ struct Model {
     paging: Paging,
     /// A vendor's CPU, to which nothing can be added.
     fixed: bool,
+    /// mvendorid.
+    vendor: u64,
     /// Shows the parts of M, A, C, and what version 1.12 of the Privileged ISA made names for.
     modern: bool,
 }
@@ -135,6 +137,11 @@ const RVA22U64: Extensions = Extensions::of(&[
 const RVA22S64: Extensions = RVA22U64.union(Extensions::of(&[S, Zifencei, Svade, Svinval, Svpbmt, Mmu, Pmp]));
 const SIFIVE_U: Extensions =
     Extensions::of(&[I, M, A, F, D, C, S, U, Zicntr, Zicsr, Zifencei, Zihpm, Mmu, Pmp]);
+/// Of T-Head's own extensions there is none.
+const THEAD_C906: Extensions =
+    SIFIVE_U.union(Extensions::of(&[Zfh, Zfhmin, Ziccamoa, Ziccif, Zicclsm, Ziccrse, Ssccptr]));
+/// T-Head's mvendorid.
+const THEAD: u64 = 0x5b7;
 const SIFIVE_E: Extensions = Extensions::of(&[I, M, A, C, U, Zicntr, Zicsr, Zifencei, Zihpm, Pmp]);
 
 const fn model(
@@ -145,7 +152,7 @@ const fn model(
     fixed: bool,
     modern: bool,
 ) -> Model {
-    Model { name, xlen, extensions, paging, fixed, modern }
+    Model { name, xlen, extensions, paging, fixed, vendor: 0, modern }
 }
 
 /// The models, by name.
@@ -163,6 +170,7 @@ const MODELS: &[Model] = &[
     model("sifive-e51", 64, SIFIVE_E, Paging::Bare, true, false),
     model("sifive-u34", 32, SIFIVE_U, Paging::Sv32, true, false),
     model("sifive-u54", 64, SIFIVE_U, Paging::Sv39, true, false),
+    Model { vendor: THEAD, ..model("thead-c906", 64, THEAD_C906, Paging::Sv39, true, false) },
 ];
 
 /// Names of the models, sorted.
@@ -450,13 +458,20 @@ fn realize(m: &Model, c: &Choice) -> Result<Config, CpuError> {
         return conflict("Zcmop extensions require Zca");
     }
     let paging = paging(m, c, &mut warnings);
+    if m.vendor == THEAD {
+        // Such processors keep to version 1.11 of the Privileged ISA, and Zfa is younger.
+        let hart = format!("{:#018x}", 0);
+        warnings.push(format!(
+            "disabling zfa extension for hart {hart} because privilege spec version does not match"
+        ));
+    }
     Ok(Config::new(Parts {
         model: m.name.to_string(),
         xlen: m.xlen,
         shown,
         contained,
         paging,
-        vendor: c.vendor,
+        vendor: if c.vendor[0] == 0 { [m.vendor, c.vendor[1], c.vendor[2]] } else { c.vendor },
         reset_vector: c.reset_vector.unwrap_or(0x1000),
         warnings,
     }))

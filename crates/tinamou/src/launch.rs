@@ -152,7 +152,7 @@ fn set_log(config: &Config) -> Result<()> {
 
 fn machine_type(config: &Config) -> Result<&'static MachineType> {
     let name = config.machine.get("type").unwrap_or(DEFAULT_MACHINE);
-    let kind = machines::find(name).ok_or_else(|| {
+    let kind = crate::lists::machine(name).ok_or_else(|| {
         error!("unsupported machine type: \"{name}\"").hint("Use -machine help to list supported machines")
     })?;
     for (key, value) in config.machine.items() {

@@ -2,7 +2,7 @@
 
 use crate::options::{Config, print_help, version};
 use base::{Result, error};
-use machines::TYPES;
+use machines::MachineType;
 use object::{PropertyInfo, TypeInfo, Types, device_help, device_list, properties_help};
 use std::fmt::Write;
 
@@ -92,9 +92,22 @@ pub const OBJECTS: &[ObjectType] = &[
     },
 ];
 
+/// All machines, by name: those of the house, and those that come from outside it.
+pub fn machines() -> Vec<&'static MachineType> {
+    let mut all: Vec<_> = machines::TYPES.iter().chain([&clabpu::MACHINE]).collect();
+    all.sort_by_key(|machine| machine.name);
+    all
+}
+
+/// The machine called so.
+pub fn machine(name: &str) -> Option<&'static MachineType> {
+    machines().into_iter().find(|machine| machine.name == name)
+}
+
 /// All types of devices.
 pub fn types() -> Types {
     let mut types = Types::new();
+    types.add(clabpu::types().into_iter().copied());
     types.add(devices::types().into_iter().copied());
     types.add(devices::pci::INTERFACES.iter().copied());
     // What the devices name as their parents and nothing else is to be known of.
@@ -118,7 +131,7 @@ pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
     }
     let ask = |word: &str| matches!(word, "help" | "?");
     if config.firmware_directories.iter().any(|d| ask(d)) {
-        let installed = machines::riscv::installed_firmware();
+        let installed = machines::riscv::boot::installed_firmware();
         return Some(Ok(installed.iter().map(|d| format!("{}\n", d.display())).collect()));
     }
     let machine = config.machine.get("type");
@@ -174,14 +187,14 @@ pub fn log_items() -> String {
 
 fn machine_list() -> String {
     let mut out = String::from("Supported machines are:\n");
-    for machine in TYPES {
+    for machine in machines() {
         let _ = writeln!(out, "{:20} {}", machine.name, machine.desc);
     }
     out
 }
 
 fn machine_help(name: &str) -> String {
-    let Some(machine) = machines::find(name) else { return machine_list() };
+    let Some(machine) = machine(name) else { return machine_list() };
     let info = |(name, kind, desc): &(&'static str, &'static str, &'static str)| PropertyInfo {
         name,
         kind,

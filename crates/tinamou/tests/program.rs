@@ -139,4 +139,7 @@ fn default_firmware() {
     std::fs::copy(finisher(7 << 16 | 0x3333), ours.join("opensbi-riscv64-generic-fw_dynamic.bin")).unwrap();
     let output = run(&format!("{line} -L {}", ours.display()));
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), b"".as_slice()));
+    for directory in [nowhere, ours] {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }

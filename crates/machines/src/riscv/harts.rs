@@ -46,14 +46,16 @@ pub struct Harts {
 }
 
 impl Harts {
-    /// Makes `count` harts and puts them on the board.
+    /// Makes `count` harts and puts them on the board as its child `name`.
     pub fn build(
         board: &mut Board,
+        name: &str,
         config: &Config,
         count: u32,
         reset_pc: u64,
         platform: &Arc<HartPlatform>,
     ) -> Result<Harts> {
+        board.notices.extend(config.warnings().iter().map(|w| format!("warning: {w}")));
         let array = Node::new_device("riscv.hart_array");
         let fixed = |name, kind, value| NodeProperty::fixed(name, kind, value);
         let type_name = format!("{}-riscv-cpu", config.model());
@@ -61,7 +63,7 @@ impl Harts {
         array.add_property(fixed("hartid-base", "uint32", PropertyValue::Uint(0)));
         array.add_property(fixed("cpu-type", "str", PropertyValue::Str(type_name.clone())));
         array.add_property(fixed("resetvec", "uint64", PropertyValue::Uint(reset_pc)));
-        board.add_group("soc0", &array);
+        board.add_group(name, &array);
         let mut harts = Vec::new();
         for index in 0..count {
             let mut hart = Hart::new(index, config.clone(), platform.clone());

@@ -38,7 +38,7 @@ fn build(setup: Setup) -> Result<Board> {
     let mut board = Board::new("spike", &setup.events);
     board.globals.clone_from(&setup.globals);
     let platform = HartPlatform::new(TIMEBASE);
-    let mut harts = Harts::build(&mut board, &config, setup.cpus, MROM.0, &platform)?;
+    let mut harts = Harts::build(&mut board, "soc0", &config, setup.cpus, MROM.0, &platform)?;
     let ram = setup.ram.clone().ok_or_else(|| error!("the machine needs memory"))?;
     let layout = Layout { ram: DRAM, ram_size: ram.len(), rom: MROM.0, xlen: config.xlen() };
     board

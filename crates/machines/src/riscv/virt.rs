@@ -153,7 +153,7 @@ fn build(setup: Setup) -> Result<Board> {
     board.globals.clone_from(&setup.globals);
     let platform = HartPlatform::new(TIMEBASE);
     let (rom, size) = map::MROM;
-    let mut harts = Harts::build(&mut board, &config, setup.cpus, rom, &platform)?;
+    let mut harts = Harts::build(&mut board, "soc0", &config, setup.cpus, rom, &platform)?;
     let ram = setup.ram.clone().ok_or_else(|| error!("the machine needs memory"))?;
     let layout = Layout { ram: map::DRAM, ram_size: ram.len(), rom, xlen: config.xlen() };
 

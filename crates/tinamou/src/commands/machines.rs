@@ -1,9 +1,8 @@
 //! Machines, accelerators and options that exist.
 
-use crate::lists::DEFAULT_MACHINE;
+use crate::lists::{DEFAULT_MACHINE, machines};
 use crate::options::GROUPS;
 use base::Result;
-use machines::TYPES;
 use monitor::{Command, Context, command};
 use qapi::Qapi;
 
@@ -28,7 +27,7 @@ pub struct MachineInfo {
 /// The kinds of machines.
 #[command]
 pub fn query_machines(_: &mut Context<'_>, _compat_props: Option<bool>) -> Result<Vec<MachineInfo>> {
-    let info = |machine: &machines::MachineType| MachineInfo {
+    let info = |machine: &::machines::MachineType| MachineInfo {
         name: machine.name.to_owned(),
         alias: None,
         is_default: (machine.name == DEFAULT_MACHINE).then_some(true),
@@ -41,7 +40,7 @@ pub fn query_machines(_: &mut Context<'_>, _compat_props: Option<bool>) -> Resul
         default_ram_id: Some(machine.ram_name.to_owned()).filter(|name| !name.is_empty()),
         acpi: false,
     };
-    Ok(TYPES.iter().map(info).collect())
+    Ok(machines().into_iter().map(info).collect())
 }
 
 /// The architecture of the guests.

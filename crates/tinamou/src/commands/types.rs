@@ -1,9 +1,8 @@
 //! Types: which there are, and their properties.
 
-use crate::lists::{MACHINE_PROPERTIES, OBJECTS, types};
+use crate::lists::{MACHINE_PROPERTIES, OBJECTS, machine, machines, types};
 use base::error::Class;
 use base::{Result, error};
-use machines::TYPES;
 use monitor::qmp::value_json;
 use monitor::{Command, Context, command};
 use object::PropertyInfo;
@@ -56,7 +55,7 @@ fn all() -> Vec<(String, Option<String>, bool)> {
         }
     };
     FAMILIES.iter().for_each(|(name, parent, is_abstract)| add((*name).to_owned(), parent, *is_abstract));
-    TYPES.iter().for_each(|machine| add(format!("{}-machine", machine.name), "machine", false));
+    machines().iter().for_each(|machine| add(format!("{}-machine", machine.name), "machine", false));
     riscv::models().iter().for_each(|model| add(format!("{model}-riscv-cpu"), "riscv-cpu", false));
     OBJECTS.iter().for_each(|object| add(object.name.to_owned(), object.parent, false));
     CHARDEVS.iter().for_each(|kind| add(format!("chardev-{kind}"), "chardev", false));
@@ -130,7 +129,7 @@ pub fn qom_list_properties(_: &mut Context<'_>, typename: String) -> Result<Vec<
         default_value: None,
     };
     let mut list = vec![row(&("type", "string", ""))];
-    let machine = typename.strip_suffix("-machine").and_then(machines::find);
+    let machine = typename.strip_suffix("-machine").and_then(machine);
     let object = OBJECTS.iter().find(|object| object.name == typename);
     if let Some(machine) = machine {
         list.extend(MACHINE_PROPERTIES.iter().chain(machine.properties).map(row));
