@@ -29,8 +29,8 @@ struct Plan {
     smp: u32,
     memory: String,
     runs: usize,
-    /// The initramfs with the programs, and their names in the order they run.
-    programs: Option<(PathBuf, Vec<String>)>,
+    /// The initramfs with the programs, and these in the order they run.
+    programs: Option<(PathBuf, Vec<Program>)>,
     debian: Option<PathBuf>,
     extra: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let only = option(args, "--only").unwrap_or("boot,programs,login");
     let wants = |what: &str| only.split(',').any(|w| w == what);
     let plan = Plan {
-        programs: if wants("programs") { programs(&images)? } else { None },
+        programs: if wants("programs") { programs(&images, option(args, "--programs"))? } else { None },
         debian: if wants("login") { images.debian() } else { None },
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
@@ -57,8 +57,8 @@ pub fn run(args: &[String]) -> Result<()> {
             if wants("boot") {
                 shell(&plan, program, samples)?;
             }
-            if let Some((initrd, names)) = &plan.programs {
-                in_guest(&plan, program, initrd, names, samples)?;
+            if let Some((initrd, programs)) = &plan.programs {
+                in_guest(&plan, program, initrd, programs, samples)?;
             }
             if let Some(image) = &plan.debian {
                 login(&plan, program, image, samples)?;
@@ -97,14 +97,15 @@ fn in_guest(
     plan: &Plan,
     program: &Path,
     initrd: &Path,
-    names: &[String],
+    programs: &[Program],
     samples: &mut Samples,
 ) -> Result<()> {
     let mut line = common(plan);
     line.extend(linux(&plan.images, initrd, "console=ttyS0 quiet tinamou.run=/bin/bench"));
     let mut console = Console::spawn(program, &line)?;
     console.expect("TINAMOU-RUN-START", LIMIT)?;
-    for name in names {
+    for program in programs {
+        let name = &program.name;
         let from = console.expect(&format!("START {name}"), LIMIT)?;
         let to = console.expect(&format!("END {name}"), LIMIT)?;
         let host = (to - from).as_secs_f64();
@@ -120,7 +121,7 @@ fn in_guest(
         if guest > host * (1.0 + CLOCK_TOLERANCE) {
             eprintln!("warning: {name}: the guest's clock says {guest:.3} s, the host's {host:.3} s");
         }
-        note(samples, &format!("4 program {name}, s"), guest);
+        note(samples, &format!("4 {}, s", program.row()), guest);
     }
     memory(samples, "5 peak resident memory after the programs, MiB", &console);
     Ok(())
@@ -155,8 +156,21 @@ fn memory(samples: &mut Samples, what: &str, console: &Console) {
     }
 }
 
-/// Compiles `tests/bench/*.c` and packs them; nothing when there is no compiler.
-fn programs(images: &Images) -> Result<Option<(PathBuf, Vec<String>)>> {
+/// One program of `tests/bench`.
+struct Program {
+    /// Its directory: what kind of work it does.
+    kind: String,
+    name: String,
+}
+
+impl Program {
+    fn row(&self) -> String {
+        format!("{}: {}", self.kind, self.name)
+    }
+}
+
+/// Compiles `tests/bench/KIND/*.c` and packs them; nothing when there is no compiler. `only` names some of them or of their kinds.
+fn programs(images: &Images, only: Option<&str>) -> Result<Option<(PathBuf, Vec<Program>)>> {
     if paths::which(COMPILER).is_none() {
         eprintln!(
             "no in-guest programs: {COMPILER} is not installed (apt-get install gcc-riscv64-linux-gnu)"
@@ -165,15 +179,25 @@ fn programs(images: &Images) -> Result<Option<(PathBuf, Vec<String>)>> {
     }
     let dir = paths::guests().join(".bench");
     fs::create_dir_all(&dir)?;
-    let mut sources: Vec<PathBuf> =
-        fs::read_dir(paths::root().join("tests/bench"))?.flatten().map(|e| e.path()).collect();
-    sources.retain(|p| p.extension().is_some_and(|e| e == "c"));
-    sources.sort();
-    let mut names = Vec::new();
+    let list = |dir: &Path| -> Result<Vec<PathBuf>> {
+        let mut all: Vec<PathBuf> = fs::read_dir(dir)?.flatten().map(|e| e.path()).collect();
+        all.sort();
+        Ok(all)
+    };
+    let mut sources = Vec::new();
+    for kind in list(&paths::root().join("tests/bench"))?.iter().filter(|p| p.is_dir()) {
+        sources.extend(list(kind)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "c")));
+    }
+    let mut programs = Vec::new();
     let mut files = Vec::new();
     let mut script = String::from("#!/bin/sh\n");
     for source in &sources {
-        let name = source.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let name = text(source.file_stem());
+        let kind = text(source.parent().and_then(Path::file_name));
+        if only.is_some_and(|only| !only.split(',').any(|w| w == name || w == kind)) {
+            continue;
+        }
         let program = dir.join(&name);
         let built = Command::new(COMPILER)
             .args(["-static", "-O2", "-o"])
@@ -185,7 +209,7 @@ fn programs(images: &Images) -> Result<Option<(PathBuf, Vec<String>)>> {
             return Err(format!("cannot compile {}", source.display()).into());
         }
         script += &format!("echo START {name}; /bin/{name}; echo END {name}\n");
-        names.push(name);
+        programs.push(Program { kind, name });
         files.push(program);
     }
     let driver = dir.join("bench");
@@ -193,7 +217,7 @@ fn programs(images: &Images) -> Result<Option<(PathBuf, Vec<String>)>> {
     files.push(driver);
     let initrd = dir.join("initrd.cpio");
     fs::write(&initrd, guest::initrd_with(images, &files)?)?;
-    Ok(Some((initrd, names)))
+    Ok(Some((initrd, programs)))
 }
 
 fn version(program: &Path) -> String {
@@ -219,7 +243,24 @@ fn table(ours: &Samples, theirs: &Samples) -> String {
             None => text += " - | - | - |\n",
         }
     }
-    text
+    text + &means(ours, theirs)
+}
+
+/// The geometric mean of the ratios of each kind of program, and the least of them.
+fn means(ours: &Samples, theirs: &Samples) -> String {
+    let mut kinds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (what, values) in ours {
+        if let Some((kind, _)) = what.strip_prefix("4 ").and_then(|row| row.split_once(": "))
+            && let Some(others) = theirs.get(what)
+        {
+            kinds.entry(kind).or_default().push(median(others) / median(values));
+        }
+    }
+    kinds.iter().fold(String::new(), |text, (kind, ratios)| {
+        let mean = (ratios.iter().map(|r| r.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        text + &format!("| **{kind}, geometric mean (least {least:.2})** | | | | | **{mean:.2}** |\n")
+    })
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -1,5 +1,5 @@
 /* A small stack machine: indirect branches, as interpreters in the guest have them. */
-#include "elapsed.h"
+#include "../elapsed.h"
 
 enum { PUSH, ADD, MUL, DUP, SWAP, DEC, JNZ, DROP, MASK, HALT };
 

@@ -1,5 +1,5 @@
 /* Dependent loads over 32 MiB in random order: TLB misses of host and guest. */
-#include "elapsed.h"
+#include "../elapsed.h"
 #include <stdlib.h>
 
 #define CELLS (4u << 20)

@@ -1,5 +1,5 @@
 /* qsort of strings: unpredictable branches, calls through a pointer, byte loads. */
-#include "elapsed.h"
+#include "../elapsed.h"
 #include <stdlib.h>
 #include <string.h>
 

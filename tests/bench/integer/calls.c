@@ -1,5 +1,5 @@
 /* Recursive calls and returns. */
-#include "elapsed.h"
+#include "../elapsed.h"
 
 static __attribute__((noinline)) uint64_t fibonacci(uint64_t n)
 {

@@ -1,5 +1,5 @@
 /* System calls: traps into the kernel and back. */
-#include "elapsed.h"
+#include "../elapsed.h"
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 /* SHA-256 (FIPS 180-4) over 8 MiB: rotations and additions in long straight blocks. */
-#include "elapsed.h"
+#include "../elapsed.h"
 #include <string.h>
 
 static uint32_t constants[64], state[8];

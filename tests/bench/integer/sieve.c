@@ -1,5 +1,5 @@
 /* Byte stores with a stride: the soft TLB's hit path. */
-#include "elapsed.h"
+#include "../elapsed.h"
 #include <string.h>
 
 #define LIMIT 4000000

@@ -1,5 +1,5 @@
 /* Short loops of integer arithmetic, multiplication and division. */
-#include "elapsed.h"
+#include "../elapsed.h"
 
 int main(void)
 {
@@ -13,5 +13,5 @@ int main(void)
         }
         sum += first * first % 7;
     }
-    return report("integer", start, sum);
+    return report("loops", start, sum);
 }
