@@ -166,6 +166,8 @@ pub trait Guest: Cpu + Sized + 'static {
     const MAX_INSN: u16;
     /// Slots that deserve a host register of their own, best first.
     const HOT_SLOTS: &'static [u16];
+    /// Float slots that deserve one, best first.
+    const HOT_FLOATS: &'static [u16];
 
     /// The frame.
     fn frame(&self) -> &Arc<Frame>;
@@ -174,6 +176,8 @@ pub trait Guest: Cpu + Sized + 'static {
     /// Number below 128 of the mode for which blocks are translated: everything that [`Guest::build`] looks at besides the
     /// bytes (privilege, which units are on, rounding mode).
     fn mode(&self) -> u32;
+    /// Whether floats can be used in this mode.
+    fn has_floats(mode: u32) -> bool;
     /// Number of the address space with its access rules: two calls that return the same number translate every virtual address alike
     /// (root of the page table, address-space id, privilege, SUM, MXR).
     fn space(&self) -> u64;

@@ -191,6 +191,7 @@ impl Shared {
             },
             jump_cache: host::JumpCache { entries_log2: tlb::JUMPS_LOG2 },
             hot_slots: G::HOT_SLOTS.to_vec(),
+            hot_floats: G::HOT_FLOATS.to_vec(),
             features: host::Features::detect(),
             sites: Some(host::Sites {
                 tags: offset_of!(Frame, site_tags) as i32 - FRAME_BIAS as i32,
@@ -345,7 +346,9 @@ impl Shared {
             let (start, apart) = cache.next_offsets();
             ((self.code.address(start), self.code.address(apart)), cache.next_link())
         };
-        if t.emitter.emit(block, &helper, bases, at.offset as i64, first_link as u64, &mut t.code).is_err() {
+        let floats = G::has_floats(at.mode);
+        let (entry, first_link) = (at.offset as i64, first_link as u64);
+        if t.emitter.emit(block, &helper, bases, floats, entry, first_link, &mut t.code).is_err() {
             return None;
         }
         if let Some(trace) = &trace {

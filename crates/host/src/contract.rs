@@ -85,6 +85,8 @@ pub struct Config {
     pub jump_cache: JumpCache,
     /// Slots that live in host registers, hottest first; at most [`PINNED`] are taken.
     pub hot_slots: Vec<u16>,
+    /// Float slots that live in `xmm` registers where floats can be used, hottest first; at most [`PINNED_FLOATS`] are taken.
+    pub hot_floats: Vec<u16>,
     /// Which optional instructions may be used.
     pub features: Features,
     /// Remembered pages, if the frame has room for them.
@@ -95,6 +97,9 @@ pub struct Config {
 
 /// How many slots can live in host registers.
 pub const PINNED: usize = 10;
+
+/// How many float slots can live in host registers.
+pub const PINNED_FLOATS: usize = 11;
 
 /// Optional instructions of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,17 +172,20 @@ pub struct Hooks {
 pub struct Stubs {
     /// `extern "sysv64" fn(state: *mut u8, code: *const u8) -> u64`: enters translated code, returns the exit value.
     pub enter: u64,
+    /// Of the pairs that follow, and in the second halves of the arrays, the second is for modes in which floats can be used: it
+    /// takes care of `xmm` registers too.
+    ///
     /// Stores pinned slots and returns `rax` from `enter`.
-    pub leave: u64,
-    /// By memop: load from scratch word 0 to scratch word 0; second half: with `xmm` registers preserved.
+    pub leave: [u64; 2],
+    /// By memop: load from scratch word 0 to scratch word 0.
     pub load: [u64; 16],
     /// As `load`, looking into the TLB first.
     pub load_probe: [u64; 16],
     /// As `store`, looking into the TLB first.
     pub store_probe: [u64; 8],
-    /// By log2 of the size: store scratch word 1 to scratch word 0; second half likewise.
+    /// By log2 of the size: store scratch word 1 to scratch word 0.
     pub store: [u64; 8],
-    /// Atomics on scratch words 0 to 2, imm in word 4: without and with `xmm` registers preserved.
+    /// Atomics on scratch words 0 to 2, imm in word 4.
     pub amo: [u64; 2],
     /// Likewise.
     pub cas: [u64; 2],
@@ -190,12 +198,15 @@ pub struct Stubs {
     /// Fused multiply-add of scratch words 0 to 2, width in word 4.
     pub fma: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
-    pub probe: u64,
+    pub probe: [u64; 2],
     /// `rax` = guest pc that missed the jump cache.
-    pub miss: u64,
+    pub miss: [u64; 2],
+    /// Goes on at the frame's pc in whatever mode that is now.
+    pub resume: u64,
     /// `eax` = offset of a target, `rdx` = exit value: sets pc and leaves.
-    pub link: u64,
-    /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero.
+    pub link: [u64; 2],
+    /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero, canonical binary32 NaN
+    /// in its box.
     pub constants: u64,
 }
 

@@ -27,6 +27,7 @@ fn config() -> Config {
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
         jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
+        hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },
         loops: true,
         sites: Some(host::Sites { tags: 0x500, addends: 0x600, count: 32 }),
@@ -69,12 +70,13 @@ fn the_code_is_as_recorded() {
         call: [0x1500; 2],
         call_quiet: [0x1600; 2],
         fma: 0x1700,
-        probe: 0x1800,
-        miss: 0x1900,
-        link: 0x1a00,
+        probe: [0x1800; 2],
+        miss: [0x1900; 2],
+        link: [0x1a00; 2],
         constants: 0x1b00,
         enter: 0,
-        leave: 0,
+        leave: [0; 2],
+        resume: 0x1b00,
     };
     let bless = std::env::var_os("TINAMOU_BLESS").is_some();
     let mut emitter = Emitter::new(config(), stubs);
@@ -88,7 +90,7 @@ fn the_code_is_as_recorded() {
         let block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         ir::verify::verify(&block, &|id| Some(helper(id)))
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        emitter.emit(&block, &helper, (BASE, APART), 0x100, 0, &mut code).unwrap();
+        emitter.emit(&block, &helper, (BASE, APART), true, 0x100, 0, &mut code).unwrap();
         let got = disassemble(&code);
         if bless {
             std::fs::write(&path, format!("{source}----\n{got}")).unwrap();

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::format::{F_NAMES, X_NAMES};
 use crate::hart::Hart;
+use crate::mode::{FloatState, Mode};
 use crate::helpers::{self, HELPERS};
 use crate::trap::cause;
 use crate::{build, csr, disassemble, interpret, mmu, mstatus, slot};
@@ -20,6 +21,20 @@ impl Guest for Hart {
         10, 15, 14, 2, 8, 13, 9, 11, 12, 1, 5, 16, 17, 18, 6, 19, 7, 20, 28, 29, 21, 22, 30, 31, 4, 3, 23,
         24, 25, 26, 27,
     ];
+    /// The order in which compilers take them: fa5 to fa0, ft0 to ft3, fs0.
+    const HOT_FLOATS: &'static [u16] = &[
+        slot::F0 + 15,
+        slot::F0 + 14,
+        slot::F0 + 13,
+        slot::F0 + 12,
+        slot::F0 + 11,
+        slot::F0 + 10,
+        slot::F0,
+        slot::F0 + 1,
+        slot::F0 + 2,
+        slot::F0 + 3,
+        slot::F0 + 8,
+    ];
     type Config = Config;
 
     fn frame(&self) -> &Arc<Frame> {
@@ -30,6 +45,9 @@ impl Guest for Hart {
     }
     fn mode(&self) -> u32 {
         self.mode.0
+    }
+    fn has_floats(mode: u32) -> bool {
+        Mode(mode).float() != FloatState::Off
     }
     fn space(&self) -> u64 {
         self.space

@@ -28,7 +28,7 @@ pub(super) struct Value {
     pub gpr: Reg,
     /// `xmm` register that holds it.
     pub xmm: Reg,
-    /// Pinned register that it is about to be set to.
+    /// Pinned register that it is about to be set to; `xmm` registers count from 16.
     pub want: Reg,
     /// A comparison that has not been computed yet, or a shift that the sum that uses it computes.
     pub deferred: bool,
@@ -102,7 +102,7 @@ impl Emitter {
     pub(super) fn imm(&self, insts: &[Inst], v: Val) -> Option<i32> {
         self.constant(insts, v).and_then(|c| i32::try_from(c).ok())
     }
-    fn spill_slot(&mut self) -> u16 {
+    pub(super) fn spill_slot(&mut self) -> u16 {
         let n = (!self.spills).trailing_zeros();
         if n >= SPILLS {
             self.too_complex = true;
@@ -253,74 +253,6 @@ impl Emitter {
         }
         Rm::R(self.gpr(insts, v))
     }
-    /// The `xmm` register that holds `v`, locked; fetches it if need be.
-    pub(super) fn xmm(&mut self, insts: &[Inst], v: Val) -> Reg {
-        let r = self.root(v);
-        let value = *self.val(r);
-        if value.xmm != NO {
-            self.xlocked |= 1 << value.xmm;
-            return value.xmm;
-        }
-        let x = self.xtemp(insts);
-        if value.gpr != NO {
-            self.asm.ins(MOVD, true, x, 0, Rm::R(value.gpr), 0);
-        } else if value.home != 0 {
-            let m = self.home_mem(value.home);
-            self.asm.ins(MOVSD, false, x, 0, Rm::M(m), 0);
-        } else if insts[r as usize].op == Op::Const && insts[r as usize].imm == 0 {
-            self.asm.ins(XORPS, false, x, 0, Rm::R(x), 0);
-        } else {
-            let g = self.gpr(insts, v);
-            self.asm.ins(MOVD, true, x, 0, Rm::R(g), 0);
-        }
-        self.xcontent[x as usize] = r;
-        self.val_mut(r).xmm = x;
-        x
-    }
-    /// `v` as an `xmm` register or, if it is only in its home, as a memory operand.
-    pub(super) fn xrm(&mut self, insts: &[Inst], v: Val) -> Rm {
-        let r = self.root(v);
-        let value = *self.val(r);
-        if value.gpr == NO && value.xmm == NO && value.home != 0 && value.uses <= 1 {
-            return Rm::M(self.home_mem(value.home));
-        }
-        Rm::R(self.xmm(insts, v))
-    }
-    /// A free `xmm` register, locked.
-    pub(super) fn xtemp(&mut self, insts: &[Inst]) -> Reg {
-        let mut x = NO;
-        let mut spare = NO;
-        for i in 0..16u8 {
-            // The search starts where the last one ended: the oldest go first.
-            let c = (self.xnext + i) % 16;
-            if self.xlocked >> c & 1 != 0 {
-                continue;
-            }
-            if self.xcontent[c as usize] == NONE {
-                x = c;
-                break;
-            }
-            if spare == NO {
-                spare = c;
-            }
-        }
-        if x == NO {
-            x = spare;
-            let r = self.xcontent[x as usize];
-            let v = *self.val(r);
-            self.val_mut(r).xmm = NO;
-            if v.uses > 0 && v.gpr == NO && v.home == 0 && insts[r as usize].op != Op::Const {
-                let home = self.spill_slot();
-                let m = self.home_mem(home);
-                self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(m), 0);
-                self.val_mut(r).home = home;
-            }
-            self.xcontent[x as usize] = NONE;
-            self.xnext = (x + 1) % 16;
-        }
-        self.xlocked |= 1 << x;
-        x
-    }
     /// Counts one use of `v`.
     #[inline]
     pub(super) fn take(&mut self, v: Val) {
@@ -356,7 +288,7 @@ impl Emitter {
     /// register of a dying operand; else a free temporary.
     pub(super) fn dest(&mut self, insts: &[Inst], v: Val, reuse: Reg, avoid: u16) -> Reg {
         let want = self.vals[v.index()].want;
-        if want != NO && avoid >> want & 1 == 0 && self.may_overwrite(insts, want) {
+        if want < 16 && avoid >> want & 1 == 0 && self.may_overwrite(insts, want) {
             return want;
         }
         if reuse != NO { reuse } else { self.temp(insts) }
@@ -370,19 +302,6 @@ impl Emitter {
         self.content[d as usize] = v.0;
         let value = &mut self.vals[v.index()];
         value.gpr = d;
-        if value.uses == 0 {
-            self.dying.push(v.0);
-        }
-    }
-    /// Records that `xmm` register `x` now holds the result `v`.
-    pub(super) fn xbind(&mut self, v: Val, x: Reg) {
-        let old = self.xcontent[x as usize];
-        if old != NONE && self.val(old).xmm == x {
-            self.val_mut(old).xmm = NO;
-        }
-        self.xcontent[x as usize] = v.0;
-        let value = &mut self.vals[v.index()];
-        value.xmm = x;
         if value.uses == 0 {
             self.dying.push(v.0);
         }
@@ -401,7 +320,7 @@ impl Emitter {
                 self.content[v.gpr as usize] = NONE;
                 self.vals[r as usize].gpr = NO;
             }
-            if v.xmm != NO {
+            if v.xmm < super::XTEMPS {
                 self.xcontent[v.xmm as usize] = NONE;
                 self.vals[r as usize].xmm = NO;
             }

@@ -76,7 +76,7 @@ impl Emitter {
         let kind = i.imm >> 8 & 15;
         let w = memop.bytes() == 8;
         self.arguments(insts, &[a, b]);
-        let stub = self.stubs.amo[self.xmm_live() as usize];
+        let stub = self.stubs.amo[self.floats as usize];
         if !Self::inline_size(memop) {
             self.take(a);
             self.take(b);
@@ -151,7 +151,7 @@ impl Emitter {
         let memop = MemOp::of(i.imm & 0xff);
         let w = memop.bytes() == 8;
         self.arguments(insts, &[a, b, c]);
-        let stub = self.stubs.cas[self.xmm_live() as usize];
+        let stub = self.stubs.cas[self.floats as usize];
         if !Self::inline_size(memop) {
             self.take(a);
             self.take(b);
@@ -182,7 +182,7 @@ impl Emitter {
         let memop = MemOp::of(i.imm & 0xff);
         let w = memop.bytes() == 8;
         self.arguments(insts, &[a, b, c]);
-        let stub = self.stubs.store_cond[self.xmm_live() as usize];
+        let stub = self.stubs.store_cond[self.floats as usize];
         // Registers are settled before the first jump, so that every way to the end finds the same state.
         let r = self.root(when);
         if self.val(r).deferred {

@@ -29,7 +29,7 @@ impl Emitter {
     pub(super) fn interrupt_stub(&mut self) {
         self.asm.mov_imm(RAX, self.entry as u64);
         self.asm.mov_imm(RDX, exit::INTERRUPT);
-        self.asm.jump_to(None, self.stubs.link);
+        self.asm.jump_to(None, self.stubs.link[self.floats as usize]);
     }
     /// A patchable jump to `target` in this page. The instructions from `start` on belong to a conditional jump and stay
     /// next to it.
@@ -52,7 +52,7 @@ impl Emitter {
         self.asm.patch(at, here);
         self.asm.mov_imm(RAX, target as u64);
         self.asm.mov_imm(RDX, exit::link(self.link_base + index as u64));
-        self.asm.jump_to(None, self.stubs.link);
+        self.asm.jump_to(None, self.stubs.link[self.floats as usize]);
     }
     fn in_page(target: i64) -> bool {
         (0..4096).contains(&target)
@@ -98,7 +98,7 @@ impl Emitter {
     }
     pub(super) fn far_goto(&mut self, target: i64) {
         self.pc_to_rax(target);
-        self.asm.jump_to(None, self.stubs.probe);
+        self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
     }
     pub(super) fn jump(&mut self, insts: &[Inst], a: Val) {
         let src = self.rm(insts, a);
@@ -107,9 +107,14 @@ impl Emitter {
         self.jump_rax();
     }
     fn jump_rax(&mut self) {
-        probe_jump_cache(&mut self.asm, &self.cfg, self.stubs.miss);
+        probe_jump_cache(&mut self.asm, &self.cfg, self.stubs.miss[self.floats as usize]);
     }
     pub(super) fn leave(&mut self) {
+        if !self.floats {
+            // The mode may have become one in which `xmm` registers hold slots.
+            self.asm.jump_to(None, self.stubs.resume);
+            return;
+        }
         let pc = Mem::at(RBP, self.cfg.layout.pc);
         self.asm.ins(MOV, true, RAX, 0, Rm::M(pc), 0);
         self.jump_rax();
@@ -135,7 +140,7 @@ impl Emitter {
             self.forget_slots(insts);
         }
         self.forget_groups();
-        let xmm = self.xmm_live() as usize;
+        let xmm = self.floats as usize;
         if any {
             self.call_stub(self.stubs.call[xmm], self.insn);
         } else {

@@ -1,15 +1,20 @@
 //! Floating point with SSE2 scalars. MXCSR rounds to nearest and collects the flags; its rules for them are those of
-//! RISC-V (tininess after rounding), except that results that are NaNs carry a payload and a sign, which is mended here.
+//! RISC-V (tininess after rounding), except that results that are NaNs carry a payload and a sign, which `nan.rs` mends.
 
 use super::WORD_IMM;
 use super::alloc::NONE;
 use super::asm::*;
 use super::lower::Emitter;
 use super::memory::{Cold, double};
+use super::nan::Form;
 use ir::{Inst, Op, Ty, Val};
 
 fn pick(d: bool, double: Row, single: Row) -> Row {
     if d { double } else { single }
+}
+
+fn form(ty: Ty) -> Form {
+    if double(ty) { Form::Double } else { Form::Single }
 }
 
 impl Emitter {
@@ -18,17 +23,19 @@ impl Emitter {
             self.asm.ins(MOVAPS, false, d, 0, Rm::R(s), 0);
         }
     }
-    /// Where a float result goes: the register of the dying operand `a`, or a free one.
-    fn xdest(&mut self, insts: &[Inst], a: Val) -> Reg {
-        let v = self.val(self.root(a));
-        if v.uses == 0 && v.xmm != NO { v.xmm } else { self.xtemp(insts) }
+    /// The pinned register that the result `v` is about to be set to, if it can be written now.
+    pub(super) fn wanted_float(&mut self, insts: &[Inst], v: Val) -> Option<Reg> {
+        let x = self.vals[v.index()].want.wrapping_sub(16);
+        (x < 16 && self.may_overwrite_x(insts, x)).then_some(x)
     }
-    /// Gives `x` the canonical pattern if it is a NaN.
-    fn canonical(&mut self, x: Reg, d: bool) {
-        self.asm.ins(pick(d, UCOMISD, UCOMISS), false, x, 0, Rm::R(x), 0);
-        let from = self.asm.jump(Some(cc::P));
-        let back = self.asm.pos();
-        self.cold.push(Cold::Canonical { from, back, dest: x, double: d });
+    /// Where a float result goes: where it is wanted, to the temporary of the dying operand `a`, or to a free one; never to `avoid`.
+    fn xdest(&mut self, insts: &[Inst], v: Val, a: Val, avoid: Reg) -> Reg {
+        if let Some(x) = self.wanted_float(insts, v).filter(|&x| x != avoid) {
+            return x;
+        }
+        let a = self.val(self.root(a));
+        let reuse = a.uses == 0 && a.xmm < super::XTEMPS && a.xmm != avoid;
+        if reuse { a.xmm } else { self.xtemp(insts) }
     }
     pub(super) fn float_two(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
@@ -37,17 +44,25 @@ impl Emitter {
         let y = self.xrm(insts, b);
         self.take(a);
         self.take(b);
-        let row = match i.op {
-            Op::FAdd => pick(d, ADDSD, ADDSS),
-            Op::FSub => pick(d, SUBSD, SUBSS),
-            Op::FMul => pick(d, MULSD, MULSS),
-            _ => pick(d, DIVSD, DIVSS),
+        // A host with FMA has the forms with three operands, too.
+        let three = self.cfg.features.fma;
+        let row = match (i.op, three) {
+            (Op::FAdd, false) => pick(d, ADDSD, ADDSS),
+            (Op::FSub, false) => pick(d, SUBSD, SUBSS),
+            (Op::FMul, false) => pick(d, MULSD, MULSS),
+            (_, false) => pick(d, DIVSD, DIVSS),
+            (Op::FAdd, _) => pick(d, VADDSD, VADDSS),
+            (Op::FSub, _) => pick(d, VSUBSD, VSUBSS),
+            (Op::FMul, _) => pick(d, VMULSD, VMULSS),
+            (..) => pick(d, VDIVSD, VDIVSS),
         };
-        let r = self.xdest(insts, a);
-        // `y` is another register than `r`, or the same as `x`.
-        self.xcopy(r, x);
-        self.asm.ins(row, false, r, 0, y, 0);
-        self.canonical(r, d);
+        let avoid = if let (Rm::R(y), false) = (y, three) { y } else { NO };
+        let r = self.xdest(insts, v, a, if avoid == x { NO } else { avoid });
+        if !three {
+            self.xcopy(r, x);
+        }
+        self.asm.ins(row, false, r, x, y, 0);
+        self.may_be_nan(v, form(i.ty), &[a, b]);
         self.xbind(v, r);
     }
     pub(super) fn float_one(&mut self, insts: &[Inst], i: &Inst, v: Val) {
@@ -59,45 +74,51 @@ impl Emitter {
         };
         let x = self.xmm(insts, a);
         self.take(a);
-        let r = self.xdest(insts, a);
+        let r = self.xdest(insts, v, a, NO);
+        // The upper part of the register would be a false dependency.
         self.xcopy(r, x);
         self.asm.ins(row, false, r, 0, Rm::R(r), 0);
-        self.canonical(r, d);
+        self.may_be_nan(v, if d { Form::Double } else { Form::Single }, &[a]);
         self.xbind(v, r);
     }
     pub(super) fn float_fma(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, c, _] = i.args;
         let d = double(i.ty);
-        // The operands are kept in scratch words for the case that the result is a NaN (infinity times zero plus a
-        // NaN has to raise NV, which the instruction need not do) or that there is no instruction.
+        // The operands stay where they are for the case that the result is a NaN: infinity times zero plus a NaN has to
+        // raise NV, which the instruction need not do.
         let native = self.cfg.features.fma;
         let (x, y, z) = (self.xmm(insts, a), self.xmm(insts, b), self.xmm(insts, c));
-        for (n, r) in [x, y, z].into_iter().enumerate() {
-            let m = Rm::M(self.word(n as i32));
-            self.asm.ins(MOVSD_MR, false, r, 0, m, 0);
-        }
-        let m = Rm::M(self.word(WORD_IMM));
-        self.asm.ins(MOV_MI, true, 0, 0, m, d as i64);
         self.take(a);
         self.take(b);
         self.take(c);
-        let mut r = self.xdest(insts, c);
-        if r == x || r == y {
-            r = self.xtemp(insts);
-        }
+        let wanted = self.wanted_float(insts, v).filter(|&r| r != x && r != y && r != z);
+        let r = match wanted {
+            Some(r) => r,
+            None => self.xtemp(insts),
+        };
         if native {
             self.xcopy(r, z);
             self.asm.ins(pick(d, VFMADD231SD, VFMADD231SS), false, r, x, Rm::R(y), 0);
             self.asm.ins(pick(d, UCOMISD, UCOMISS), false, r, 0, Rm::R(r), 0);
             let from = self.asm.jump(Some(cc::P));
             let back = self.asm.pos();
-            self.cold.push(Cold::FusedNan { from, back, dest: r });
+            self.cold.push(Cold::FusedNan { from, back, dest: r, operands: [x, y, z], double: d });
         } else {
+            self.fma_operands([x, y, z], d);
             self.asm.call(self.stubs.fma);
             let m = Rm::M(self.word(0));
             self.asm.ins(MOVSD, false, r, 0, m, 0);
         }
         self.xbind(v, r);
+    }
+    /// Puts the operands of a fused multiply-add where the function that does it looks for them.
+    pub(super) fn fma_operands(&mut self, operands: [Reg; 3], double: bool) {
+        for (n, r) in operands.into_iter().enumerate() {
+            let m = Rm::M(self.word(n as i32));
+            self.asm.ins(MOVSD_MR, false, r, 0, m, 0);
+        }
+        let m = Rm::M(self.word(WORD_IMM));
+        self.asm.ins(MOV_MI, true, 0, 0, m, double as i64);
     }
     pub(super) fn float_compare(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
@@ -127,7 +148,10 @@ impl Emitter {
         let a = i.args[0];
         let g = self.gpr(insts, a);
         self.take(a);
-        let r = self.xtemp(insts);
+        let r = match self.wanted_float(insts, v) {
+            Some(x) => x,
+            None => self.xtemp(insts),
+        };
         let row = pick(double(i.ty), CVTSI2SD, CVTSI2SS);
         // The upper part of the register would be a false dependency.
         self.asm.ins(XORPS, false, r, 0, Rm::R(r), 0);
@@ -167,10 +191,13 @@ impl Emitter {
         let a = i.args[0];
         let x = self.xmm(insts, a);
         self.take(a);
-        let r = self.xdest(insts, a);
+        let r = self.xdest(insts, v, a, NO);
         let ones = Rm::Rip(self.stubs.constants + 32);
         self.xcopy(r, x);
         self.asm.ins(ORPS, false, r, 0, ones, 0);
+        if self.is_pending(a) {
+            self.may_be_nan(v, Form::Boxed, &[a]);
+        }
         self.xbind(v, r);
     }
     pub(super) fn float_unbox(&mut self, insts: &[Inst], i: &Inst, v: Val) {
@@ -193,7 +220,7 @@ impl Emitter {
             self.asm.ins(SHR_I, true, 0, 0, Rm::R(t), 32);
             self.asm.ins(CMP_I8, false, 0, 0, Rm::R(t), -1);
         }
-        let r = self.xdest(insts, a);
+        let r = self.xdest(insts, v, a, NO);
         self.xcopy(r, x);
         let from = self.asm.jump(Some(cc::NE));
         let back = self.asm.pos();

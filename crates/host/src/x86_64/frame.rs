@@ -6,7 +6,7 @@
 
 use super::asm::reg::*;
 use super::asm::*;
-use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE};
+use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE, XPINS, XTEMPS};
 use crate::{Config, Hooks, Stubs};
 use ir::MemOp;
 
@@ -33,10 +33,11 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
     s.asm.data(0x7ff8_0000_0000_0000, 0);
     s.asm.data(0xffff_ffff_0000_0000, 0);
     s.asm.data(0, 0);
+    s.asm.data(0xffff_ffff_7fc0_0000, 0);
     stubs.enter = s.enter();
-    stubs.leave = s.leave();
     for xmm in [false, true] {
         let x = xmm as usize;
+        stubs.leave[x] = s.leave(xmm);
         for memop in 0..7 {
             stubs.load[memop as usize + 8 * x] = s.load(memop, xmm);
         }
@@ -54,16 +55,20 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.store_cond[x] = s.with_arguments(hooks.store_cond, xmm);
         stubs.call[x] = s.call(xmm, true);
         stubs.call_quiet[x] = s.call(xmm, false);
+        stubs.miss[x] = s.miss(xmm);
+        stubs.probe[x] = s.here();
+        super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[x]);
+        stubs.link[x] = s.here();
+        s.asm.ins(ADD, true, RAX, 0, s.field(cfg.layout.page), 0);
+        s.asm.ins(MOV_MR, true, RAX, 0, s.field(cfg.layout.pc), 0);
+        s.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
+        s.asm.jump_to(None, stubs.leave[x]);
     }
     stubs.fma = s.fma();
-    stubs.miss = s.miss();
-    stubs.probe = s.here();
-    super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss);
-    stubs.link = s.here();
-    s.asm.ins(ADD, true, RAX, 0, s.field(cfg.layout.page), 0);
-    s.asm.ins(MOV_MR, true, RAX, 0, s.field(cfg.layout.pc), 0);
-    s.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
-    s.asm.jump_to(None, stubs.leave);
+    stubs.resume = s.here();
+    s.load_xpins();
+    s.asm.ins(MOV, true, RAX, 0, s.field(cfg.layout.pc), 0);
+    super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[1]);
     (s.asm.bytes().to_vec(), stubs)
 }
 
@@ -100,6 +105,21 @@ impl Stub<'_> {
             }
         }
     }
+    /// Pinned `xmm` registers with their slots.
+    fn xpins(&self) -> Vec<(Reg, Rm)> {
+        let slots = self.cfg.layout.slots;
+        self.cfg.hot_floats.iter().zip(XPINS).map(|(&n, x)| (x, self.field(slots + 8 * n as i32))).collect()
+    }
+    fn store_xpins(&mut self) {
+        for (x, m) in self.xpins() {
+            self.asm.ins(MOVSD_MR, false, x, 0, m, 0);
+        }
+    }
+    fn load_xpins(&mut self) {
+        for (x, m) in self.xpins() {
+            self.asm.ins(MOVSD, false, x, 0, m, 0);
+        }
+    }
     fn temps(&self) -> impl Iterator<Item = (Reg, Rm)> + use<> {
         let scratch = self.cfg.layout.scratch;
         (0..16u8)
@@ -125,12 +145,16 @@ impl Stub<'_> {
         self.asm.ins(MOV, true, RAX, 0, Rm::R(RSI), 0);
         self.asm.ins(LDMXCSR, false, 0, 0, self.field(self.cfg.layout.mxcsr), 0);
         self.load_pins(true);
+        self.load_xpins();
         self.asm.ins(JMP_RM, false, 0, 0, Rm::R(RAX), 0);
         at
     }
-    fn leave(&mut self) -> u64 {
+    fn leave(&mut self, xmm: bool) -> u64 {
         let at = self.here();
         self.store_pins();
+        if xmm {
+            self.store_xpins();
+        }
         let over = self.asm.jump(None);
         self.leave_status = self.asm.pos();
         self.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
@@ -158,10 +182,11 @@ impl Stub<'_> {
         for (r, m) in self.temps() {
             self.asm.ins(MOV_MR, true, r, 0, m, 0);
         }
-        let frame: i64 = if xmm { 8 + 128 } else { 8 };
+        let frame: i64 = if xmm { 8 * (XTEMPS as i64 | 1) } else { 8 };
         self.add_rsp(-frame);
         if xmm {
-            for x in 0..16 {
+            self.store_xpins();
+            for x in 0..XTEMPS {
                 self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(Mem::at(RSP, 8 * x as i32)), 0);
             }
         }
@@ -184,7 +209,8 @@ impl Stub<'_> {
         }
         self.asm.ins(MOV_MR, true, RAX, 0, self.word(0), 0);
         if xmm {
-            for x in 0..16 {
+            self.load_xpins();
+            for x in 0..XTEMPS {
                 self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::at(RSP, 8 * x as i32)), 0);
             }
         }
@@ -289,10 +315,13 @@ impl Stub<'_> {
         at
     }
     /// `rax` = guest pc. Reached by a jump, so `rsp` is aligned.
-    fn miss(&mut self) -> u64 {
+    fn miss(&mut self, xmm: bool) -> u64 {
         let at = self.here();
         self.asm.ins(MOV_MR, true, RAX, 0, self.field(self.cfg.layout.pc), 0);
         self.store_pins();
+        if xmm {
+            self.store_xpins();
+        }
         self.asm.ins(MOV, true, RDI, 0, self.field(self.cfg.layout.context), 0);
         self.asm.mov_imm(RAX, self.hooks.lookup);
         self.asm.ins(CALL_RM, false, 0, 0, Rm::R(RAX), 0);
@@ -300,6 +329,9 @@ impl Stub<'_> {
         let at_exit = self.asm.jump(Some(cc::NE));
         self.asm.patch(at_exit, self.leave_status);
         self.load_pins(true);
+        if xmm {
+            self.load_xpins();
+        }
         self.asm.ins(JMP_RM, false, 0, 0, Rm::R(RAX), 0);
         at
     }

@@ -8,7 +8,8 @@
 use super::alloc::{NONE, Value};
 use super::asm::*;
 use super::memory::{Cold, GROUPS, Group};
-use super::{PINS, TEMPS};
+use super::nan::{Form, Pending};
+use super::{PINS, TEMPS, XPINS};
 use crate::{Code, Config, Link, Point, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
 
@@ -26,6 +27,14 @@ pub struct Emitter {
     pub(super) slot_val: [u32; 128],
     /// Pinned register of each slot, or `NO`.
     pub(super) pin: [Reg; 128],
+    /// Pinned `xmm` register of each slot in this block's mode, or `NO`.
+    pub(super) xpin: [Reg; 128],
+    /// Whether floats can be used in this block's mode.
+    pub(super) floats: bool,
+    /// Results whose NaNs are not canonical yet.
+    pub(super) pending: Vec<Pending>,
+    /// Registers to be mended in slow paths; see `nan.rs`.
+    pub(super) mends: Vec<(Reg, Form)>,
     pub(super) locked: u16,
     pub(super) xlocked: u16,
     pub(super) xnext: u8,
@@ -77,6 +86,10 @@ impl Emitter {
             xcontent: [NONE; 16],
             slot_val: [NONE; 128],
             pin,
+            xpin: [NO; 128],
+            floats: false,
+            pending: Vec::new(),
+            mends: Vec::new(),
             locked: 0,
             xlocked: 0,
             xnext: 0,
@@ -100,17 +113,20 @@ impl Emitter {
     }
 
     /// Translates `block`, which begins at page base + `entry`. Its code will run at `bases.0` (a multiple of 16), the
-    /// code that is rarely reached at `bases.1`. The number of its first link is `link_base`. `out` is overwritten.
+    /// code that is rarely reached at `bases.1`. `floats` says whether its mode is one in which floats can be used. The number
+    /// of its first link is `link_base`. `out` is overwritten.
     pub fn emit(
         &mut self,
         block: &Block,
         helpers: &dyn Fn(u16) -> HelperInfo,
         bases: (u64, u64),
+        floats: bool,
         entry: i64,
         link_base: u64,
         out: &mut Code,
     ) -> Result<(), TooComplex> {
         self.reset(block, bases.0, entry, link_base);
+        self.pin_floats(floats);
         self.count(&block.insts, helpers);
         self.groups = [Group::NONE; GROUPS];
         out.entry_jne = self.enter_block();
@@ -153,6 +169,18 @@ impl Emitter {
         self.too_complex = false;
     }
 
+    /// Pins the float slots, or none.
+    fn pin_floats(&mut self, floats: bool) {
+        self.pending.clear();
+        self.mends.clear();
+        if self.floats != floats {
+            self.floats = floats;
+            for (&slot, &x) in self.cfg.hot_floats.iter().zip(&XPINS) {
+                self.xpin[slot as usize % 128] = if floats { x } else { NO };
+            }
+        }
+    }
+
     /// Whether the instruction's result is its operand's bits, given where that operand comes from.
     fn is_alias(insts: &[Inst], i: &Inst) -> bool {
         match i.op {
@@ -169,8 +197,9 @@ impl Emitter {
     /// The backward walk: uses, aliases, wants.
     fn count(&mut self, insts: &[Inst], helpers: &dyn Fn(u16) -> HelperInfo) {
         // Pinned registers with a set ahead that no trap or exit separates from here; the value they get.
-        let mut ahead: u16 = 0;
-        let mut wanted = [NONE; 16];
+        // General registers count from 0, `xmm` registers from 16.
+        let mut ahead: u32 = 0;
+        let mut wanted = [NONE; 32];
         for n in (0..insts.len()).rev() {
             let i = &insts[n];
             self.vals[n].root = n as u32;
@@ -190,13 +219,13 @@ impl Emitter {
             }
             let want = self.vals[n].want;
             if want != NO {
-                ahead &= !(1 << want);
+                ahead &= !(1u32 << want);
             }
             match i.op {
                 Op::Set => {
-                    let p = self.pin[i.imm as usize % 128];
+                    let p = self.pinned(i.imm);
                     let v = i.args[0].index();
-                    if p != NO && i.ty == Ty::I64 {
+                    if p != NO && (p >= 16 || i.ty == Ty::I64) {
                         if ahead >> p & 1 != 0 {
                             self.vals[wanted[p as usize] as usize].want = NO;
                             ahead &= !(1 << p);
@@ -210,7 +239,7 @@ impl Emitter {
                     barrier = false;
                 }
                 Op::Get => {
-                    let p = self.pin[i.imm as usize % 128];
+                    let p = self.pinned(i.imm);
                     if p != NO && ahead >> p & 1 != 0 {
                         self.vals[wanted[p as usize] as usize].want = NO;
                         ahead &= !(1 << p);
@@ -251,6 +280,12 @@ impl Emitter {
         }
     }
 
+    /// The register that a slot is pinned to: general ones count from 0, `xmm` ones from 16; or `NO`.
+    fn pinned(&self, slot: u64) -> u8 {
+        let (p, x) = (self.pin[slot as usize % 128], self.xpin[slot as usize % 128]);
+        if p == NO && x != NO { 16 + x } else { p }
+    }
+
     fn inst(&mut self, insts: &[Inst], n: usize, helpers: &dyn Fn(u16) -> HelperInfo) {
         self.asm.room();
         let i = &insts[n];
@@ -266,6 +301,7 @@ impl Emitter {
             }
             _ => {}
         }
+        self.before_inst(insts, i);
         match i.op {
             Op::Const | Op::PcRel => {}
             Op::Get => self.get(i, v),
@@ -321,14 +357,21 @@ impl Emitter {
 
     fn get(&mut self, i: &Inst, v: Val) {
         let slot = i.imm as u16 % 128;
-        let p = self.pin[slot as usize];
-        let known = if p != NO { self.content[p as usize] } else { self.slot_val[slot as usize] };
+        let (p, x) = (self.pin[slot as usize], self.xpin[slot as usize]);
+        let known = match (p, x) {
+            (NO, NO) => self.slot_val[slot as usize],
+            (NO, x) => self.xcontent[x as usize],
+            _ => self.content[p as usize],
+        };
         if known != NONE {
             let k = *self.val(known);
             if p != NO && k.gpr == NO {
                 self.val_mut(known).gpr = p;
             }
-            if p != NO || k.gpr != NO || k.xmm != NO || k.home != 0 {
+            if x != NO && k.xmm == NO {
+                self.val_mut(known).xmm = x;
+            }
+            if p != NO || x != NO || k.gpr != NO || k.xmm != NO || k.home != 0 {
                 let uses = self.vals[v.index()].uses;
                 self.val_mut(known).uses += uses;
                 self.vals[v.index()].root = known;
@@ -338,6 +381,9 @@ impl Emitter {
         if p != NO {
             self.content[p as usize] = v.0;
             self.vals[v.index()].gpr = p;
+        } else if x != NO {
+            self.xcontent[x as usize] = v.0;
+            self.vals[v.index()].xmm = x;
         } else {
             self.slot_val[slot as usize] = v.0;
             self.vals[v.index()].home = slot + 1;
@@ -366,6 +412,12 @@ impl Emitter {
                     self.val_mut(r).gpr = p;
                 }
             }
+            self.take(v);
+            return;
+        }
+        let x = self.xpin[slot as usize];
+        if x != NO {
+            self.set_x(insts, x, r);
             self.take(v);
             return;
         }
@@ -406,6 +458,15 @@ impl Emitter {
                 self.vacate(insts, p);
                 if self.val(r).gpr == p {
                     self.val_mut(r).gpr = NO;
+                }
+            }
+        }
+        for x in XPINS {
+            let r = self.xcontent[x as usize];
+            if r != NONE {
+                self.vacate_x(insts, x);
+                if self.val(r).xmm == x {
+                    self.val_mut(r).xmm = NO;
                 }
             }
         }

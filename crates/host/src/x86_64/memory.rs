@@ -13,6 +13,7 @@ use super::WORD_IMM;
 use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
+use super::nan::Mends;
 use crate::{Point, Sites};
 use ir::{Inst, MemOp, Op, Ty, Val};
 
@@ -26,9 +27,9 @@ pub(super) enum Cold {
         back: u32,
         base: Reg,
         disp: i32,
-        dest: Reg,
+        dest: Loaded,
         memop: MemOp,
-        xmm: bool,
+        mends: Mends,
         insn: i64,
         host: Host,
     },
@@ -40,7 +41,7 @@ pub(super) enum Cold {
         disp: i32,
         value: Stored,
         memop: MemOp,
-        xmm: bool,
+        mends: Mends,
         insn: i64,
         host: Host,
     },
@@ -54,8 +55,10 @@ pub(super) enum Cold {
     DivideMinusOne { from: u32, back: u32, wide: bool, remainder: bool },
     /// A float result that is a NaN gets the canonical pattern.
     Canonical { from: u32, back: u32, dest: Reg, double: bool },
+    /// Results are NaNs.
+    Mend { from: u32, back: u32, mends: Mends },
     /// A fused multiply-add whose result is a NaN: done again in software for its flags.
-    FusedNan { from: u32, back: u32, dest: Reg },
+    FusedNan { from: u32, back: u32, dest: Reg, operands: [Reg; 3], double: bool },
     /// A conversion to integer that gave the indefinite value.
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// A conditional exit to another page.
@@ -119,6 +122,15 @@ impl Group {
             followers: 0,
         }
     }
+}
+
+/// Where a loaded value goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loaded {
+    /// To a general register.
+    R(Reg),
+    /// To an `xmm` register, all 64 bits.
+    X(Reg),
 }
 
 /// What a store stores.
@@ -291,21 +303,25 @@ impl Emitter {
         self.arrive(missed);
         self.asm.ins(POP, false, 0, 0, Rm::R(tag), 0);
     }
-    /// Whether a live value is in an `xmm` register, so that a stub has to preserve them.
-    pub(super) fn xmm_live(&self) -> bool {
-        self.xcontent.iter().any(|&r| r != super::alloc::NONE)
-    }
     pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let base = self.gpr(insts, i.args[0]);
         let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm));
         self.take(i.args[0]);
+        let (insn, mends) = (self.insn, self.mends_now());
+        if let Some(x) = self.wanted_float(insts, v).filter(|_| memop.bytes() == 8) {
+            let (host, from, _) = self.host_address(insts, i, base, None);
+            self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
+            let (back, dest) = (self.asm.pos(), Loaded::X(x));
+            self.cold.push(Cold::Load { from, back, base, disp, dest, memop, mends, insn, host });
+            self.xbind(v, x);
+            return;
+        }
         let (host, from, d) = self.host_address(insts, i, base, Some(v));
         let m = Rm::M(Mem::sum(base, host.reg(), disp));
         let (row, w) = load_row(memop);
         self.asm.ins(row, w, d, 0, m, 0);
-        let back = self.asm.pos();
-        let (xmm, insn) = (self.xmm_live(), self.insn);
-        self.cold.push(Cold::Load { from, back, base, disp, dest: d, memop, xmm, insn, host });
+        let (back, dest) = (self.asm.pos(), Loaded::R(d));
+        self.cold.push(Cold::Load { from, back, base, disp, dest, memop, mends, insn, host });
         self.bind(v, d);
     }
     pub(super) fn store(&mut self, insts: &[Inst], i: &Inst) {
@@ -344,8 +360,8 @@ impl Emitter {
             }
         }
         let back = self.asm.pos();
-        let (xmm, insn) = (self.xmm_live(), self.insn);
-        self.cold.push(Cold::Store { from, back, base, disp, value: stored, memop, xmm, insn, host });
+        let (insn, mends) = (self.insn, self.mends_now());
+        self.cold.push(Cold::Store { from, back, base, disp, value: stored, memop, mends, insn, host });
     }
 
     /// Calls a stub and notes the return address.
@@ -374,24 +390,29 @@ impl Emitter {
     fn cold_one(&mut self, c: Cold) {
         let word = self.word(0);
         match c {
-            Cold::Load { from, back, base, disp, dest, memop, xmm, insn, host } => {
+            Cold::Load { from, back, base, disp, dest, memop, mends, insn, host } => {
                 self.arrive(from);
                 self.cold_site(base, disp, memop, host);
+                self.mend(mends);
                 self.cold_address(base, disp, host);
-                let n = (memop.0 & 7) as usize + 8 * xmm as usize;
+                let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
                 let stub = match host {
                     Host::Alone(_) | Host::Site { .. } => self.stubs.load[n],
                     _ => self.stubs.load_probe[n],
                 };
                 self.call_stub(stub, insn);
-                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                match dest {
+                    Loaded::R(r) => self.asm.ins(MOV, true, r, 0, Rm::M(word), 0),
+                    Loaded::X(x) => self.asm.ins(MOVSD, false, x, 0, Rm::M(word), 0),
+                }
                 if let Host::Leader(r) = host {
                     self.asm.mov_imm(r, 0);
                 }
                 self.jump_back(back);
             }
-            Cold::Store { from, back, base, disp, value, memop, xmm, insn, host } => {
+            Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
                 self.arrive(from);
+                self.mend(mends);
                 self.cold_address(base, disp, host);
                 let m = Rm::M(self.word(1));
                 match value {
@@ -399,7 +420,7 @@ impl Emitter {
                     Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
                     Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
                 }
-                let n = (memop.0 & 3) as usize + 4 * xmm as usize;
+                let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
                 let stub =
                     if let Host::Alone(_) = host { self.stubs.store[n] } else { self.stubs.store_probe[n] };
                 self.call_stub(stub, insn);
@@ -449,8 +470,14 @@ impl Emitter {
                 self.asm.ins(MOVAPS, false, dest, 0, Rm::Rip(nan), 0);
                 self.jump_back(back);
             }
-            Cold::FusedNan { from, back, dest } => {
+            Cold::Mend { from, back, mends } => {
                 self.arrive(from);
+                self.mend(mends);
+                self.jump_back(back);
+            }
+            Cold::FusedNan { from, back, dest, operands, double } => {
+                self.arrive(from);
+                self.fma_operands(operands, double);
                 self.asm.call(self.stubs.fma);
                 self.asm.ins(MOVSD, false, dest, 0, Rm::M(word), 0);
                 self.jump_back(back);

@@ -3,7 +3,9 @@
 //! Conventions of translated code:
 //! - `rbp` holds the state register, `rsp` is a multiple of 16 between instructions of the block.
 //! - [`PINS`] hold the hottest slots wherever code of one block meets code of another, and the engine.
-//! - `rax rcx rdx r11` and all `xmm` registers are temporaries inside one block.
+//! - In modes in which floats can be used, [`XPINS`] hold the hottest float slots in the same way. In the other modes no
+//!   `xmm` register means anything; the memory of the slots does.
+//! - `rax rcx rdx r11` and the other `xmm` registers are temporaries inside one block.
 //! - A hook sees every slot in the frame: the stubs store the pinned ones before they call.
 
 mod alloc;
@@ -15,6 +17,8 @@ mod frame;
 mod integer;
 mod lower;
 mod memory;
+mod nan;
+mod xalloc;
 
 pub use frame::emit_stubs;
 pub use lower::Emitter;
@@ -23,6 +27,10 @@ use asm::reg::*;
 
 /// Registers of pinned slots, in the order in which `Config::hot_slots` fills them.
 pub const PINS: [u8; crate::PINNED] = [RBX, R12, R13, R14, R15, RSI, RDI, R8, R9, R10];
+/// `xmm` registers of pinned float slots, in the order in which `Config::hot_floats` fills them.
+pub(crate) const XPINS: [u8; crate::PINNED_FLOATS] = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+/// `xmm` registers below this one are temporaries.
+pub(crate) const XTEMPS: u8 = 5;
 /// Registers for values inside a block.
 pub(crate) const TEMPS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << R11;
 /// Scratch word in which stubs take their first argument and leave the result.

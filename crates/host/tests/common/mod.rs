@@ -61,6 +61,7 @@ pub fn config(features: Features) -> Config {
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
         jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
+        hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features,
         loops: true,
         sites: None,
@@ -350,7 +351,7 @@ impl Machine {
     pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
         let base = self.memory as u64;
         let bases = (base + CODE_AT as u64, base + APART_AT as u64);
-        self.emitter.emit(block, &helpers, bases, ENTRY, 7, &mut self.code)?;
+        self.emitter.emit(block, &helpers, bases, true, ENTRY, 7, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
         assert!(usual.len() < APART_AT - CODE_AT && apart.len() < SIZE - APART_AT);
         // SAFETY: both fit, as just asserted.
