@@ -206,7 +206,7 @@ pub struct Stubs {
     /// `eax` = offset of a target, `rdx` = exit value: sets pc and leaves.
     pub link: [u64; 2],
     /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero, canonical binary32 NaN
-    /// in its box.
+    /// in its box; the sign bits of both formats, and all bits but those.
     pub constants: u64,
 }
 

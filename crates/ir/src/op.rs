@@ -230,6 +230,10 @@ ops! {
     FSqrt "fsqrt" (T) -> T, Flags;
     /// `a * b + c` with one rounding.
     FMa "fma" (T, T, T) -> T, Flags;
+    /// `a` with the opposite sign, a NaN too; raises nothing.
+    FNeg "fneg" (T) -> T, Pure;
+    /// `a` with the sign cleared, a NaN too; raises nothing.
+    FAbs "fabs" (T) -> T, Pure;
     /// `a == b`; quiet (only signalling NaNs raise NV).
     FEq "feq" (T, T) -> Is(Ty::I1), Flags;
     /// `a < b`; any NaN raises NV.

@@ -110,14 +110,6 @@ impl<'a> Build<'a> {
     fn put_double(&self, r: u8, v: V<'a, KF64>) {
         self.b.fset(F0 + (r as u16 & 31), v);
     }
-    fn negate_single(&self, v: V<'a, KF32>) -> V<'a, KF32> {
-        let bits: V<'a, K32> = self.b.convert(Op::FBits, Ty::F32, v);
-        self.b.convert(Op::FFromBits, Ty::F32, bits ^ self.b.k(1 << 31).lo())
-    }
-    fn negate_double(&self, v: V<'a, KF64>) -> V<'a, KF64> {
-        let bits: V<'a, K64> = self.b.convert(Op::FBits, Ty::F64, v);
-        self.b.convert(Op::FFromBits, Ty::F64, bits ^ self.b.k(1 << 63))
-    }
     /// Operations that the language has itself; false if it has not this one.
     fn native(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> bool {
         use Function::*;
@@ -192,10 +184,10 @@ impl<'a> Build<'a> {
                             a[k] = self.single(rs[k]);
                         }
                         if product {
-                            a[0] = self.negate_single(a[0]);
+                            a[0] = b.fop(Op::FNeg, &a[..1]);
                         }
                         if sum {
-                            a[2] = self.negate_single(a[2]);
+                            a[2] = b.fop(Op::FNeg, &a[2..]);
                         }
                         self.put_single(rd, b.fop(arithmetic, &a[..n]));
                     }
@@ -205,10 +197,10 @@ impl<'a> Build<'a> {
                             a[k] = self.double(rs[k]);
                         }
                         if product {
-                            a[0] = self.negate_double(a[0]);
+                            a[0] = b.fop(Op::FNeg, &a[..1]);
                         }
                         if sum {
-                            a[2] = self.negate_double(a[2]);
+                            a[2] = b.fop(Op::FNeg, &a[2..]);
                         }
                         self.put_double(rd, b.fop(arithmetic, &a[..n]));
                     }
@@ -239,6 +231,14 @@ impl<'a> Machine for Build<'a> {
     fn copy_f(&self, to: u8, from: u8) {
         let v = self.double(from);
         self.put_double(to, v);
+    }
+    fn change_sign(&self, w: Width, rd: u8, rs: u8, clear: bool) {
+        let op = if clear { Op::FAbs } else { Op::FNeg };
+        match w {
+            Width::S => self.put_single(rd, self.b.fop(op, &[self.single(rs)])),
+            Width::D => self.put_double(rd, self.b.fop(op, &[self.double(rs)])),
+            Width::H => crate::isa::fd::change_sign(self, w, rd, rs, clear),
+        }
     }
     fn pc_plus(&self, offset: i64) -> V<'a, K64> {
         self.b.pc_rel(self.offset.wrapping_add(offset))

@@ -141,6 +141,11 @@ pub trait Machine {
     fn copy_f(&self, to: u8, from: u8) {
         self.set_f(to, self.f(from));
     }
+    /// Writes float register `rd` with register `rs`, its sign changed or (`clear`) cleared.
+    #[inline(always)]
+    fn change_sign(&self, w: Width, rd: u8, rs: u8, clear: bool) {
+        crate::isa::fd::change_sign(self, w, rd, rs, clear);
+    }
     /// The address in register `r` plus `offset`.
     #[inline(always)]
     fn address(&self, r: u8, offset: u64) -> Self::V {

@@ -30,9 +30,10 @@ pub(super) struct Value {
     pub xmm: Reg,
     /// Pinned register that it is about to be set to; `xmm` registers count from 16.
     pub want: Reg,
-    /// A comparison that has not been computed yet, or a shift that the sum that uses it computes.
+    /// A comparison that has not been computed yet, a shift that the sum that uses it computes, or a change of sign that the fused
+    /// multiply-add that uses it makes.
     pub deferred: bool,
-    /// A use as the term of a sum lies ahead.
+    /// A use as the term of a sum, or as a factor or the addend of a fused multiply-add, lies ahead.
     pub term: bool,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
     pub home: u16,

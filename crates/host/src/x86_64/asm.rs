@@ -456,6 +456,10 @@ rows! {
     CVTSS2SD "F3 0F 5A /r" "cvtss2sd"; CVTSD2SS "F2 0F 5A /r" "cvtsd2ss";
     VADDSS "VEX.LIG.F3.0F 58 /r" "vaddss"; VADDSD "VEX.LIG.F2.0F 58 /r" "vaddsd"; VMULSS "VEX.LIG.F3.0F 59 /r" "vmulss"; VMULSD "VEX.LIG.F2.0F 59 /r" "vmulsd";
     VSUBSS "VEX.LIG.F3.0F 5C /r" "vsubss"; VSUBSD "VEX.LIG.F2.0F 5C /r" "vsubsd"; VDIVSS "VEX.LIG.F3.0F 5E /r" "vdivss"; VDIVSD "VEX.LIG.F2.0F 5E /r" "vdivsd";
+    XOR_MI8 "80 /6 ib m8" "xor"; ANDPS "0F 54 /r" "andps";
+    VFMSUB231SS "VEX.LIG.66.0F38.W0 BB /r" "vfmsub231ss"; VFMSUB231SD "VEX.LIG.66.0F38.W1 BB /r" "vfmsub231sd";
+    VFNMADD231SS "VEX.LIG.66.0F38.W0 BD /r" "vfnmadd231ss"; VFNMADD231SD "VEX.LIG.66.0F38.W1 BD /r" "vfnmadd231sd";
+    VFNMSUB231SS "VEX.LIG.66.0F38.W0 BF /r" "vfnmsub231ss"; VFNMSUB231SD "VEX.LIG.66.0F38.W1 BF /r" "vfnmsub231sd";
     VFMADD231SS "VEX.LIG.66.0F38.W0 B9 /r" "vfmadd231ss"; VFMADD231SD "VEX.LIG.66.0F38.W1 B9 /r" "vfmadd231sd";
 }
 

@@ -13,6 +13,18 @@ fn pick(d: bool, double: Row, single: Row) -> Row {
     if d { double } else { single }
 }
 
+/// The operands of a fused multiply-add.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fused {
+    /// Factors and addend.
+    registers: [Reg; 3],
+    /// The product's sign is changed.
+    product: bool,
+    /// The addend's is.
+    addend: bool,
+    double: bool,
+}
+
 fn form(ty: Ty) -> Form {
     if double(ty) { Form::Double } else { Form::Single }
 }
@@ -84,41 +96,74 @@ impl Emitter {
     pub(super) fn float_fma(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, c, _] = i.args;
         let d = double(i.ty);
+        let native = self.cfg.features.fma;
+        // Signs that are changed on the way in are the instruction's matter.
+        let through = |t: &Self, v: Val| match t.val(t.root(v)).deferred {
+            true => (insts[t.root(v) as usize].args[0], true),
+            false => (v, false),
+        };
+        let ((a, product), (c, addend)) = (through(self, a), through(self, c));
         // The operands stay where they are for the case that the result is a NaN: infinity times zero plus a NaN has to
         // raise NV, which the instruction need not do.
-        let native = self.cfg.features.fma;
         let (x, y, z) = (self.xmm(insts, a), self.xmm(insts, b), self.xmm(insts, c));
-        self.take(a);
-        self.take(b);
-        self.take(c);
+        for v in [a, b, c] {
+            self.take(v);
+        }
         let wanted = self.wanted_float(insts, v).filter(|&r| r != x && r != y && r != z);
         let r = match wanted {
             Some(r) => r,
             None => self.xtemp(insts),
         };
+        let operands = Fused { registers: [x, y, z], product, addend, double: d };
         if native {
+            let row = match (product, addend) {
+                (false, false) => pick(d, VFMADD231SD, VFMADD231SS),
+                (false, true) => pick(d, VFMSUB231SD, VFMSUB231SS),
+                (true, false) => pick(d, VFNMADD231SD, VFNMADD231SS),
+                (true, true) => pick(d, VFNMSUB231SD, VFNMSUB231SS),
+            };
             self.xcopy(r, z);
-            self.asm.ins(pick(d, VFMADD231SD, VFMADD231SS), false, r, x, Rm::R(y), 0);
+            self.asm.ins(row, false, r, x, Rm::R(y), 0);
             self.asm.ins(pick(d, UCOMISD, UCOMISS), false, r, 0, Rm::R(r), 0);
             let from = self.asm.jump(Some(cc::P));
             let back = self.asm.pos();
-            self.cold.push(Cold::FusedNan { from, back, dest: r, operands: [x, y, z], double: d });
+            self.cold.push(Cold::FusedNan { from, back, dest: r, operands });
         } else {
-            self.fma_operands([x, y, z], d);
+            self.fma_operands(operands);
             self.asm.call(self.stubs.fma);
             let m = Rm::M(self.word(0));
             self.asm.ins(MOVSD, false, r, 0, m, 0);
         }
         self.xbind(v, r);
     }
+    /// Whether the change of sign `v` is made by the fused multiply-add that uses it.
+    pub(super) fn fuses(&self, v: Val) -> bool {
+        let v = &self.vals[v.index()];
+        v.uses == 1 && v.term
+    }
+    pub(super) fn float_sign(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let a = i.args[0];
+        let d = double(i.ty) as u64;
+        let x = self.xmm(insts, a);
+        self.take(a);
+        let r = self.xdest(insts, v, a, NO);
+        self.xcopy(r, x);
+        let (row, at) = if i.op == Op::FNeg { (XORPS, 80) } else { (ANDPS, 112) };
+        self.asm.ins(row, false, r, 0, Rm::Rip(self.stubs.constants + at + 16 * d), 0);
+        self.xbind(v, r);
+    }
     /// Puts the operands of a fused multiply-add where the function that does it looks for them.
-    pub(super) fn fma_operands(&mut self, operands: [Reg; 3], double: bool) {
-        for (n, r) in operands.into_iter().enumerate() {
-            let m = Rm::M(self.word(n as i32));
-            self.asm.ins(MOVSD_MR, false, r, 0, m, 0);
+    pub(super) fn fma_operands(&mut self, f: Fused) {
+        for (n, r) in f.registers.into_iter().enumerate() {
+            let m = self.word(n as i32);
+            self.asm.ins(MOVSD_MR, false, r, 0, Rm::M(m), 0);
+            if n == 0 && f.product || n == 2 && f.addend {
+                let sign = Mem { disp: m.disp + if f.double { 7 } else { 3 }, ..m };
+                self.asm.ins(XOR_MI8, false, 0, 0, Rm::M(sign), 0x80);
+            }
         }
         let m = Rm::M(self.word(WORD_IMM));
-        self.asm.ins(MOV_MI, true, 0, 0, m, double as i64);
+        self.asm.ins(MOV_MI, true, 0, 0, m, f.double as i64);
     }
     pub(super) fn float_compare(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;

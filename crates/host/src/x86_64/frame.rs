@@ -34,6 +34,10 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
     s.asm.data(0xffff_ffff_0000_0000, 0);
     s.asm.data(0, 0);
     s.asm.data(0xffff_ffff_7fc0_0000, 0);
+    s.asm.data(1 << 31, 0);
+    s.asm.data(1 << 63, 0);
+    s.asm.data(!(1 << 31), 0);
+    s.asm.data(!(1 << 63), 0);
     stubs.enter = s.enter();
     for xmm in [false, true] {
         let x = xmm as usize;

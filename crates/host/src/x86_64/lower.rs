@@ -251,6 +251,10 @@ impl Emitter {
                         self.vals[a.index()].term = true;
                     }
                 }
+                Op::FMa => {
+                    self.vals[i.args[0].index()].term = true;
+                    self.vals[i.args[2].index()].term = true;
+                }
                 Op::Call => self.groups = [Group::NONE; GROUPS],
                 _ => {}
             }
@@ -301,7 +305,7 @@ impl Emitter {
             }
             _ => {}
         }
-        self.before_inst(insts, i);
+        self.before_inst(i, v);
         match i.op {
             Op::Const | Op::PcRel => {}
             Op::Get => self.get(i, v),
@@ -337,6 +341,8 @@ impl Emitter {
             Op::FAdd | Op::FSub | Op::FMul | Op::FDiv => self.float_two(insts, i, v),
             Op::FSqrt | Op::FWiden | Op::FNarrow => self.float_one(insts, i, v),
             Op::FMa => self.float_fma(insts, i, v),
+            Op::FNeg if self.fuses(v) => self.vals[n].deferred = true,
+            Op::FNeg | Op::FAbs => self.float_sign(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
             Op::FFromI64 | Op::FFromI32 => self.float_from_int(insts, i, v),
             Op::FToI32 | Op::FToI64 => self.float_to_int(insts, i, v),

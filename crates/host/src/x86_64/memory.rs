@@ -12,6 +12,7 @@
 use super::WORD_IMM;
 use super::asm::reg::*;
 use super::asm::*;
+use super::float::Fused;
 use super::lower::Emitter;
 use super::nan::Mends;
 use crate::{Point, Sites};
@@ -58,7 +59,7 @@ pub(super) enum Cold {
     /// Results are NaNs.
     Mend { from: u32, back: u32, mends: Mends },
     /// A fused multiply-add whose result is a NaN: done again in software for its flags.
-    FusedNan { from: u32, back: u32, dest: Reg, operands: [Reg; 3], double: bool },
+    FusedNan { from: u32, back: u32, dest: Reg, operands: Fused },
     /// A conversion to integer that gave the indefinite value.
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// A conditional exit to another page.
@@ -475,9 +476,9 @@ impl Emitter {
                 self.mend(mends);
                 self.jump_back(back);
             }
-            Cold::FusedNan { from, back, dest, operands, double } => {
+            Cold::FusedNan { from, back, dest, operands } => {
                 self.arrive(from);
-                self.fma_operands(operands, double);
+                self.fma_operands(operands);
                 self.asm.call(self.stubs.fma);
                 self.asm.ins(MOVSD, false, dest, 0, Rm::M(word), 0);
                 self.jump_back(back);

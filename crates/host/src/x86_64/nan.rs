@@ -75,8 +75,8 @@ impl Emitter {
         let x = self.val(p.value).xmm;
         (x != NO && self.xcontent[x as usize] == p.value).then_some(x)
     }
-    /// Before instruction `i`: settles what it could show.
-    pub(super) fn before_inst(&mut self, insts: &[Inst], i: &Inst) {
+    /// Before instruction `i`, whose result is `v`: settles what it could show.
+    pub(super) fn before_inst(&mut self, i: &Inst, v: Val) {
         if self.pending.is_empty() {
             return;
         }
@@ -84,6 +84,7 @@ impl Emitter {
             Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt | Op::FWiden | Op::FNarrow | Op::FMa => false,
             Op::FEq | Op::FLt | Op::FLe | Op::FToI32 | Op::FToI64 | Op::FBox => false,
             Op::Trunc | Op::FBits | Op::FFromBits => false,
+            Op::FNeg if self.fuses(v) => false,
             Op::Set => {
                 let r = self.root(i.args[0]);
                 let p = self.xpin[i.imm as usize % 128];
@@ -97,11 +98,11 @@ impl Emitter {
         let busy = self.xcontent[..super::XTEMPS as usize].iter().filter(|x| held(x)).count();
         let needs = if i.op == Op::FMa { 4 } else { 3 };
         if shows || busy + needs > super::XTEMPS as usize {
-            self.settle(insts);
+            self.settle();
         }
     }
     /// Compares the sinks and mends everything if one of them is a NaN. Changes flags.
-    pub(super) fn settle(&mut self, _insts: &[Inst]) {
+    fn settle(&mut self) {
         if self.pending.is_empty() {
             return;
         }

@@ -176,10 +176,17 @@ impl Gen<'_> {
             }
             4 => {
                 let a = self.pick(t);
-                self.push(Op::FSqrt, t, &[a], 0);
+                let op = [Op::FSqrt, Op::FNeg, Op::FAbs][self.r.below(3) as usize];
+                self.push(op, t, &[a], 0);
             }
             5 => {
-                let (a, b, c) = (self.pick(t), self.pick(t), self.pick(t));
+                let (mut a, b, mut c) = (self.pick(t), self.pick(t), self.pick(t));
+                if self.r.one_in(3) {
+                    a = self.push(Op::FNeg, t, &[a], 0);
+                }
+                if self.r.one_in(3) {
+                    c = self.push(Op::FNeg, t, &[c], 0);
+                }
                 self.push(Op::FMa, t, &[a, b, c], 0);
             }
             6 => {

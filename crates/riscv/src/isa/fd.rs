@@ -10,19 +10,19 @@ use ir::{Int, Int32, Int64, MemOp};
 const EXACT: u8 = 0;
 
 /// binary32 in a register as an integer; the canonical NaN if it is not boxed.
-pub(super) fn unbox<M: Machine>(m: &M, r: u8) -> M::V {
+pub(super) fn unbox<M: Machine + ?Sized>(m: &M, r: u8) -> M::V {
     let v = m.f(r);
     let boxed = v.sar(m.k(32)).eq(m.k(u64::MAX));
     Int::select(boxed, v, m.k(CANONICAL_NAN as u64)).lo().zx()
 }
 /// binary16 in a register as an integer; the canonical NaN if it is not boxed.
-fn unbox_half<M: Machine>(m: &M, r: u8) -> M::V {
+fn unbox_half<M: Machine + ?Sized>(m: &M, r: u8) -> M::V {
     let v = m.f(r);
     let boxed = v.sar(m.k(16)).eq(m.k(u64::MAX));
     Int::select(boxed, v, m.k(CANONICAL_HALF_NAN as u64)).zext16()
 }
 /// Writes a binary32.
-pub(super) fn set_boxed<M: Machine>(m: &M, r: u8, v: M::V) {
+pub(super) fn set_boxed<M: Machine + ?Sized>(m: &M, r: u8, v: M::V) {
     m.set_f(r, v | m.k(BOX));
 }
 /// What sign injection makes of the sign of the second operand.
@@ -40,43 +40,53 @@ fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
     }
-    let top = m.k(match w {
-        Width::H => 1 << 15,
-        Width::S => 1 << 31,
-        Width::D => 1 << 63,
-    });
+    let top = m.k(top(w));
     if w == Width::D && i.rs1 == i.rs2 && sign == Sign::Copy {
         m.copy_f(i.rd, i.rs1);
         return Ok(());
     }
-    let read = |r: u8| match w {
+    // fmv, fneg and fabs are injections with two equal operands.
+    if i.rs1 == i.rs2 && sign != Sign::Copy {
+        m.change_sign(w, i.rd, i.rs1, sign == Sign::Xor);
+        return Ok(());
+    }
+    let (a, b) = (read(m, w, i.rs1), read(m, w, i.rs2));
+    let from = match sign {
+        Sign::Copy => b,
+        Sign::Negate => !b,
+        Sign::Xor => a ^ b,
+    };
+    write(m, w, i.rd, (a & !top) | (from & top));
+    Ok(())
+}
+/// Bits of a float of width `w`.
+fn read<M: Machine + ?Sized>(m: &M, w: Width, r: u8) -> M::V {
+    match w {
         Width::H => unbox_half(m, r),
         Width::S => unbox(m, r),
         Width::D => m.f(r),
-    };
-    let a = read(i.rs1);
-    // fmv, fneg and fabs are injections with two equal operands.
-    let v = if i.rs1 == i.rs2 {
-        match sign {
-            Sign::Copy => a,
-            Sign::Negate => a ^ top,
-            Sign::Xor => a & !top,
-        }
-    } else {
-        let b = read(i.rs2);
-        let from = match sign {
-            Sign::Copy => b,
-            Sign::Negate => !b,
-            Sign::Xor => a ^ b,
-        };
-        (a & !top) | (from & top)
-    };
-    match w {
-        Width::H => m.set_f(i.rd, v | m.k(HALF_BOX)),
-        Width::S => set_boxed(m, i.rd, v),
-        Width::D => m.set_f(i.rd, v),
     }
-    Ok(())
+}
+/// Writes a float of width `w`.
+fn write<M: Machine + ?Sized>(m: &M, w: Width, r: u8, v: M::V) {
+    match w {
+        Width::H => m.set_f(r, v | m.k(HALF_BOX)),
+        Width::S => set_boxed(m, r, v),
+        Width::D => m.set_f(r, v),
+    }
+}
+/// The sign bit of a width.
+fn top(w: Width) -> u64 {
+    match w {
+        Width::H => 1 << 15,
+        Width::S => 1 << 31,
+        Width::D => 1 << 63,
+    }
+}
+/// [`Machine::change_sign`] on the bits.
+pub(crate) fn change_sign<M: Machine + ?Sized>(m: &M, w: Width, rd: u8, rs: u8, clear: bool) {
+    let (a, top) = (read(m, w, rs), m.k(top(w)));
+    write(m, w, rd, if clear { a & !top } else { a ^ top });
 }
 pub(super) fn load<M: Machine>(m: &M, i: FL, w: Width) -> Meaning {
     if !m.float_state(true)? {
