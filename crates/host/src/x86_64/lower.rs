@@ -245,7 +245,7 @@ impl Emitter {
                         ahead &= !(1 << p);
                     }
                 }
-                Op::Load | Op::Store => self.group_ahead(i),
+                Op::Load | Op::Store => self.group_ahead(insts, i),
                 Op::Add if i.ty == Ty::I64 => {
                     for a in [i.args[0], i.args[1]] {
                         self.vals[a.index()].term = true;

@@ -4,8 +4,9 @@
 //! of the *last* byte of the access: an access that crosses a page lies in the entry of its first byte, whose tag
 //! cannot equal the next page.
 //!
-//! Accesses of one base are coalesced: the first of them (the leader) probes for the whole range that they cover, and leaves the
-//! addend in a temporary for the others (followers), which need only see that it is not zero. It is zero
+//! Accesses of one base (one value, give or take constants) are coalesced: the first of them (the leader) probes for the whole
+//! range that they cover, for writing if one of them writes, and leaves the addend in a temporary for the others
+//! (followers), which need only see that it is not zero. It is zero
 //! after a miss; then each access takes its slow path, which looks into the TLB itself. A call forgets addends, since
 //! it may change the mapping; no other instruction of a block does.
 
@@ -112,15 +113,25 @@ pub(super) struct Group {
 impl Group {
     pub(super) const NONE: Group =
         Group { base: super::alloc::NONE, write: false, low: 0, high: 0, followers: 0 };
-    /// The access `i` alone.
-    fn of(i: &Inst, base: u32) -> Group {
-        let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm) as i64);
-        Group {
-            base,
-            write: i.op == Op::Store,
-            low: disp,
-            high: disp + memop.bytes() as i64 - 1,
-            followers: 0,
+    /// The access `i` alone, whose address is `offset` (and its displacement) from `base`.
+    fn of(i: &Inst, base: u32, offset: i64) -> Group {
+        let (memop, low) = (MemOp::of(i.imm), offset + MemOp::disp(i.imm) as i64);
+        Group { base, write: i.op == Op::Store, low, high: low + memop.bytes() as i64 - 1, followers: 0 }
+    }
+}
+
+/// What `v` is a constant away from, and that constant.
+fn anchor(insts: &[Inst], mut v: Val) -> (Val, i64) {
+    let mut offset = 0i64;
+    loop {
+        let d = &insts[v.index()];
+        let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
+        match (d.op, d.ty) {
+            (Op::Add, Ty::I64) => match constant(d.args[1]).filter(|c| c.abs() < SPAN) {
+                Some(c) => (v, offset) = (d.args[0], offset + c),
+                None => return (v, offset),
+            },
+            _ => return (v, offset),
         }
     }
 }
@@ -177,15 +188,17 @@ impl Emitter {
         }
     }
     /// Backward walk: notes the access `i` and puts the group it would lead on the list.
-    pub(super) fn group_ahead(&mut self, i: &Inst) {
-        let own = Group::of(i, i.args[0].0);
+    pub(super) fn group_ahead(&mut self, insts: &[Inst], i: &Inst) {
+        let (base, offset) = anchor(insts, i.args[0]);
+        let own = Group::of(i, base.0, offset);
         let mut slot = self.next_group;
         for (k, g) in self.groups.iter().enumerate() {
-            if g.base == own.base && g.write == own.write {
+            if g.base == own.base {
                 slot = k;
                 let (low, high) = (g.low.min(own.low), g.high.max(own.high));
                 if high - low < SPAN {
-                    self.groups[k] = Group { low, high, followers: g.followers + 1, ..own };
+                    let write = g.write || own.write;
+                    self.groups[k] = Group { low, high, write, followers: g.followers + 1, ..own };
                     self.ahead.push(self.groups[k]);
                     return;
                 }
@@ -213,8 +226,9 @@ impl Emitter {
     /// displacement of the jump to the slow path, and where `result` goes: it is chosen before the jump if that may take a spill,
     /// which both paths must have behind them.
     fn host_address(&mut self, insts: &[Inst], i: &Inst, base: Reg, result: Option<Val>) -> (Host, u32, Reg) {
-        let root = self.root(i.args[0]);
-        let own = Group::of(i, root);
+        let (anchor, offset) = anchor(insts, i.args[0]);
+        let root = self.root(anchor);
+        let own = Group::of(i, root, offset);
         let led = self.ahead.pop().unwrap_or(own);
         for k in 0..GROUPS {
             let (g, r) = (self.groups[k], self.pseudo + k as u32);
@@ -229,12 +243,10 @@ impl Emitter {
                 let d = result.map_or(NO, |v| self.dest(insts, v, NO, 0));
                 self.asm.ins(TEST, true, host, 0, Rm::R(host), 0);
                 let from = self.asm.jump(Some(cc::E));
-                if g.write == own.write {
-                    let v = self.val_mut(r);
-                    v.uses = v.uses.saturating_sub(1);
-                    if v.uses == 0 {
-                        self.dying.push(r);
-                    }
+                let v = self.val_mut(r);
+                v.uses = v.uses.saturating_sub(1);
+                if v.uses == 0 {
+                    self.dying.push(r);
                 }
                 return (Host::Follower(host), from, d);
             }
@@ -243,11 +255,11 @@ impl Emitter {
             && !own.write
             && let Some(sites) = self.cfg.sites
         {
-            return self.site(insts, own, base, sites, result);
+            return self.site(insts, Group::of(i, root, 0), base, sites, result);
         }
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let from = self.probe(base, (led.low, led.high), own.write, entry, tag);
+        let from = self.probe(base, (led.low - offset, led.high - offset), led.write, entry, tag);
         let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if led.followers == 0 {
             return (Host::Alone(entry), from, d);
