@@ -95,11 +95,6 @@ pub trait Mmu<G: ?Sized> {
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop>;
     /// Compare and swap; returns the old value, extended. Traps if misaligned.
     fn cas(&mut self, g: &mut G, va: u64, old: u64, new: u64, op: MemOp) -> Result<u64, Stop>;
-    /// Stores 64 zero bytes at an address that is a multiple of 64.
-    fn zero_block(&mut self, g: &mut G, va: u64) -> Result<(), Stop> {
-        // All of it lies in one page: only the first store can fault.
-        (0..8).try_for_each(|n| self.store(g, va + 8 * n, 0, MemOp::U64))
-    }
     /// Compare and swap of 16 aligned bytes; returns the old value.
     fn cas128(&mut self, g: &mut G, va: u64, old: u128, new: u128) -> Result<u128, Stop>;
     /// Fetches the instruction bytes at `va`: two bytes, or four if `wide(first two)`.

@@ -242,17 +242,6 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         };
         Ok(op.extend(found))
     }
-    fn zero_block(&mut self, g: &mut G, va: u64) -> Result<(), Stop> {
-        let host = match self.hit(va, 64, Access::Write) {
-            Some(host) => host,
-            None => match self.place(g, va, Access::Write)? {
-                Place::Direct(host) => host,
-                _ => return (0..8).try_for_each(|n| self.store(g, va + 8 * n, 0, MemOp::U64)),
-            },
-        };
-        (0..8).for_each(|n| crate::raw::store(host + 8 * n, 8, 0));
-        Ok(())
-    }
     fn cas128(&mut self, g: &mut G, va: u64, old: u128, new: u128) -> Result<u128, Stop> {
         match self.atomic_place(g, va, 16)? {
             Place::Ram(ram, offset) => Ok(ram.cas128(offset, old, new).unwrap_or_else(|found| found)),

@@ -41,7 +41,7 @@ const BASIC: &[Csr] = table! {
     [0x104, "sie", Ext(E::S), Code(|h| h.get(slot::MIE) & h.get(slot::MIDELEG), write_sie)]
     [0x105 "stvec", Ext(E::S), quiet Code(|h| h.get(slot::STVEC), |h, v| write_vector(h, slot::STVEC, v))]
     [0x106 "scounteren", Ext(E::S), quiet Plain(slot::SCOUNTEREN, COUNTERS)]
-    [0x10a "senvcfg", Ext(E::S), quiet Plain(slot::SENVCFG, 0xf1)]
+    [0x10a, "senvcfg", Ext(E::S), Code(|h| h.get(slot::SENVCFG), write_senvcfg)]
     [0x140 "sscratch", Ext(E::S), quiet Plain(slot::SSCRATCH, ALL)]
     [0x141 "sepc", Ext(E::S), quiet Plain(slot::SEPC, !1)]
     [0x142 "scause", Ext(E::S), quiet Plain(slot::SCAUSE, ALL)]
@@ -278,6 +278,11 @@ fn write_stimecmp(h: &mut Hart, v: u64) {
     let (platform, index) = (h.platform.clone(), h.handle.index());
     platform.arm_stimecmp(index, (h.stce() && v != u64::MAX).then_some(v));
     h.look();
+}
+
+fn write_senvcfg(h: &mut Hart, v: u64) {
+    h.put(slot::SENVCFG, v & 0xf1);
+    h.update_mode();
 }
 
 fn write_menvcfg(h: &mut Hart, v: u64) {

@@ -208,7 +208,8 @@ impl Hart {
     pub(crate) fn update_mode(&mut self) {
         let status = self.get(slot::MSTATUS);
         let privilege = self.privilege();
-        self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM));
+        let zero = crate::helpers::envcfg_allows(self, 7);
+        self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM), zero);
         self.frame.mode_tag.store((self.mode.0 as u64) << 57, Relaxed);
         self.space = self.space_of(privilege, status);
         let data = self.data_privilege();

@@ -106,13 +106,6 @@ helpers! {
     };
     /// Cache-block management: (address, bits).
     CACHE_BLOCK "cache_block" 2 false Any |h, mmu, [address, word, ..]| cache_block(h, mmu, address, word);
-    /// Zeroes a cache block: (address, bits).
-    CACHE_BLOCK_ZERO "cache_block_zero" 2 false Any |h, mmu, [address, word, ..]| {
-        if !envcfg_allows(h, 7) { return Err(illegal(word)) }
-        let block = address & !63;
-        mmu.zero_block(h, block)?;
-        Ok(0)
-    };
     /// The float registers become dirty.
     FLOAT_DIRTY "float_dirty" 0 false Any |h, _, _| {
         mstatus::put(h, h.get(slot::MSTATUS) | mstatus::FS);
@@ -212,7 +205,7 @@ fn sfence_vma(h: &mut Hart, mmu: &mut dyn Mmu<Hart>, va: u64, asid: u64, which: 
 }
 
 /// Whether menvcfg and senvcfg let the current privilege use what bit `n` stands for.
-fn envcfg_allows(h: &Hart, n: u32) -> bool {
+pub(crate) fn envcfg_allows(h: &Hart, n: u32) -> bool {
     let p = h.privilege();
     (p == M || h.get(slot::MENVCFG) >> n & 1 != 0)
         && (p != U || !h.config.has(Extension::S) || h.get(slot::SENVCFG) >> n & 1 != 0)

@@ -18,19 +18,20 @@ pub enum FloatState {
     Dirty,
 }
 
-/// A mode, packed: bits 0-1 privilege, 2-3 float state, 4 set if frm is not RNE; bit 5 is kept for virtualization.
+/// A mode, packed: bits 0-1 privilege, 2-3 float state, 4 set if frm is not RNE, 6 set if cbo.zero is allowed; bit 5 is kept for
+/// virtualization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub u32);
 
 impl Mode {
     /// Packs a mode.
-    pub fn new(privilege: u8, fs: u64, frm: u64) -> Mode {
+    pub fn new(privilege: u8, fs: u64, frm: u64, zero: bool) -> Mode {
         let float = match fs {
             0 => 0,
             3 => 2,
             _ => 1,
         };
-        Mode(privilege as u32 & 3 | float << 2 | ((frm != 0) as u32) << 4)
+        Mode(privilege as u32 & 3 | float << 2 | ((frm != 0) as u32) << 4 | (zero as u32) << 6)
     }
     /// Privilege level.
     #[inline(always)]
@@ -45,6 +46,11 @@ impl Mode {
             1 => FloatState::Clean,
             _ => FloatState::Dirty,
         }
+    }
+    /// Whether cbo.zero is allowed (menvcfg.CBZE, senvcfg.CBZE).
+    #[inline(always)]
+    pub fn zeroes_blocks(self) -> bool {
+        self.0 >> 6 & 1 != 0
     }
     /// Whether the dynamic rounding mode is to nearest, ties to even.
     #[inline(always)]

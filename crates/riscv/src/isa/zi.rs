@@ -72,10 +72,19 @@ pub mod zicbom {
 /// Cache-block zero.
 pub mod zicboz {
     use crate::format::*;
-    use crate::helpers;
+    use crate::machine::{Machine, Meaning};
     use crate::table::isa;
+    use ir::MemOp;
     isa! { Zicboz;
-        Any cbo_zero "000000000100 ..... 010 00000 0001111" Cbo |m, i| { m.call(helpers::CACHE_BLOCK_ZERO, &[m.address(i.rs1, 0), m.k(m.place().word as u64)])?; };
+        Any cbo_zero "000000000100 ..... 010 00000 0001111" Cbo |m, i| zero(m, i.rs1)?;
+    }
+    /// A block of 64 bytes lies in one page: only the first store can fault.
+    fn zero<M: Machine>(m: &M, rs1: u8) -> Meaning {
+        if !m.place().mode.zeroes_blocks() {
+            return m.illegal();
+        }
+        let block = m.address(rs1, 0) & m.k(!63);
+        (0..8).try_for_each(|n| m.store(block + m.k(8 * n), m.k(0), MemOp::U64))
     }
 }
 
