@@ -144,7 +144,13 @@ struct Page {
     blocks: Vec<Id>,
     /// Which 64-byte lines have translated bytes.
     lines: u64,
+    /// Stores into it since it has had no translation.
+    idle: u32,
 }
+
+/// After so many stores into a page without translations nobody needs to be told of them any more. Not at once: a guest
+/// that writes code, runs it and writes it again would have every TLB searched for the page each time.
+const IDLE_STORES: u32 = 32;
 
 /// Counters for `info jit`.
 #[derive(Default, Clone, Copy, Debug)]
@@ -355,11 +361,12 @@ impl Cache {
         let points = &self.points[block.points as usize..end];
         points.iter().find(|p| p.at == at).map(|p| p.insn as i64)
     }
-    /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether the page has no translation left.
+    /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether it is no
+    /// page of code any more.
     pub fn invalidate(&mut self, host_page: u64, offset: u64, len: u64) -> bool {
         let Some(page) = self.pages.get_mut(&host_page) else { return true };
         if page.lines & lines(offset, len) == 0 {
-            return false;
+            return page.lines == 0 && self.forget_idle(host_page);
         }
         let (blocks, mut kept) = (std::mem::take(&mut page.blocks), Vec::new());
         let mut left = 0;
@@ -376,15 +383,22 @@ impl Cache {
                 kept.push(id);
             }
         }
-        if kept.is_empty() {
-            self.pages.remove(&host_page);
-            return true;
-        }
         if let Some(page) = self.pages.get_mut(&host_page) {
             page.blocks = kept;
             page.lines = left;
+            page.idle = 0;
         }
         false
+    }
+    /// A store into a page without translations: whether it is no page of code any more.
+    fn forget_idle(&mut self, host_page: u64) -> bool {
+        let Some(page) = self.pages.get_mut(&host_page) else { return true };
+        page.idle += 1;
+        let over = page.idle >= IDLE_STORES;
+        if over {
+            self.pages.remove(&host_page);
+        }
+        over
     }
     fn kill(&mut self, id: Id) {
         let b = &mut self.blocks[id as usize];

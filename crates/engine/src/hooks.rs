@@ -84,11 +84,20 @@ impl<G: Guest> Tcg<G> {
     /// The answer to translated code, which goes on if there is a value.
     #[inline(always)]
     fn answer(&mut self, g: &mut G, result: Result<u64, Stop>, at: u64) -> Answer {
-        self.activity.begin(Doing::Code);
-        match result {
-            Ok(value) => ok(value),
-            Err(stop) => self.stopped(g, stop, at),
+        if let Err(Stop::Trap(_) | Stop::Exit(Exit::Watched(_))) = result {
+            self.restore_pc(g, at);
         }
+        self.answer_here(g, result)
+    }
+    /// The same when the frame's pc is that of the instruction already.
+    #[inline(always)]
+    fn answer_here(&mut self, g: &mut G, result: Result<u64, Stop>) -> Answer {
+        let answer = match result {
+            Ok(value) => ok(value),
+            Err(stop) => self.stopped(g, stop),
+        };
+        self.activity.begin(Doing::Code);
+        answer
     }
     /// Sets the pc to the instruction that has called from host address `at`.
     fn restore_pc(&mut self, g: &G, at: u64) {
@@ -97,22 +106,30 @@ impl<G: Guest> Tcg<G> {
             frame.set_pc(frame.page.load(Relaxed).wrapping_add(offset as u64));
         }
     }
+    /// The code at the pc, unless the dispatcher has to look at something first.
+    fn handler(&mut self, g: &mut G) -> Option<u64> {
+        let dispatch = self.shared.options.nochain || self.shared.cpus.breakpoints.any();
+        if dispatch || g.frame().interrupt.load(Relaxed) != 0 {
+            return None;
+        }
+        match self.find(g) {
+            Next::Code(code) => Some(code),
+            _ => None,
+        }
+    }
     /// What a fault or a request of a hook means for the code that called it.
     #[cold]
-    fn stopped(&mut self, g: &mut G, stop: Stop, at: u64) -> Answer {
+    fn stopped(&mut self, g: &mut G, stop: Stop) -> Answer {
         match stop {
             Stop::Trap(trap) => {
-                self.restore_pc(g, at);
                 self.trapped = Some(trap);
                 g.take_trap(trap);
                 self.follow_spaces(g);
-            }
-            Stop::Exit(e) => {
-                if matches!(e, Exit::Watched(_)) {
-                    self.restore_pc(g, at);
+                if let Some(code) = self.handler(g) {
+                    return Answer { value: code, status: exit::GO };
                 }
-                self.exit = Some(e);
             }
+            Stop::Exit(e) => self.exit = Some(e),
         }
         Answer { value: 0, status: STATUS }
     }
@@ -204,7 +221,8 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     let Some(h) = G::HELPERS.get(id as usize) else {
         unreachable!("call of a function that the guest does not have")
     };
-    if h.info.effects == ir::HelperEffects::Any {
+    let any = h.info.effects == ir::HelperEffects::Any;
+    if any {
         let frame = g.frame();
         let insn = frame.scratch[host::SCRATCH_INSN].load(Relaxed);
         frame.set_pc(frame.page.load(Relaxed).wrapping_add(insn));
@@ -212,7 +230,7 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     let result = (h.run)(g, t, args);
     t.follow_spaces(g);
     fp::set_clean();
-    t.answer(g, result, at)
+    if any { t.answer_here(g, result) } else { t.answer(g, result, at) }
 }
 
 /// Finds the code for the frame's pc: its address, or status INTERRUPT to let the dispatcher do it.

@@ -181,6 +181,7 @@ pub fn amo_result(kind: u8, bytes: u32, old: u64, operand: u64) -> u64 {
         5 => sign(old).min(sign(operand)) as u64,
         6 => sign(old).max(sign(operand)) as u64,
         7 => zero(old).min(zero(operand)),
+        ir::ALIGNED_LOAD => old,
         _ => zero(old).max(zero(operand)),
     }
 }
@@ -204,6 +205,12 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     }
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
         let bytes = op.bytes();
+        if kind == ir::ALIGNED_LOAD {
+            if va & (bytes as u64 - 1) != 0 {
+                return Err(g.misaligned(va, Access::Read).into());
+            }
+            return self.load(g, va, op);
+        }
         self.watch(g, va, bytes, Access::Read)?;
         let old = match self.atomic_place(g, va, bytes as u64)? {
             Place::Ram(ram, offset) => loop {

@@ -198,6 +198,7 @@ impl Shared {
                 addends: offset_of!(Frame, site_addends) as i32 - FRAME_BIAS as i32,
                 count: cpu::SITES as u32,
             }),
+            parallel: cpus.all().len() > 1,
             loops: !options.nochain,
         };
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));

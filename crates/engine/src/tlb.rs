@@ -162,11 +162,15 @@ impl Set {
         }
         let tag = |on| if on { page } else { NONE };
         // The old write tag goes before the addend changes: another thread reads them together.
-        e.write.store(NONE, SeqCst);
+        if e.write.load(Relaxed) != NONE {
+            e.write.store(NONE, SeqCst);
+        }
         e.addend.store(host_page.wrapping_sub(page), Relaxed);
         e.read.store(tag(rights.read), Relaxed);
         e.execute.store(tag(rights.execute), Relaxed);
-        e.write.store(tag(rights.write), SeqCst);
+        if rights.write {
+            e.write.store(page, SeqCst);
+        }
     }
     /// Forgets everything.
     pub fn flush(&mut self) {

@@ -184,6 +184,9 @@ impl<G: Guest> Mmu<G> for Shadow<'_, G> {
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
         self.aligned(g, va, op.bytes())?;
         let old = self.load(g, va, MemOp(op.0 & 3))?;
+        if kind == ir::ALIGNED_LOAD {
+            return Ok(op.extend(old));
+        }
         self.write(g, va, crate::mmu::amo_result(kind, op.bytes(), old, value), op.bytes())?;
         Ok(op.extend(old))
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 use crate::clock::{Clock, Clocks};
@@ -188,11 +188,7 @@ impl Runner {
         epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(WAKE_ID) };
 
     fn wait(&self, events: &mut [epoll::Event; BATCH], timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = self.sleep_ns(timeout).map(|ns| Timespec {
-            tv_sec: (ns / 1_000_000_000).min(1 << 30) as i64,
-            tv_nsec: (ns % 1_000_000_000) as i64,
-        });
-        let result = epoll::wait(&self.events.0.epoll, &mut events[..], timeout.as_ref());
+        let result = self.sleep(events, self.sleep_ns(timeout));
         for clock in Clock::ALL {
             self.events.timers(clock).after_sleep();
         }
@@ -202,6 +198,21 @@ impl Runner {
             Err(Errno::INTR) => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Sleeps for at most `ns` nanoseconds. `epoll_pwait` counts in milliseconds, which a guest's timers would be late by;
+    /// so the set itself is waited for with `ppoll`, and then asked without waiting.
+    fn sleep(&self, events: &mut [epoll::Event; BATCH], ns: Option<u64>) -> rustix::io::Result<usize> {
+        let epoll = &self.events.0.epoll;
+        let Some(ns) = ns else { return epoll::wait(epoll, &mut events[..], None) };
+        if ns != 0 {
+            let timeout = Timespec {
+                tv_sec: (ns / 1_000_000_000).min(1 << 30) as i64,
+                tv_nsec: (ns % 1_000_000_000) as i64,
+            };
+            rustix::event::poll(&mut [PollFd::new(epoll, PollFlags::IN)], Some(&timeout))?;
+        }
+        epoll::wait(epoll, &mut events[..], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
     /// How long this turn may sleep, in nanoseconds.

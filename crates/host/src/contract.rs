@@ -91,6 +91,8 @@ pub struct Config {
     pub features: Features,
     /// Remembered pages, if the frame has room for them.
     pub sites: Option<Sites>,
+    /// Whether there are other vCPUs, for which atomics have to be atomic.
+    pub parallel: bool,
     /// Whether a block may go on at its own entry without a link, which nobody could take back.
     pub loops: bool,
 }
@@ -140,7 +142,7 @@ impl Features {
 
 /// Addresses of the engine's functions, all `extern "sysv64"`. `context` is the word at [`Layout::context`].
 /// Where a function returns a pair (`rax`, `rdx`), the second is a status: 0 goes on, anything else leaves
-/// translated code with that exit value. In every hook but `fma` and `quiet` all slots are in the frame; only in `helper` may
+/// translated code with that exit value, but for [`exit::GO`]. In every hook but `fma` and `quiet` all slots are in the frame; only in `helper` may
 /// the hook change them and have that seen. `ra` is the return address in the block; its offset from the block's first byte is in
 /// [`Code::points`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +255,8 @@ pub mod exit {
     pub const INTERRUPT: u64 = 1;
     /// A link that is not patched; bits 8 and up are its number. The frame's pc is the target.
     pub const LINK: u64 = 2;
+    /// No exit: a hook's answer that the block is over and other code is gone on with.
+    pub const GO: u64 = 3;
     /// The first kind that is free for statuses of hooks.
     pub const FIRST_FREE: u64 = 16;
     /// The exit value of link number `id`.

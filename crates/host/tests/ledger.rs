@@ -29,6 +29,7 @@ fn config() -> Config {
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },
+        parallel: true,
         loops: true,
         sites: Some(host::Sites { tags: 0x500, addends: 0x600, count: 32 }),
     }

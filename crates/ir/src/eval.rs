@@ -57,6 +57,7 @@ pub fn amo_result(kind: u8, old: u64, operand: u64, memop: MemOp) -> u64 {
         5 => so.min(sb) as u64,
         6 => so.max(sb) as u64,
         7 => uo.min(ub),
+        crate::ALIGNED_LOAD => old,
         _ => uo.max(ub),
     }
 }

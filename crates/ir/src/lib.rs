@@ -19,6 +19,9 @@ pub mod text;
 mod value;
 pub mod verify;
 
+/// The [`Op::Amo`] that stores nothing.
+pub const ALIGNED_LOAD: u8 = 9;
+
 pub use block::{Block, Inst, MemOp, Val};
 pub use builder::{Builder, SLOTS, V};
 pub use num::{Bit, N32, N64};

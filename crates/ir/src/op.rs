@@ -206,7 +206,8 @@ ops! {
     /// Stores the low bytes of `b` at the guest address `a + disp`.
     Store "store" (I64, I64) -> None, Memory;
     /// Atomically replaces the value `m` at guest address `a` by `m OP b`, returns the old value extended as the MemOp
-    /// says. OP is in bits 8..12 of `imm`: 0 swap, 1 add, 2 xor, 3 and, 4 or, 5 min, 6 max, 7 minu, 8 maxu. Sizes 4 and 8; misaligned addresses trap.
+    /// says. OP is in bits 8..12 of `imm`: 0 swap, 1 add, 2 xor, 3 and, 4 or, 5 min, 6 max, 7 minu, 8 maxu; 9 stores nothing:
+    /// a load that has to be aligned. Sizes 4 and 8; misaligned addresses trap.
     Amo "amo" (I64, I64) -> Is(Ty::I64), Memory;
     /// Atomically replaces the value at guest address `a` by `c` if it equals `b`; returns the old value extended
     /// as the MemOp says.

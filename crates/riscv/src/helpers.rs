@@ -38,17 +38,6 @@ helpers! {
         let target = h.wrap(target);
         if taken & 1 != 0 && target & 2 != 0 { Err(trap(cause::INSTRUCTION_MISALIGNED, target)) } else { Ok(0) }
     };
-    /// Load-reserved: (address, access).
-    LOAD_RESERVED "load_reserved" 2 true Any |h, mmu, [address, op, ..]| {
-        let op = MemOp(op as u8);
-        if address & (op.bytes() as u64 - 1) != 0 {
-            return Err(trap(cause::LOAD_MISALIGNED, address));
-        }
-        let v = mmu.load(h, address, op)?;
-        h.put(slot::RESERVATION, address);
-        h.put(slot::RESERVED_VALUE, v);
-        Ok(v)
-    };
     /// Compare and swap of a register pair: (address, rd, rs2).
     CAS_PAIR "cas_pair" 3 false Any |h, mmu, [address, rd, rs2, _]| cas_pair(h, mmu, address, rd as u8, rs2 as u8);
     /// CSR access: (packed request, operand, bits). Sets the pc behind the instruction if the request says so.

@@ -77,14 +77,16 @@ static __attribute__((noinline)) uint64_t three(uint64_t x) { __asm__ volatile("
 
 static void registers(void)
 {
-    uint64_t t = now(), n = 2000000;
+    uint64_t t = now(), n = 2000000, sum = 0;
     for (uint64_t i = 0; i < n; i++)
-        TEN(READ(sstatus);)
+        TEN(sum += READ(sstatus);)
+    __asm__ volatile("" ::"r"(sum));
     report("csrr", now() - t, 10 * n);
     t = now();
     for (uint64_t i = 0; i < n; i++)
-        TEN(WRITE(sscratch, i);)
-    report("csrw", now() - t, 10 * n);
+        TEN(WRITE(sscratch, i); sum ^= READ(sscratch);)
+    __asm__ volatile("" ::"r"(sum));
+    report("csrw_csrr", now() - t, 10 * n);
     t = now(), n = 300000;
     for (uint64_t i = 0; i < n; i++)
         __asm__ volatile(".option push\n.option norvc\nebreak\n.option pop" ::: "memory");

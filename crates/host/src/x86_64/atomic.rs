@@ -1,4 +1,5 @@
-//! Atomics: locked instructions on the guest's memory where the write tag matches and the address is aligned.
+//! Atomics: locked instructions on the guest's memory where the write tag matches and the address is aligned. With one vCPU they
+//! need no lock: an instruction is not interrupted half-way.
 //!
 //! The operands go to scratch words first: the slow path wants them there, and the fast path can read them from there when
 //! registers are short.
@@ -42,7 +43,9 @@ impl Emitter {
         [misaligned, missed]
     }
     fn lock_prefix(&mut self) {
-        self.asm.raw(&[LOCK]);
+        if self.cfg.parallel {
+            self.asm.raw(&[LOCK]);
+        }
     }
     /// `d` = `s` extended as `memop` says.
     fn extend_old(&mut self, d: Reg, s: Reg, memop: MemOp) {
@@ -95,6 +98,12 @@ impl Emitter {
         let used = self.vals[v.index()].uses > 0;
         let mut old = RAX;
         match (kind, memory_row(kind)) {
+            (9, _) => self.asm.ins(MOV, w, RAX, 0, memory, 0),
+            (0, _) if !self.cfg.parallel => {
+                self.asm.ins(MOV, w, tag, 0, operand, 0);
+                self.asm.ins(MOV, w, RAX, 0, memory, 0);
+                self.asm.ins(MOV_MR, w, tag, 0, memory, 0);
+            }
             (0, _) => {
                 self.asm.ins(MOV, w, RAX, 0, operand, 0);
                 self.asm.ins(XCHG, w, RAX, 0, memory, 0);
@@ -228,7 +237,7 @@ impl Emitter {
     }
     /// Orders memory: a locked instruction on the top of the stack is the cheapest full barrier.
     pub(super) fn fence(&mut self) {
-        // lock or dword [rsp - 8], 0
+        // lock or dword [rsp - 8], 0. With one vCPU, too: devices have threads of their own.
         self.asm.raw(&[LOCK, 0x83, 0x4c, 0x24, 0xf8, 0x00]);
     }
 }

@@ -7,7 +7,7 @@
 use super::asm::reg::*;
 use super::asm::*;
 use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE, XPINS, XTEMPS};
-use crate::{Config, Hooks, Stubs};
+use crate::{Config, Hooks, Stubs, exit};
 use ir::MemOp;
 
 /// Registers that a called function preserves (System V ABI), in the order in which `enter` pushes them.
@@ -161,6 +161,13 @@ impl Stub<'_> {
         }
         let over = self.asm.jump(None);
         self.leave_status = self.asm.pos();
+        self.asm.ins(CMP_I8, true, 0, 0, Rm::R(RDX), exit::GO as i64);
+        let out = self.asm.jump(Some(cc::NE));
+        self.load_pins(true);
+        self.load_xpins();
+        self.asm.ins(JMP_RM, false, 0, 0, Rm::R(RAX), 0);
+        let here = self.asm.pos();
+        self.asm.patch(out, here);
         self.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
         let here = self.asm.pos();
         self.asm.patch(over, here);

@@ -63,6 +63,7 @@ pub fn config(features: Features) -> Config {
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features,
+        parallel: true,
         loops: true,
         sites: None,
     }

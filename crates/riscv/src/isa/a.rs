@@ -10,7 +10,10 @@ use crate::slot;
 use ir::{Int, MemOp};
 
 fn load_reserved<M: Machine>(m: &M, i: Lr, op: MemOp) -> Meaning {
-    let v = m.call(helpers::LOAD_RESERVED, &[m.address(i.rs1, 0), m.k(op.0 as u64)])?;
+    let a = m.address(i.rs1, 0);
+    let v = m.amo(ir::ALIGNED_LOAD, a, m.k(0), op)?;
+    m.put(slot::RESERVATION, a);
+    m.put(slot::RESERVED_VALUE, v);
     m.set(i.rd, v);
     Ok(())
 }
