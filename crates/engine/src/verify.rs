@@ -182,11 +182,15 @@ impl<G: Guest> Mmu<G> for Shadow<'_, G> {
         self.write(g, va, value, op.bytes())
     }
     fn amo(&mut self, g: &mut G, kind: u8, va: u64, value: u64, op: MemOp) -> Result<u64, Stop> {
+        if kind == ir::ALIGNED_LOAD {
+            if va & (op.bytes() as u64 - 1) != 0 {
+                self.trap = Some(g.misaligned(va, Access::Read));
+                return Err(OUT);
+            }
+            return self.load(g, va, op);
+        }
         self.aligned(g, va, op.bytes())?;
         let old = self.load(g, va, MemOp(op.0 & 3))?;
-        if kind == ir::ALIGNED_LOAD {
-            return Ok(op.extend(old));
-        }
         self.write(g, va, crate::mmu::amo_result(kind, op.bytes(), old, value), op.bytes())?;
         Ok(op.extend(old))
     }

@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::format::{F_NAMES, X_NAMES};
 use crate::hart::Hart;
-use crate::mode::{FloatState, Mode};
 use crate::helpers::{self, HELPERS};
+use crate::mode::{FloatState, Mode};
 use crate::trap::cause;
 use crate::{build, csr, disassemble, interpret, mmu, mstatus, slot};
 use cpu::*;

@@ -1,9 +1,10 @@
 //! Atomics: locked instructions on the guest's memory where the write tag matches and the address is aligned. With one vCPU they
 //! need no lock: an instruction is not interrupted half-way.
 //!
-//! The operands go to scratch words first: the slow path wants them there, and the fast path can read them from there when
-//! registers are short.
+//! The slow path wants the operands in scratch words. Those in pinned registers go there on the way to it; the others go
+//! there first, and the fast path reads them from there, since temporaries are short.
 
+use super::TEMPS;
 use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
@@ -11,9 +12,28 @@ use super::memory::{Cold, memory_row};
 use ir::{Inst, MemOp, Val};
 
 impl Emitter {
-    fn arguments(&mut self, insts: &[Inst], args: &[Val]) {
+    /// Makes the operands ready. Gives where the fast path finds each, and the registers that the slow path has to store.
+    fn arguments<const N: usize>(&mut self, insts: &[Inst], args: [Val; N]) -> ([Rm; N], [Reg; 3]) {
+        let mut places = [Rm::R(NO); N];
+        let mut late = [NO; 3];
         for (n, &a) in args.iter().enumerate() {
-            self.argument(insts, n as i32, a);
+            let g = self.val(self.root(a)).gpr;
+            if g != NO && !Self::is_temp(g) {
+                self.lock(g);
+                late[n] = g;
+                places[n] = Rm::R(g);
+            } else {
+                self.argument(insts, n as i32, a);
+                places[n] = Rm::M(self.word(n as i32));
+            }
+        }
+        (places, late)
+    }
+    /// Stores operands that [`Emitter::arguments`] has left in registers.
+    pub(super) fn late_arguments(&mut self, late: [Reg; 3]) {
+        for (n, r) in late.into_iter().enumerate().filter(|(_, r)| *r != NO) {
+            let m = Rm::M(self.word(n as i32));
+            self.asm.ins(MOV_MR, true, r, 0, m, 0);
         }
     }
     /// Puts `a` in scratch word `n`; does not count the use.
@@ -64,7 +84,8 @@ impl Emitter {
         matches!(memop.bytes(), 4 | 8)
     }
     /// The whole operation by the hook.
-    fn atomic_call(&mut self, insts: &[Inst], v: Val, stub: u64, imm: u64) {
+    fn atomic_call(&mut self, insts: &[Inst], v: Val, stub: u64, imm: u64, late: [Reg; 3]) {
+        self.late_arguments(late);
         let m = Rm::M(self.word(super::WORD_IMM));
         self.asm.ins(MOV_MI, true, 0, 0, m, imm as i64);
         self.call_stub(stub, self.insn);
@@ -78,12 +99,12 @@ impl Emitter {
         let memop = MemOp::of(i.imm & 0xff);
         let kind = i.imm >> 8 & 15;
         let w = memop.bytes() == 8;
-        self.arguments(insts, &[a, b]);
+        let ([_, operand], late) = self.arguments(insts, [a, b]);
         let stub = self.stubs.amo[self.floats as usize];
         if !Self::inline_size(memop) {
             self.take(a);
             self.take(b);
-            self.atomic_call(insts, v, stub, i.imm);
+            self.atomic_call(insts, v, stub, i.imm, late);
             return;
         }
         self.grab(insts, RAX);
@@ -93,7 +114,6 @@ impl Emitter {
         let from = self.atomic_probe(base, memop, entry, tag);
         self.take(a);
         self.take(b);
-        let operand = Rm::M(self.word(1));
         let memory = Rm::M(Mem::at(entry, 0));
         let used = self.vals[v.index()].uses > 0;
         let mut old = RAX;
@@ -152,20 +172,20 @@ impl Emitter {
             old = d;
         }
         let back = self.asm.pos();
-        self.cold.push(Cold::Atomic { from, back, stub, dest: old, imm: i.imm, insn: self.insn });
+        self.cold.push(Cold::Atomic { from, back, stub, dest: old, imm: i.imm, insn: self.insn, late });
         self.bind(v, old);
     }
     pub(super) fn cas(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, c, _] = i.args;
         let memop = MemOp::of(i.imm & 0xff);
         let w = memop.bytes() == 8;
-        self.arguments(insts, &[a, b, c]);
+        let ([_, expected, new], late) = self.arguments(insts, [a, b, c]);
         let stub = self.stubs.cas[self.floats as usize];
         if !Self::inline_size(memop) {
             self.take(a);
             self.take(b);
             self.take(c);
-            self.atomic_call(insts, v, stub, i.imm);
+            self.atomic_call(insts, v, stub, i.imm, late);
             return;
         }
         self.grab(insts, RAX);
@@ -176,21 +196,21 @@ impl Emitter {
         self.take(a);
         self.take(b);
         self.take(c);
-        self.asm.ins(MOV, w, RAX, 0, Rm::M(self.word(1)), 0);
-        self.asm.ins(MOV, w, tag, 0, Rm::M(self.word(2)), 0);
+        self.asm.ins(MOV, w, RAX, 0, expected, 0);
+        self.asm.ins(MOV, w, tag, 0, new, 0);
         self.lock_prefix();
         self.asm.ins(CMPXCHG, w, tag, 0, Rm::M(Mem::at(entry, 0)), 0);
         let d = self.dest(insts, v, RAX, 0);
         self.extend_old(d, RAX, memop);
         let back = self.asm.pos();
-        self.cold.push(Cold::Atomic { from, back, stub, dest: d, imm: i.imm & 0xff, insn: self.insn });
+        self.cold.push(Cold::Atomic { from, back, stub, dest: d, imm: i.imm & 0xff, insn: self.insn, late });
         self.bind(v, d);
     }
     pub(super) fn store_cond(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [when, a, b, c] = i.args;
         let memop = MemOp::of(i.imm & 0xff);
         let w = memop.bytes() == 8;
-        self.arguments(insts, &[a, b, c]);
+        let ([_, expected, new], late) = self.arguments(insts, [a, b, c]);
         let stub = self.stubs.store_cond[self.floats as usize];
         // Registers are settled before the first jump, so that every way to the end finds the same state.
         let r = self.root(when);
@@ -209,6 +229,7 @@ impl Emitter {
         self.take(c);
         let d = self.dest(insts, v, tag, 0);
         if !Self::inline_size(memop) {
+            self.late_arguments(late);
             let m = Rm::M(self.word(super::WORD_IMM));
             self.asm.ins(MOV_MI, true, 0, 0, m, (i.imm & 0xff) as i64);
             self.call_stub(stub, self.insn);
@@ -220,19 +241,19 @@ impl Emitter {
             return;
         }
         let from = self.atomic_probe(base, memop, entry, tag);
-        self.asm.ins(MOV, w, RAX, 0, Rm::M(self.word(1)), 0);
-        self.asm.ins(MOV, w, tag, 0, Rm::M(self.word(2)), 0);
+        self.asm.ins(MOV, w, RAX, 0, expected, 0);
+        self.asm.ins(MOV, w, tag, 0, new, 0);
         self.lock_prefix();
         self.asm.ins(CMPXCHG, w, tag, 0, Rm::M(Mem::at(entry, 0)), 0);
         self.set_bool(d, cc::NE);
         let back = self.asm.pos();
-        self.cold.push(Cold::Atomic { from, back, stub, dest: d, imm: i.imm & 0xff, insn: self.insn });
+        self.cold.push(Cold::Atomic { from, back, stub, dest: d, imm: i.imm & 0xff, insn: self.insn, late });
         self.cold.push(Cold::NotStored { from: not, back, dest: d });
         self.bind(v, d);
     }
     /// A temporary chosen after a test of a condition whose register may now be given up; flags stay.
     fn temp_after_test(&mut self, insts: &[Inst], base: Reg, entry: Reg) -> Reg {
-        self.locked = 1 << RAX | 1 << base | 1 << entry;
+        self.locked = self.locked & !TEMPS | 1 << RAX | 1 << base | 1 << entry;
         self.temp(insts)
     }
     /// Orders memory: a locked instruction on the top of the stack is the cheapest full barrier.

@@ -47,8 +47,8 @@ pub(super) enum Cold {
         insn: i64,
         host: Host,
     },
-    /// An atomic whose operands are in scratch words. Two jumps may lead here.
-    Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64 },
+    /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
+    Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
     /// A store-conditional whose condition is false.
     NotStored { from: u32, back: u32, dest: Reg },
     /// Division by zero.
@@ -442,12 +442,13 @@ impl Emitter {
                 }
                 self.jump_back(back);
             }
-            Cold::Atomic { from, back, stub, dest, imm, insn } => {
+            Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
                 for f in from {
                     if f != 0 {
                         self.arrive(f);
                     }
                 }
+                self.late_arguments(late);
                 let m = Rm::M(self.word(WORD_IMM));
                 self.asm.ins(MOV_MI, true, 0, 0, m, imm as i64);
                 self.call_stub(stub, insn);

@@ -81,7 +81,9 @@ impl Emitter {
             return;
         }
         let shows = match i.op {
-            Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt | Op::FWiden | Op::FNarrow | Op::FMa => false,
+            Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt | Op::FWiden | Op::FNarrow | Op::FMa => {
+                false
+            }
             Op::FEq | Op::FLt | Op::FLe | Op::FToI32 | Op::FToI64 | Op::FBox => false,
             Op::Trunc | Op::FBits | Op::FFromBits => false,
             Op::FNeg if self.fuses(v) => false,
@@ -90,7 +92,9 @@ impl Emitter {
                 let p = self.xpin[i.imm as usize % 128];
                 self.is_pending(i.args[0]) && (p == NO || self.xcontent[p as usize] != r)
             }
-            Op::Call | Op::ExitIf | Op::Goto | Op::Jump | Op::Leave | Op::Amo | Op::Cas | Op::StoreCond => true,
+            Op::Call | Op::ExitIf | Op::Goto | Op::Jump | Op::Leave | Op::Amo | Op::Cas | Op::StoreCond => {
+                true
+            }
             _ => i.args.iter().take_while(|a| a.is_some()).any(|&a| self.is_pending(a)),
         };
         // No pending value may be spilled: an instruction must find registers besides.
