@@ -342,24 +342,28 @@ impl Shared {
         if let Some(trace) = &trace {
             trace.optimised(block);
         }
-        let (bases, first_link) = {
+        let placement = {
             let cache = self.cache();
             let (start, apart) = cache.next_offsets();
-            ((self.code.address(start), self.code.address(apart)), cache.next_link())
+            host::Placement {
+                base: self.code.address(start),
+                apart: self.code.address(apart),
+                entry: at.offset as i64,
+                first_link: cache.next_link() as u64,
+                floats: G::has_floats(at.mode),
+            }
         };
-        let floats = G::has_floats(at.mode);
-        let (entry, first_link) = (at.offset as i64, first_link as u64);
-        if t.emitter.emit(block, &helper, bases, floats, entry, first_link, &mut t.code).is_err() {
+        if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
             return None;
         }
         if let Some(trace) = &trace {
-            trace.emitted(&t.code, bases);
+            trace.emitted(&t.code, &placement);
         }
         if let Some(map) = &self.perf_map {
             let (usual, mode) = (t.code.hot as usize, at.mode);
-            map.add(bases.0, usual, format_args!("guest {:#x} mode {mode}", at.pc));
+            map.add(placement.base, usual, format_args!("guest {:#x} mode {mode}", at.pc));
             map.add(
-                bases.1,
+                placement.apart,
                 t.code.bytes.len() - usual,
                 format_args!("guest {:#x} mode {mode} apart", at.pc),
             );

@@ -41,14 +41,14 @@ impl Trace {
             log::write(format_args!("OP after optimization:\n{}\n", block));
         }
     }
-    /// The host code, to be placed at these addresses: what usually runs, and what is apart from it.
-    pub(crate) fn emitted(&self, code: &host::Code, bases: (u64, u64)) {
+    /// The host code.
+    pub(crate) fn emitted(&self, code: &host::Code, placement: &host::Placement) {
         if log::enabled(LogMask::OUT_ASM) {
             let mut text = format!("OUT: [size={}]\n  -- guest addr 0x{:016x}\n", code.bytes.len(), self.pc);
             let (usual, apart) = code.bytes.split_at(code.hot as usize);
-            disassemble_host(usual, bases.0, &mut text);
+            disassemble_host(usual, placement.base, &mut text);
             text += "  -- apart\n";
-            disassemble_host(apart, bases.1, &mut text);
+            disassemble_host(apart, placement.apart, &mut text);
             log::write(format_args!("{text}\n"));
         }
     }

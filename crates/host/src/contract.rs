@@ -232,6 +232,21 @@ pub struct Point {
     pub insn: i64,
 }
 
+/// What a block's code has to know besides the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Where it will run; a multiple of 16.
+    pub base: u64,
+    /// Where the part of it that is rarely reached will run.
+    pub apart: u64,
+    /// Offset of its first instruction from the page base.
+    pub entry: i64,
+    /// Number of its first link.
+    pub first_link: u64,
+    /// Whether its mode is one in which floats can be used.
+    pub floats: bool,
+}
+
 /// The code of one block.
 #[derive(Clone, Debug, Default)]
 pub struct Code {

@@ -2,7 +2,7 @@
 //!
 //! Each file in `golden/` holds a block in text form, a line `----`, and the disassembly. `TINAMOU_BLESS=1 cargo test` rewrites them.
 
-use host::{Code, Config, Emitter, Features, JumpCache, Layout, Stubs, Tlb};
+use host::{Code, Config, Emitter, Features, JumpCache, Layout, Placement, Stubs, Tlb};
 use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
 use ir::{HelperEffects, HelperInfo};
 
@@ -81,6 +81,7 @@ fn the_code_is_as_recorded() {
     };
     let bless = std::env::var_os("TINAMOU_BLESS").is_some();
     let mut emitter = Emitter::new(config(), stubs);
+    let placement = Placement { base: BASE, apart: APART, entry: 0x100, first_link: 0, floats: true };
     let mut code = Code::default();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let mut seen = 0;
@@ -91,7 +92,7 @@ fn the_code_is_as_recorded() {
         let block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         ir::verify::verify(&block, &|id| Some(helper(id)))
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        emitter.emit(&block, &helper, (BASE, APART), true, 0x100, 0, &mut code).unwrap();
+        emitter.emit(&block, &helper, &placement, &mut code).unwrap();
         let got = disassemble(&code);
         if bless {
             std::fs::write(&path, format!("{source}----\n{got}")).unwrap();

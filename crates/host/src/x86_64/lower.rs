@@ -10,7 +10,7 @@ use super::asm::*;
 use super::memory::{Cold, GROUPS, Group};
 use super::nan::{Form, Pending};
 use super::{PINS, TEMPS, XPINS};
-use crate::{Code, Config, Link, Point, Stubs, TooComplex};
+use crate::{Code, Config, Link, Placement, Point, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
 
 /// Translates blocks; keeps its tables from block to block so that nothing is allocated in the steady state.
@@ -112,21 +112,16 @@ impl Emitter {
         }
     }
 
-    /// Translates `block`, which begins at page base + `entry`. Its code will run at `bases.0` (a multiple of 16), the
-    /// code that is rarely reached at `bases.1`. `floats` says whether its mode is one in which floats can be used. The number
-    /// of its first link is `link_base`. `out` is overwritten.
+    /// Translates `block` for `placement`. `out` is overwritten.
     pub fn emit(
         &mut self,
         block: &Block,
         helpers: &dyn Fn(u16) -> HelperInfo,
-        bases: (u64, u64),
-        floats: bool,
-        entry: i64,
-        link_base: u64,
+        placement: &Placement,
         out: &mut Code,
     ) -> Result<(), TooComplex> {
-        self.reset(block, bases.0, entry, link_base);
-        self.pin_floats(floats);
+        self.reset(block, placement);
+        self.pin_floats(placement.floats);
         self.count(&block.insts, helpers);
         self.groups = [Group::NONE; GROUPS];
         out.entry_jne = self.enter_block();
@@ -135,7 +130,7 @@ impl Emitter {
             self.end_inst();
         }
         out.hot = self.asm.pos();
-        self.asm.split(bases.1);
+        self.asm.split(placement.apart);
         self.emit_cold();
         out.bytes.clear();
         out.bytes.extend_from_slice(self.asm.bytes());
@@ -146,8 +141,8 @@ impl Emitter {
         if self.too_complex { Err(TooComplex) } else { Ok(()) }
     }
 
-    fn reset(&mut self, block: &Block, code_base: u64, entry: i64, link_base: u64) {
-        self.asm.start(code_base);
+    fn reset(&mut self, block: &Block, placement: &Placement) {
+        self.asm.start(placement.base);
         self.vals.clear();
         self.vals.resize(block.insts.len() + GROUPS, Value::NEW);
         self.pseudo = block.insts.len() as u32;
@@ -163,9 +158,9 @@ impl Emitter {
         self.cold.clear();
         self.links.clear();
         self.points.clear();
-        self.link_base = link_base;
-        self.insn = entry;
-        self.entry = entry;
+        self.link_base = placement.first_link;
+        self.insn = placement.entry;
+        self.entry = placement.entry;
         self.too_complex = false;
     }
 

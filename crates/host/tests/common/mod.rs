@@ -351,8 +351,14 @@ impl Machine {
     /// Translates a block into the code memory.
     pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
         let base = self.memory as u64;
-        let bases = (base + CODE_AT as u64, base + APART_AT as u64);
-        self.emitter.emit(block, &helpers, bases, true, ENTRY, 7, &mut self.code)?;
+        let placement = host::Placement {
+            base: base + CODE_AT as u64,
+            apart: base + APART_AT as u64,
+            entry: ENTRY,
+            first_link: 7,
+            floats: true,
+        };
+        self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
         assert!(usual.len() < APART_AT - CODE_AT && apart.len() < SIZE - APART_AT);
         // SAFETY: both fit, as just asserted.
