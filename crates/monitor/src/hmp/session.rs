@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The version of QEMU whose monitor this one resembles.
 const VERSION: &str = "10.0.2";
+/// How much may wait to be sent before no more commands are read.
+const OUTPUT_LIMIT: usize = 64 << 10;
 const PROMPT: &str = "(qemu) ";
 
 /// Runs command lines: the state that outlives one command.
@@ -139,7 +141,9 @@ struct Ear(Weak<Monitor>);
 
 impl CharReceiver for Ear {
     fn room(&self) -> usize {
-        4096
+        // Who does not read the answers is not listened to.
+        let full = |monitor: Arc<Monitor>| monitor.state().waiting.len() > OUTPUT_LIMIT;
+        if self.0.upgrade().is_some_and(full) { 0 } else { 4096 }
     }
     fn receive(&self, bytes: &[u8]) {
         if let Some(monitor) = self.0.upgrade() {
@@ -151,6 +155,7 @@ impl CharReceiver for Ear {
         let mut state = monitor.state();
         match event {
             CharEvent::Opened if state.focus => {
+                state.waiting.clear();
                 state.greeted = false;
                 state.line = Line::default();
                 monitor.greet(&mut state);
@@ -170,6 +175,11 @@ impl CharReceiver for Ear {
         if let Some(monitor) = self.0.upgrade() {
             let mut state = monitor.state();
             monitor.send(&mut state, "");
+            let room = state.waiting.len() <= OUTPUT_LIMIT;
+            drop(state);
+            if room {
+                monitor.port.receive_ready();
+            }
         }
     }
 }
