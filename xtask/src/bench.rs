@@ -2,6 +2,7 @@
 //!
 //! Runs alternate (A B A B) so that a host that slows down or warms up meets both alike.
 
+use crate::bench_snapshots;
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
 use crate::paths::{self, Images};
@@ -39,11 +40,11 @@ struct Plan {
 pub fn run(args: &[String]) -> Result<()> {
     let images = guest::ensure()?;
     let sides = [("tinamou", paths::tinamou()?), ("qemu", paths::qemu()?)];
-    let only = option(args, "--only").unwrap_or("boot,programs,login");
+    let only = option(args, "--only").unwrap_or("boot,programs,login,snapshots");
     let wants = |what: &str| only.split(',').any(|w| w == what);
     let plan = Plan {
         programs: if wants("programs") { programs(&images, option(args, "--programs"))? } else { None },
-        debian: if wants("login") { images.debian() } else { None },
+        debian: if wants("login") || wants("snapshots") { images.debian() } else { None },
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
         memory: option(args, "--memory").unwrap_or("1G").to_owned(),
@@ -61,7 +62,15 @@ pub fn run(args: &[String]) -> Result<()> {
                 in_guest(&plan, program, initrd, programs, samples)?;
             }
             if let Some(image) = &plan.debian {
-                login(&plan, program, image, samples)?;
+                if wants("login") {
+                    login(&plan, program, image, samples)?;
+                }
+                if wants("snapshots") {
+                    let store = paths::guests().join(".bench-snapshots");
+                    let line = debian(&plan, image);
+                    let mut note = |what: &str, ms: f64| note(samples, what, ms);
+                    bench_snapshots::measure(program, &line, *who == "tinamou", &store, &mut note)?;
+                }
             }
         }
     }
@@ -127,11 +136,17 @@ fn in_guest(
     Ok(())
 }
 
-fn login(plan: &Plan, program: &Path, image: &Path, samples: &mut Samples) -> Result<()> {
+/// The command line of a Debian guest.
+fn debian(plan: &Plan, image: &Path) -> Vec<String> {
     let mut line = common(plan);
     line.extend(linux(&plan.images, &plan.images.initrd, "console=ttyS0 root=/dev/vda"));
     line.extend(disk(image, ",snapshot=on"));
     line.extend(network());
+    line
+}
+
+fn login(plan: &Plan, program: &Path, image: &Path, samples: &mut Samples) -> Result<()> {
+    let line = debian(plan, image);
     let mut console = Console::spawn(program, &line)?;
     let up = console.expect("login: ", LIMIT)?;
     note(samples, "6 Debian to its login, s", up.as_secs_f64());

@@ -52,6 +52,8 @@ pub const TESTS: &[Test] = &[
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
+    ("snapshots at random moments, OpenSBI", |w| snapshots(w, "opensbi")),
+    ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin")),
     ("debugger: break, step, registers", debugger),
     ("debugger: Linux before and with paging, a watched variable", debug_linux),
     ("boot: Debian to its login, and programs", debian),
@@ -142,6 +144,14 @@ fn virtio(world: &World, bus: &str, board: &str) -> Outcome {
     } else {
         Err("the image is not written".into())
     }
+}
+
+/// A few of the many times that `cargo xtask snapshots` saves and loads.
+fn snapshots(world: &World, bios: &str) -> Outcome {
+    let opensbi = world.images.bios.display().to_string();
+    let bios = if bios == "opensbi" { &opensbi } else { bios };
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
+    crate::snapshots::soak(&world.tinamou, &world.images, bios, 2, 5, seed).map(|_| None)
 }
 
 /// A program of a few instructions: writes to the UART, and ends the emulator through the test finisher.

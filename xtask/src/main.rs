@@ -5,16 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_snapshots;
 mod boot;
 mod boots;
 mod check;
 mod console;
 mod everything;
 mod guest;
+mod hmp;
 mod hostile;
 mod lockstep;
 mod paths;
 mod riscv_tests;
+mod snapshots;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,7 @@ usage: cargo xtask TASK [OPTIONS]
   bench [--runs N] [--only WHAT]     the same guests on tinamou and on QEMU, in turn: a table of medians
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
   lockstep [--count N]               compare register states with QEMU, instruction by instruction
+  snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
 environment:
   TINAMOU_BIN      the emulator to drive, instead of target/release/tinamou-system-riscv64
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&args),
         "riscv-tests" => riscv_tests::run(&args),
         "lockstep" => lockstep::run(&args),
+        "snapshots" => snapshots::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
             Ok(())
