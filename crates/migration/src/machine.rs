@@ -148,3 +148,7 @@ impl Saved for Device {
         self.0.load(instance, from)
     }
 }
+
+#[cfg(test)]
+#[path = "machine_test.rs"]
+mod test;
