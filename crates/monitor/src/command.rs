@@ -26,6 +26,8 @@ pub struct Command {
 pub struct Session {
     /// The vCPU that the user has chosen.
     pub cpu: usize,
+    /// The lines that people have typed, the oldest first.
+    pub history: Vec<String>,
     /// File descriptors that the client has sent and not named yet.
     pub received: Vec<OwnedFd>,
     /// The client has negotiated capabilities.

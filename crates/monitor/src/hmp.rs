@@ -9,6 +9,7 @@ mod dump;
 mod expression;
 mod info;
 mod line;
+mod machine;
 mod session;
 
 pub use arguments::{Argument, Arguments, Switches, Word, argument};

@@ -12,7 +12,7 @@ mod stream;
 
 pub use commands::{
     ActionChange, Actions, HumanReadableText, LISTS, PanicAction, RebootAction, ShutdownAction,
-    WatchdogAction, value_json,
+    WatchdogAction, qom_set, value_json,
 };
 pub use hub::Hub;
 pub use json::write;

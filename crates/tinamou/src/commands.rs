@@ -15,6 +15,7 @@ mod types;
 
 use crate::saving;
 use monitor::Commands;
+use qapi::Event;
 
 /// All commands of the monitors.
 pub fn all() -> Commands {
@@ -37,6 +38,7 @@ pub fn all() -> Commands {
     commands.add_hmp(objects::HMP, &[]);
     commands.add_hmp(pci::HMP, pci::INFO);
     commands.add_events(pci::EVENTS);
+    commands.add_events(&[devices::virtio::console::VserportChange::INFO]);
     commands.add_hmp(saving::COMMANDS, saving::INFO);
     commands.add_hmp(migration::HMP, migration::INFO);
     commands.add_events(migration_events::EVENTS);

@@ -407,7 +407,8 @@ impl Backends {
                 })?)
             }
         };
-        VirtioSerial::add_port(cell, PortConfig::of(device.as_ref(), port))?;
+        let config = PortConfig { id: id.map(str::to_owned), ..PortConfig::of(device.as_ref(), port) };
+        VirtioSerial::add_port(cell, config)?;
         let place = Node::for_device(device.clone());
         let container = if id.is_some() { "peripheral" } else { "peripheral-anon" };
         if let Some(container) = sockets.machine.child(container) {

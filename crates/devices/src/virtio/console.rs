@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use events::EventLoop;
 use object::{Anatomy, Device, DeviceCell};
+use qapi::{Event, Qapi};
 use state::State;
 
 use super::common::{
@@ -99,6 +100,8 @@ pub struct PortConfig {
     pub name: Option<String>,
     /// Whether it is a console, which is open always.
     pub console: bool,
+    /// The user's name for it, for the events about it.
+    pub id: Option<String>,
     /// Who is at the other end.
     pub port: Option<Arc<dyn CharPort>>,
 }
@@ -112,9 +115,20 @@ impl PortConfig {
             nr: nr.and_then(|nr| u32::try_from(nr).ok()).filter(|nr| *nr != u32::MAX),
             name: text("name").filter(|name| !name.is_empty()),
             console: device.type_info().name == Virtconsole::TYPE.name,
+            id: None,
             port,
         }
     }
+}
+
+/// The guest has opened or closed a port of a virtio-serial device.
+#[derive(Debug, Qapi)]
+#[qapi(event = "VSERPORT_CHANGE")]
+pub struct VserportChange {
+    /// The user's name for the port.
+    pub id: String,
+    /// It is open now.
+    pub open: bool,
 }
 
 /// What is saved of a port.
@@ -282,9 +296,21 @@ impl VirtioSerial {
 
     fn reset_port(&mut self, port: usize) {
         let console = self.config_of(port).is_some_and(|config| config.console);
+        self.guest_opens(port, console);
         if let Some(state) = self.state.ports.get_mut(port) {
             // A console is open from the beginning: the driver need not say so. Who is at the back end stays.
             *state = PortState { guest_open: console, host_open: state.host_open, ..PortState::default() };
+        }
+    }
+
+    /// The guest opens or closes a port; whoever keeps the machine is told of those that have a name.
+    fn guest_opens(&mut self, port: usize, open: bool) {
+        let Some(state) = self.state.ports.get_mut(port) else { return };
+        let changed = std::mem::replace(&mut state.guest_open, open) != open;
+        let named =
+            self.config_of(port).filter(|config| !config.console).and_then(|config| config.id.clone());
+        if let Some(id) = named.filter(|_| changed) {
+            VserportChange { id, open }.emit();
         }
     }
 
@@ -389,9 +415,8 @@ impl VirtioSerial {
                 }
             }
             event::PORT_OPEN => {
-                if let Some(state) = self.state.ports.get_mut(port) {
-                    state.guest_open = value != 0 || config.console;
-                }
+                let open = value != 0 || config.console;
+                self.guest_opens(port, open);
                 if value != 0 {
                     self.ask_for_input(port);
                 }

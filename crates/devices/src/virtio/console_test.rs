@@ -45,7 +45,8 @@ fn bench(refuse: u64, name: Option<&str>, console: bool) -> Bench {
     cell.realize().unwrap();
     let end = Arc::new(End::default());
     end.limit.store(1 << 20, SeqCst);
-    let config = PortConfig { nr: None, name: name.map(str::to_owned), console, port: Some(end.clone()) };
+    let config =
+        PortConfig { nr: None, name: name.map(str::to_owned), console, id: None, port: Some(end.clone()) };
     let nr = VirtioSerial::add_port(&cell, config.clone()).unwrap();
     assert_eq!(nr, u32::from(!console));
     if name.is_some() {

@@ -1,7 +1,7 @@
 //! All commands: names, arguments, parameters as help shows them, help, function.
 
 use super::arguments::{Argument, Arguments, Defaults, Format, Number, Rest, Switches, Word};
-use super::{dump, info};
+use super::{dump, info, machine};
 use crate::command::{Context, Session};
 use crate::vm::{Vm, read_physical, read_virtual, translate, with_cpu};
 use base::log::{self, LogMask};
@@ -47,13 +47,20 @@ macro_rules! commands {
 commands! {
     /// The commands, in the order of help.
     COMMANDS {
+        "boot_set" machine::boot_set, (Word), "bootdevice", "define new values for the boot device list";
+        "commit" machine::commit, (Word), "device|all", "commit changes to the disk images (if -snapshot is used) or backing files";
         "cpu" cpu, (Number), "index", "set the default CPU";
+        "exit_preconfig" machine::exit_preconfig, (), "", "exit the preconfig state";
+        "gpa2hpa" machine::gpa2hpa, (Number), "addr", "print the host physical address corresponding to a guest physical address";
+        "gpa2hva" machine::gpa2hva, (Number), "addr", "print the host virtual address corresponding to a guest physical address";
         "gva2gpa" gva2gpa, (Number), "addr", "print the guest physical address corresponding to a guest virtual address";
         "help|?" help, (Rest), "[cmd]", "show the help";
         "info" information, (Rest), "[subcommand]", "show various information about the system state";
         "log" log_items, (Word), "item1[,...]", "activate logging of the specified items";
         "logfile" log_file, (Word), "filename", "output logs to 'filename'";
         "print|p" print, (Format, Number), "/fmt expr", "print expression value (use $reg for CPU register access)";
+        "qom-set" machine::qom_set, (switches "j", Word, Word, Rest), "[-j] path property value", "set QOM property.\n\t\t\t-j: the value is specified in json format.";
+        "screendump" machine::screendump, (Rest), "filename [-f format] [device [head]]", "save screen from head 'head' of display device 'device'in specified format 'format' as image 'filename'.Currently only 'png' and 'ppm' formats are supported.";
         "sum" sum, (Number, Number), "addr size", "compute the checksum of a memory region";
         "x" examine, (Format, Number), "/fmt addr", "virtual memory dump starting at 'addr'";
         "xp" examine_physical, (Format, Number), "/fmt addr", "physical memory dump starting at 'addr'";
@@ -61,12 +68,19 @@ commands! {
     /// The subcommands of `info`.
     INFO {
         "cpus" info::cpus, (), "", "show infos for each CPU";
+        "history" machine::history, (), "", "show the command line history";
+        "irq" machine::nothing, (), "", "show the interrupts statistics (if available)";
         "mem" info::mem, (), "", "show the active virtual memory mappings";
         "mtree" info::mtree, (switches "foD"), "[-f][-o][-D]", "show memory tree (-f: dump flat view for address spaces;-o: dump region owners/parents;-D: dump disabled regions";
+        "numa" machine::numa, (), "", "show NUMA information";
+        "pic" machine::nothing, (), "", "show PIC state";
         "qom-tree" info::qom_tree, (Option<Word>), "[path]", "show QOM composition tree";
-        "qtree" info::qtree, (), "", "show device tree";
+        "qtree" info::qtree, (switches "b"), "[-b]", "show device tree (-b: brief, omit properties)";
         "registers" info::registers, (switches "a", Option<Number>), "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query; show the current CPU's registers if no argument is specified)";
+        "usb" machine::usb, (), "", "show guest USB devices";
         "version" info::version, (), "", "show the version of QEMU";
+        "virtio" machine::virtio, (), "", "List all available virtio devices";
+        "vnc" machine::vnc, (), "", "show the vnc server status";
     }
 }
 

@@ -117,8 +117,15 @@ pub(super) fn qom_tree(context: &mut Context<'_>, (path,): (Option<Word>,)) -> R
     Ok(())
 }
 
-pub(super) fn qtree(context: &mut Context<'_>, (): ()) -> Result<()> {
-    context.out.push_str(&object::print_qtree(&context.vm.bus(), "main-system-bus"));
+pub(super) fn qtree(context: &mut Context<'_>, switches: Switches, (): ()) -> Result<()> {
+    let text = object::print_qtree(&context.vm.bus(), "main-system-bus");
+    // What is left of a brief tree: the buses, their types, the devices.
+    let brief =
+        |line: &&str| ["bus: ", "type ", "dev: "].iter().any(|word| line.trim_start().starts_with(word));
+    for line in text.lines().filter(|line| !switches.has('b') || brief(line)) {
+        context.out.push_str(line);
+        context.out.push('\n');
+    }
     Ok(())
 }
 

@@ -180,6 +180,11 @@ impl Line {
         }
     }
 
+    /// The lines so far, the oldest first.
+    pub fn history(&self) -> &[String] {
+        &self.history
+    }
+
     /// The text so far, to be shown again after other output.
     pub fn text(&self) -> String {
         self.text.iter().collect()

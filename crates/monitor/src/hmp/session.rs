@@ -95,6 +95,7 @@ impl Monitor {
                 Typed::Finished(line) => {
                     // What has been typed is seen before the answer, and before a command that ends the program.
                     self.send(&mut state, &std::mem::take(&mut echo));
+                    state.executor.session.history = state.line.history().to_vec();
                     let answer = state.executor.execute(&line);
                     echo = answer.replace('\n', "\r\n");
                     echo.push_str(PROMPT);

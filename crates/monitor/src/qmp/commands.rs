@@ -17,7 +17,7 @@ use macros::command;
 use qapi::Qapi;
 
 pub use control::{QMP_CAPABILITIES, greeting};
-pub use qom::value_json;
+pub use qom::{qom_set, value_json};
 pub use run_state::{ActionChange, Actions, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 
 /// All lists of commands.
