@@ -81,7 +81,7 @@ impl From<Option<u8>> for Address {
 pub fn parse_address(text: &str) -> Option<u8> {
     let (slot, function) = text.split_once('.').unwrap_or((text, "0"));
     let slot = u8::from_str_radix(slot.trim_start_matches("0x"), 16).ok().filter(|s| *s < 32)?;
-    let function = u8::from_str_radix(function, 16).ok().filter(|f| *f < 8)?;
+    let function = u8::from_str_radix(function.trim_start_matches("0x"), 16).ok().filter(|f| *f < 8)?;
     Some(slot << 3 | function)
 }
 

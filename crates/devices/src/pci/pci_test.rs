@@ -369,8 +369,8 @@ fn a_configuration_space_is_a_device_like_any_other() {
 
 #[test]
 fn addresses_are_read() {
-    let all = ["3", "1f.7", "0x4.1", "20", "1.8", "x", "", "1.", "4.0"].map(parse_address);
-    let expected = [Some(0x18), Some(0xff), Some(0x21), None, None, None, None, None, Some(0x20)];
+    let all = ["3", "1f.7", "0x4.1", "0x4.0x1", "20", "1.8", "x", "", "1.", "4.0"].map(parse_address);
+    let expected = [Some(0x18), Some(0xff), Some(0x21), Some(0x21), None, None, None, None, None, Some(0x20)];
     assert_eq!(all, expected);
     assert_eq!(address_text(0xff), "1f.7");
 }

@@ -61,7 +61,7 @@ pub(super) fn gpa2hpa(context: &mut Context<'_>, (Number(address),): (Number,)) 
     if entry >> 63 == 0 {
         return Err(refused(error!("Page not present")));
     }
-    let physical = (entry & ((1 << 55) - 1)) * PAGE | host % PAGE;
+    let physical = (entry & ((1 << 55) - 1)) * PAGE + host % PAGE;
     let _ = writeln!(context.out, "Host physical address for 0x{address:x} ({name}) is 0x{physical:x}");
     Ok(())
 }

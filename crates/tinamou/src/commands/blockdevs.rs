@@ -19,6 +19,17 @@ pub enum BlockdevDiscardOptions {
     Unmap,
 }
 
+/// What is done about written zeroes.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum BlockdevDetectZeroesOptions {
+    /// They are written.
+    Off,
+    /// They are written in a short way; here as they are.
+    On,
+    /// Their space is given back; here they are written as they are.
+    Unmap,
+}
+
 /// How the host's caches are used.
 #[derive(Debug, Qapi)]
 pub struct BlockdevCacheOptions {
@@ -106,7 +117,7 @@ pub struct BlockdevOptions {
     cache: Option<BlockdevCacheOptions>,
     read_only: Option<bool>,
     auto_read_only: Option<bool>,
-    detect_zeroes: Option<String>,
+    detect_zeroes: Option<BlockdevDetectZeroesOptions>,
     #[qapi(flatten)]
     driver: BlockdevDriver,
 }

@@ -110,6 +110,13 @@ pub struct MigrationStats {
     dirty_sync_count: u64,
     page_size: u64,
     pages_per_second: u64,
+    /// All of it goes while the machine still runs or stands still: there are no ways after that.
+    precopy_bytes: u64,
+    downtime_bytes: u64,
+    postcopy_bytes: u64,
+    postcopy_requests: u64,
+    multifd_bytes: u64,
+    dirty_sync_missed_zero_copy: u64,
 }
 
 /// How a migration stands.
@@ -143,6 +150,12 @@ fn info(counts: &Counts) -> MigrationInfo {
         dirty_sync_count: counts.rounds,
         page_size: PAGE,
         pages_per_second: counts.bandwidth / PAGE,
+        precopy_bytes: counts.transferred,
+        downtime_bytes: 0,
+        postcopy_bytes: 0,
+        postcopy_requests: 0,
+        multifd_bytes: 0,
+        dirty_sync_missed_zero_copy: 0,
     };
     MigrationInfo {
         status: there.then(|| counts.status.into()),

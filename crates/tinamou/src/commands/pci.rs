@@ -201,7 +201,7 @@ pub struct DeviceAdd {
 }
 
 /// Makes a device and plugs it in.
-#[command(name = "device_add", boxed)]
+#[command(name = "device_add", boxed, features("json-cli-hotplug"))]
 pub fn device_add(context: &mut Context<'_>, wanted: DeviceAdd) -> Result<()> {
     let mut opts = Opts::empty("device_add");
     let named = [("driver", Some(wanted.driver)), ("bus", wanted.bus), ("id", wanted.id)];
