@@ -49,6 +49,7 @@ pub const TESTS: &[Test] = &[
     ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt")),
     ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic")),
     ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic")),
+    ("devices come and go", hot_plug),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
@@ -152,6 +153,41 @@ fn snapshots(world: &World, bios: &str) -> Outcome {
     let bios = if bios == "opensbi" { &opensbi } else { bios };
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
     crate::snapshots::soak(&world.tinamou, &world.images, bios, 2, 5, seed).map(|_| None)
+}
+
+/// An NVMe disk is plugged into a running guest, used, and taken out again, twice.
+fn hot_plug(world: &World) -> Outcome {
+    let image = paths::guests().join(".disk.img");
+    fs::write(&image, vec![0; 8 << 20])?;
+    let mut line = with_opensbi(world, 2);
+    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
+    let drive = format!("file={},format=raw,if=none,id=d0", image.display());
+    line.extend(strings(&["-device", "pcie-root-port,id=rp1,chassis=1", "-drive", &drive]));
+    let mut console = Console::spawn(&world.tinamou, &line)?;
+    console.expect("TINAMOU-SHELL-READY", BOOT)?;
+    console.expect("# ", BOOT)?;
+    for round in 1..=2 {
+        console.send("\u{1}c")?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send("device_add nvme,id=x,bus=rp1,drive=d0,serial=s\n")?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send("\u{1}c")?;
+        // Debian's kernel for this architecture has no driver for hot plug: it is told to look.
+        console.send(&format!(
+            "echo 1 >/sys/bus/pci/rescan; until [ -b /dev/nvme0n1 ]; do sleep 0.1; done; \
+             echo {round}{round} | dd of=/dev/nvme0n1 conv=fsync 2>/dev/null; \
+             echo 1 >/sys/bus/pci/devices/0000:01:00.0/remove; echo out-$((6*7+{round}))\n"
+        ))?;
+        console.expect(&format!("out-{}", 42 + round), ANSWER)?;
+        console.send("\u{1}c")?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send("device_del x\n")?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send("\u{1}c")?;
+    }
+    console.send("\npoweroff -f\n")?;
+    let ended = good(console.wait(BOOT)?)?;
+    if fs::read(&image)?.starts_with(b"22\n") { Ok(ended) } else { Err("the image is not written".into()) }
 }
 
 /// A program of a few instructions: writes to the UART, and ends the emulator through the test finisher.

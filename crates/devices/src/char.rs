@@ -1,3 +1,4 @@
 //! Serial ports.
 
 pub mod ns16550a;
+pub mod pci_serial;

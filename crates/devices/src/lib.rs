@@ -18,20 +18,26 @@ pub mod rtc;
 pub mod timer;
 pub mod virtio;
 
-use object::{Anatomy, TypeInfo};
+use object::{Anatomy, AnyDevice, TypeInfo};
+use std::sync::Arc;
 
 /// All types of devices.
 pub fn types() -> Vec<&'static TypeInfo> {
     let mut types = vec![
+        block::nvme::Nvme::TYPE,
         block::pflash_cfi01::PflashCfi01::TYPE,
         char::ns16550a::Ns16550a::TYPE,
+        char::pci_serial::PciSerial::TYPE,
         firmware::fw_cfg::FwCfgMem::TYPE,
         intc::riscv_aclint::AclintMtimer::TYPE,
         intc::riscv_aclint::AclintSwi::TYPE,
         intc::riscv_aplic::Aplic::TYPE,
         intc::riscv_imsic::Imsic::TYPE,
         intc::sifive_plic::SifivePlic::TYPE,
+        misc::edu::Edu::TYPE,
+        misc::pci_testdev::PciTestdev::TYPE,
         misc::platform_bus::PlatformBus::TYPE,
+        misc::pvpanic::PvpanicPci::TYPE,
         misc::sifive_test::SifiveTest::TYPE,
         rtc::goldfish_rtc::GoldfishRtc::TYPE,
         virtio::blk::VirtioBlk::TYPE,
@@ -45,6 +51,14 @@ pub fn types() -> Vec<&'static TypeInfo> {
     types.extend(pci::TYPES);
     types.extend(virtio::pci::types());
     types
+}
+
+/// The device inside of a device that is made of two: what has back ends, and a state of its own.
+pub fn inside(device: &Arc<dyn AnyDevice>) -> Option<Arc<dyn AnyDevice>> {
+    virtio::pci::inside(device).or_else(|| {
+        let cell = device.clone().downcast::<char::pci_serial::PciSerial>()?;
+        cell.with(|serial| serial.port().cloned()).map(|port| port as Arc<dyn AnyDevice>)
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! interrupt, which is a [`object::Line`].
 
 pub mod blk;
-mod blk_request;
+pub(crate) mod blk_request;
 pub mod common;
 pub mod console;
 pub mod mmio;

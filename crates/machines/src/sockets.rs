@@ -117,9 +117,9 @@ impl Sockets {
         };
         let address = device.property("addr").and_then(|v| v.as_int()).and_then(|n| u8::try_from(n).ok());
         let multifunction = device.property("multifunction").and_then(|v| v.as_bool()) == Some(true);
-        let inside = virtio::pci::inside(device);
-        if let Some(inside) = &inside {
-            let (part, parts) = (Node::for_device(inside.clone()), Node::new("virtio-pci-bus"));
+        let inside = devices::inside(device);
+        if let Some(inside) = virtio::pci::inside(device) {
+            let (part, parts) = (Node::for_device(inside), Node::new("virtio-pci-bus"));
             node.add_child("virtio-backend", &part);
             node.add_child("virtio-bus", &parts);
             parts.attach(&part);

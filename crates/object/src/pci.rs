@@ -136,6 +136,9 @@ pub enum CapabilityKind {
     AlternativeRouting,
 }
 
+/// Beyond the capability bits of power management: the control register's bit that says that state is kept.
+pub const KEEPS_STATE: u16 = 1 << 15;
+
 impl Capability {
     /// This capability, at the next place that is free.
     pub const fn new(kind: CapabilityKind) -> Self {
@@ -176,6 +179,10 @@ impl Capability {
     /// Power management without any bit.
     pub const fn power_management() -> Self {
         Self::new(CapabilityKind::PowerManagement(3))
+    }
+    /// Power management that keeps the function's state when it comes back from sleep.
+    pub const fn power_management_keeping_state() -> Self {
+        Self::new(CapabilityKind::PowerManagement(3 | KEEPS_STATE))
     }
     /// What a vendor defines; `writable` has a byte of mask for each byte of `body`.
     pub fn vendor(body: impl Into<Vec<u8>>, writable: impl Into<Vec<u8>>) -> Self {

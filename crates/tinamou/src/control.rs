@@ -263,7 +263,7 @@ impl Control {
     fn unplugged(&self, function: &Function, device: &Arc<dyn AnyDevice>) {
         let node = function.node();
         let mut leaving: Vec<Arc<dyn AnyDevice>> = vec![device.clone()];
-        leaving.extend(devices::virtio::pci::inside(device));
+        leaving.extend(devices::inside(device));
         leaving.extend(function.config().map(|config| config.clone() as Arc<dyn AnyDevice>));
         lock(&self.backends).unplugged(device);
         lock(&self.parts.devices).retain(|d| !leaving.iter().any(|gone| Arc::ptr_eq(gone, d)));

@@ -2,11 +2,13 @@
 
 use crate::lists::types;
 use crate::options::Opts;
-use backends::block::Blocks;
-use backends::char::Chardevs;
+use backends::block::{BlockDevice, Blocks};
+use backends::char::{CharPort, Chardevs};
 use backends::net::{NetPeer, UserNet};
 use backends::rng::Entropy;
 use base::{Result, error};
+use devices::block::nvme::Nvme;
+use devices::char::pci_serial::PciSerial;
 use devices::property_types::MacAddress;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::{PortConfig, VirtioSerial};
@@ -303,11 +305,7 @@ impl Backends {
         let mut held = Vec::new();
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
             let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
-            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-            let drive = blocks.take(&id).ok_or_else(|| absent("drive", &id))?.map_err(|e| error!("{e}"))?;
-            let medium = drive.device.clone();
-            let medium = medium.ok_or_else(|| error!("Device needs media, but drive is empty"))?;
-            VirtioBlk::connect(&cell, medium);
+            VirtioBlk::connect(&cell, self.medium(&id, name)?);
             held.push(Held::Drive(id));
             if name.contains("-pci") {
                 // A queue for each processor, unless the user has chosen.
@@ -317,6 +315,12 @@ impl Backends {
                     }
                 });
             }
+        } else if let Some(cell) = device.clone().downcast::<PciSerial>() {
+            PciSerial::connect(&cell, &sockets.events, self.character(device)?);
+        } else if let Some(cell) = device.clone().downcast::<Nvme>() {
+            let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
+            Nvme::connect(&cell, self.medium(&id, name)?);
+            held.push(Held::Drive(id));
         } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
             let source = match named("rng") {
                 None => Entropy::Builtin,
@@ -350,6 +354,32 @@ impl Backends {
             VirtioSerial::connect(&cell, &sockets.events);
         }
         Ok(held)
+    }
+
+    /// The character back end that a device names, if it names one.
+    fn character(&self, device: &Arc<dyn AnyDevice>) -> Result<Option<Arc<dyn CharPort>>> {
+        let name = device.type_info().name;
+        let chardev = device.property("chardev").and_then(|v| v.as_str().map(str::to_owned));
+        let Some(chardev) = chardev.filter(|c| !c.is_empty()) else { return Ok(None) };
+        let mut chardevs = self.chardevs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = chardevs.contains(&chardev);
+        let refused = |_| match known {
+            true => error!("Property '{name}.chardev' can't take value '{chardev}', it's in use"),
+            false => error!("Property '{name}.chardev' can't find value '{chardev}'"),
+        };
+        chardevs.front(&chardev).map(Some).map_err(refused)
+    }
+
+    /// The drive that a device of type `name` is to have.
+    fn medium(&self, id: &str, name: &str) -> Result<Arc<dyn BlockDevice>> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent = || error!("Property '{name}.drive' can't find value '{id}'");
+        let drive = blocks.take(id).ok_or_else(absent)?.map_err(|e| error!("{e}"))?;
+        let medium = drive.device.clone();
+        medium.ok_or_else(|| {
+            blocks.give_back(id);
+            error!("Device needs media, but drive is empty")
+        })
     }
 
     /// A device has been taken out: what it held can be given to another.
@@ -395,18 +425,7 @@ impl Backends {
             Some(bus) => error!("Bus '{bus}' not found"),
             None => error!("No 'virtio-serial-bus' bus found for device '{name}'"),
         })?;
-        let chardev = device.property("chardev").and_then(|v| v.as_str().map(str::to_owned));
-        let port = match chardev.filter(|c| !c.is_empty()) {
-            None => None,
-            Some(chardev) => {
-                let mut chardevs = self.chardevs.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = chardevs.contains(&chardev);
-                Some(chardevs.front(&chardev).map_err(|_| match known {
-                    true => error!("Property '{name}.chardev' can't take value '{chardev}', it's in use"),
-                    false => error!("Property '{name}.chardev' can't find value '{chardev}'"),
-                })?)
-            }
-        };
+        let port = self.character(device)?;
         let config = PortConfig { id: id.map(str::to_owned), ..PortConfig::of(device.as_ref(), port) };
         VirtioSerial::add_port(cell, config)?;
         let place = Node::for_device(device.clone());
@@ -481,5 +500,7 @@ fn find_device(machine: &ObjectRef, device: &Arc<dyn AnyDevice>) -> Option<Objec
 pub fn drain(device: &Arc<dyn AnyDevice>) {
     if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
         VirtioBlk::drain(&cell);
+    } else if let Some(cell) = device.clone().downcast::<Nvme>() {
+        Nvme::drain(&cell);
     }
 }

@@ -1,6 +1,6 @@
 //! From what a device says of itself to the bytes of its configuration space.
 
-use object::pci::{BarKind, BarWindow, Capability, CapabilityKind, Express, PciInfo, PortType};
+use object::pci::{BarKind, BarWindow, Capability, CapabilityKind, Express, KEEPS_STATE, PciInfo, PortType};
 
 /// Offsets of the registers that all functions have (PCI 3.0, 6.1; for bridges: bridge architecture 1.2, 3.2).
 pub mod register {
@@ -268,7 +268,8 @@ impl Layout {
         match &capability.kind {
             CapabilityKind::PowerManagement(bits) => {
                 let at = self.claim(id::POWER, at, 8);
-                self.put16(at + 2, *bits);
+                self.put16(at + 2, *bits & !KEEPS_STATE);
+                self.put16(at + 4, if *bits & KEEPS_STATE != 0 { 8 } else { 0 });
                 self.allow16(at + 4, 3);
             }
             CapabilityKind::Msi { vectors, maskable } => {

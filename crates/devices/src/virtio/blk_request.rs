@@ -40,26 +40,27 @@ pub(super) enum Outcome {
 /// Lets requests of a queue touch guest memory only as long as the queue has not been reset since they were
 /// taken: one epoch for each queue. Copying holds it shared, a reset alone.
 #[derive(Default)]
-pub(super) struct Gate(RwLock<Vec<u64>>);
+pub(crate) struct Gate(RwLock<Vec<u64>>);
 
 impl Gate {
     /// Opens it for so many queues.
-    pub(super) fn open(&self, queues: usize) {
+    pub(crate) fn open(&self, queues: usize) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = vec![0; queues];
     }
 
-    fn pass<R>(&self, queue: usize, epoch: u64, copy: impl FnOnce() -> R) -> Option<R> {
+    /// Copies, unless the queue has been reset since.
+    pub(crate) fn pass<R>(&self, queue: usize, epoch: u64, copy: impl FnOnce() -> R) -> Option<R> {
         let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
         (epochs.get(queue) == Some(&epoch)).then(copy)
     }
 
     /// The epoch of a queue, for a request taken from it now.
-    pub(super) fn epoch(&self, queue: usize) -> u64 {
+    pub(crate) fn epoch(&self, queue: usize) -> u64 {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(queue).copied().unwrap_or(0)
     }
 
     /// Waits until nobody copies for this queue, and lets nobody any more.
-    pub(super) fn close(&self, queue: usize) {
+    pub(crate) fn close(&self, queue: usize) {
         if let Some(epoch) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(queue) {
             *epoch += 1;
         }
