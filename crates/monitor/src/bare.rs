@@ -1,6 +1,7 @@
 //! A machine for the tests.
 
 use crate::qmp::Actions;
+use crate::qmp::event::DumpQueryResult;
 use crate::{Commands, Vm};
 use backends::block::Blocks;
 use backends::char::Chardevs;
@@ -19,6 +20,7 @@ pub struct Bare {
     actions: Mutex<Actions>,
     chardevs: Mutex<Chardevs>,
     blocks: Mutex<Blocks>,
+    dump: Mutex<DumpQueryResult>,
 }
 
 impl Bare {
@@ -37,6 +39,7 @@ impl Bare {
             actions: Mutex::default(),
             chardevs: Mutex::default(),
             blocks: Mutex::default(),
+            dump: Mutex::default(),
         }
     }
     /// What has been asked of it.
@@ -99,6 +102,9 @@ impl Vm for Bare {
     }
     fn actions(&self) -> &Mutex<Actions> {
         &self.actions
+    }
+    fn last_dump(&self) -> &Mutex<DumpQueryResult> {
+        &self.dump
     }
     fn stop(&self) {
         self.note("stop");

@@ -12,7 +12,7 @@ mod stream;
 
 pub use commands::{
     ActionChange, Actions, HumanReadableText, LISTS, PanicAction, RebootAction, ShutdownAction,
-    WatchdogAction, qom_set, value_json,
+    WatchdogAction, dump_guest_memory, qom_set, value_json,
 };
 pub use hub::Hub;
 pub use json::write;

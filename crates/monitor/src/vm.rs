@@ -2,6 +2,7 @@
 
 use crate::Commands;
 use crate::qmp::Actions;
+use crate::qmp::event::DumpQueryResult;
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use cpu::RunState;
@@ -47,6 +48,8 @@ pub trait Vm: Any + Send + Sync {
     fn dtb(&self) -> Option<Vec<u8>>;
     /// What is done when the guest resets, ends, panics or hangs.
     fn actions(&self) -> &Mutex<Actions>;
+    /// How the last dump of memory went.
+    fn last_dump(&self) -> &Mutex<DumpQueryResult>;
     /// Stops the machine.
     fn stop(&self);
     /// Lets the machine run.

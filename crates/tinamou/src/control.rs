@@ -15,6 +15,7 @@ use events::EventLoop;
 use machines::Sockets;
 use memory::{AddressSpace, Ram, Roms};
 use monitor::gdb::StopReason;
+use monitor::qmp::event::DumpQueryResult;
 use monitor::qmp::{Actions, ShutdownAction};
 use monitor::{Commands, Context, Vm};
 use object::{AnyDevice, ObjectRef};
@@ -82,6 +83,7 @@ pub struct Control {
     states: Arc<RunControl>,
     /// Whether the machine is to run once an incoming migration has ended.
     autostart: AtomicBool,
+    last_dump: Mutex<DumpQueryResult>,
     /// Exit status, once the program is to end.
     ended: Mutex<Option<u8>>,
     listeners: Mutex<Vec<StopListener>>,
@@ -120,6 +122,7 @@ impl Control {
             manners,
             states,
             autostart: AtomicBool::new(true),
+            last_dump: Mutex::default(),
             ended: Mutex::new(None),
             listeners: Mutex::default(),
             migration_events: AtomicBool::new(false),
@@ -358,6 +361,9 @@ impl Vm for Control {
     }
     fn actions(&self) -> &Mutex<Actions> {
         &self.actions
+    }
+    fn last_dump(&self) -> &Mutex<DumpQueryResult> {
+        &self.last_dump
     }
     fn stop(&self) {
         match self.state() {

@@ -334,6 +334,18 @@ fn the_object_tree_and_memory() {
     assert_eq!(std::fs::read(&file).unwrap(), [0x97, 2, 0, 0, 0x13, 0x86, 0x82, 2]);
     client.run("memsave", save(0x1004, 4));
     assert_eq!(std::fs::read(&file).unwrap(), [0x13, 0x86, 0x82, 2]);
+    // A core: one note, one stretch for memory and one for each bank of flash that takes writes.
+    let dump = json!({"paging": false, "protocol": format!("file:{}", file.display()), "begin": 0x8000_0000u64, "length": 8192});
+    client.run("dump-guest-memory", dump);
+    let core = std::fs::read(&file).unwrap();
+    assert_eq!((&core[..4], core[16], core[18], core[56]), (&b"\x7fELF"[..], 4, 243, 2));
+    let word = |at: usize| u64::from_le_bytes(core[at..at + 8].try_into().unwrap());
+    let load = 64 + 56;
+    assert_eq!((core[load], word(load + 24), word(load + 32)), (1, 0x8000_0000, 8192));
+    assert_eq!(word(load + 8) + 8192, core.len() as u64);
+    // The program counter stands behind the head of the note and of the status.
+    assert_eq!(word(64 + 2 * 56 + 20 + 112), 0x1000);
+    assert_eq!(client.run("query-dump", json!({}))["status"], "completed");
     assert_eq!(client.refused("memsave", save(0, 4)).1, "Invalid addr 0x0000000000000000/size 4 specified");
     let _ = std::fs::remove_file(file);
 }

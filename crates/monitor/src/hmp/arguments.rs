@@ -112,6 +112,10 @@ impl Switches {
     pub fn has(&self, letter: char) -> bool {
         self.0.contains(letter)
     }
+    /// Whether any of these letters was given.
+    pub fn has_any(&self, letters: &str) -> bool {
+        letters.chars().any(|letter| self.has(letter))
+    }
     /// Takes all words that begin with a dash and a letter.
     pub fn take(from: &mut Arguments<'_>, allowed: &str) -> Result<Switches> {
         let mut found = String::new();

@@ -66,6 +66,21 @@ pub(super) fn gpa2hpa(context: &mut Context<'_>, (Number(address),): (Number,)) 
     Ok(())
 }
 
+pub(super) fn dump(
+    context: &mut Context<'_>,
+    switches: Switches,
+    (Word(file), begin, length): (Word, Option<Number>, Option<Number>),
+) -> Result<()> {
+    if switches.has_any("zlswR") {
+        return Err(refused(error!("only ELF dumps are supported by Tinamou")));
+    }
+    let number = |number: Option<Number>| number.map(|Number(n)| n as u64);
+    let (paging, detach) = (switches.has('p'), Some(switches.has('d')));
+    let protocol = format!("file:{file}");
+    crate::qmp::dump_guest_memory(context, paging, protocol, detach, number(begin), number(length), None)
+        .map_err(refused)
+}
+
 pub(super) fn qom_set(
     context: &mut Context<'_>,
     switches: Switches,

@@ -6,6 +6,7 @@ mod base64;
 mod block;
 mod character;
 mod control;
+mod dump;
 mod fd;
 mod iothread;
 mod memory;
@@ -17,6 +18,7 @@ use macros::command;
 use qapi::Qapi;
 
 pub use control::{QMP_CAPABILITIES, greeting};
+pub use dump::dump_guest_memory;
 pub use qom::{qom_set, value_json};
 pub use run_state::{ActionChange, Actions, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 
@@ -27,6 +29,7 @@ pub const LISTS: &[&[Command]] = &[
     block::COMMANDS,
     character::COMMANDS,
     control::COMMANDS,
+    dump::COMMANDS,
     fd::COMMANDS,
     iothread::COMMANDS,
     memory::COMMANDS,

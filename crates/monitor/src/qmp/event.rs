@@ -76,3 +76,38 @@ pub struct GuestPanicked {
     /// What is done now.
     pub action: PanicResult,
 }
+
+/// How a dump stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Qapi)]
+pub enum DumpStatus {
+    /// There was none.
+    #[default]
+    None,
+    /// It is being written.
+    Active,
+    /// It is written.
+    Completed,
+    /// It could not be written.
+    Failed,
+}
+
+/// How a dump went.
+#[derive(Clone, Copy, Debug, Default, Qapi)]
+pub struct DumpQueryResult {
+    /// How it stands.
+    pub status: DumpStatus,
+    /// Bytes written.
+    pub completed: i64,
+    /// Bytes to be written.
+    pub total: i64,
+}
+
+/// A dump that nobody waited for is finished.
+#[derive(Debug, Qapi)]
+#[qapi(event = "DUMP_COMPLETED")]
+pub struct DumpCompleted {
+    /// How it went.
+    pub result: DumpQueryResult,
+    /// What went wrong.
+    pub error: Option<String>,
+}
