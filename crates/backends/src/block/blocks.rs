@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::stats::{BlockStats, Counted};
 use super::{BlockDevice, BlockdevOption, DriveInterface, DriveOption};
 use crate::Error;
 
@@ -21,6 +22,8 @@ pub struct Drive {
     pub device: Option<Arc<dyn BlockDevice>>,
     /// Some device has it.
     pub taken: bool,
+    /// What has passed between that device and the medium.
+    pub stats: Arc<BlockStats>,
     /// The path of that device in the object tree, once it has one.
     pub user: Option<String>,
     /// The path of the image, if there is one.
@@ -96,7 +99,8 @@ impl Blocks {
             let index = bus.saturating_mul(per_bus).saturating_add(unit);
             return Err(Error::new(format!("drive with bus={bus}, unit={unit} (index={index}) exists")));
         }
-        let device = option.open(notice)?;
+        let stats = Arc::<BlockStats>::default();
+        let device = option.open(notice)?.map(|device| Counted::new(device, &stats));
         let id = option.id.clone().unwrap_or_else(|| made_up_id(interface, option.cdrom, bus, unit));
         self.drives.push(Drive {
             id: id.clone(),
@@ -108,6 +112,7 @@ impl Blocks {
             option: Some(option),
             device,
             taken: false,
+            stats,
             user: None,
         });
         Ok(id)
@@ -122,7 +127,8 @@ impl Blocks {
         if self.find(&id).is_some() {
             return Err(Error::new(format!("Duplicate nodes with node-name='{id}'")));
         }
-        let device = option.open(&|name| self.find(name)?.device.clone())?;
+        let stats = Arc::<BlockStats>::default();
+        let device = Counted::new(option.open(&|name| self.find(name)?.device.clone())?, &stats);
         let file = match option.below() {
             Some(below) => self.find(below).and_then(|node| node.file.clone()),
             None => option.filename().map(str::to_owned),
@@ -135,6 +141,7 @@ impl Blocks {
             option: None,
             device: Some(device),
             taken: false,
+            stats,
             user: None,
             file,
             format: option.driver().to_owned(),

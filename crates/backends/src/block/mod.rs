@@ -13,6 +13,7 @@ mod overlay;
 mod probe;
 mod queue;
 mod raw;
+mod stats;
 #[cfg(test)]
 mod test_support;
 
@@ -25,6 +26,8 @@ pub use history::{History, Log, Past, Rewindable};
 pub use overlay::Overlay;
 pub use queue::{BlockQueue, Request};
 pub use raw::{NullDevice, RawFile, RawOptions};
+
+pub use stats::{BlockStats, Count};
 
 use crate::Error;
 

@@ -3,13 +3,14 @@
 use super::{Qapi, command};
 use crate::vm::lock;
 use crate::{Command, Context};
-use backends::block::Drive;
+use backends::block::{BlockStats, Drive};
 use base::{Result, error};
 use qapi::Value;
 use std::fmt::Write;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[BLOCKDEV_DEL, QUERY_BLOCK, QUERY_BLOCK_JOBS, QUERY_NAMED_BLOCK_NODES];
+pub const COMMANDS: &[Command] =
+    &[BLOCKDEV_DEL, QUERY_BLOCK, QUERY_BLOCKSTATS, QUERY_BLOCK_JOBS, QUERY_NAMED_BLOCK_NODES];
 
 /// What an image is.
 #[derive(Debug, Qapi)]
@@ -193,4 +194,124 @@ pub fn blockdev_del(context: &mut Context<'_>, node_name: String) -> Result<()> 
 pub fn query_block_jobs(context: &mut Context<'_>) -> Result<Vec<Value>> {
     context.out.push_str("No active jobs\n");
     Ok(Vec::new())
+}
+
+macro_rules! counters {
+    ($($name:ident $text:literal,)*) => {
+        /// The counts of a disk. What is never merged, has no zones and is refused before it gets here stays 0.
+        #[derive(Debug, Default, Qapi)]
+        #[allow(missing_docs)]
+        pub struct BlockDeviceStats {
+            $(#[qapi(name = $text)] $name: u64,)*
+            #[qapi(name = "account_invalid")]
+            account_invalid: bool,
+            #[qapi(name = "account_failed")]
+            account_failed: bool,
+            #[qapi(name = "timed_stats")]
+            timed_stats: Vec<Value>,
+        }
+    };
+}
+
+counters! {
+    rd_bytes "rd_bytes",
+    wr_bytes "wr_bytes",
+    zone_append_bytes "zone_append_bytes",
+    unmap_bytes "unmap_bytes",
+    rd_operations "rd_operations",
+    wr_operations "wr_operations",
+    zone_append_operations "zone_append_operations",
+    flush_operations "flush_operations",
+    unmap_operations "unmap_operations",
+    rd_total_time_ns "rd_total_time_ns",
+    wr_total_time_ns "wr_total_time_ns",
+    zone_append_total_time_ns "zone_append_total_time_ns",
+    flush_total_time_ns "flush_total_time_ns",
+    unmap_total_time_ns "unmap_total_time_ns",
+    wr_highest_offset "wr_highest_offset",
+    rd_merged "rd_merged",
+    wr_merged "wr_merged",
+    zone_append_merged "zone_append_merged",
+    unmap_merged "unmap_merged",
+    failed_rd_operations "failed_rd_operations",
+    failed_wr_operations "failed_wr_operations",
+    failed_zone_append_operations "failed_zone_append_operations",
+    failed_flush_operations "failed_flush_operations",
+    failed_unmap_operations "failed_unmap_operations",
+    invalid_rd_operations "invalid_rd_operations",
+    invalid_wr_operations "invalid_wr_operations",
+    invalid_zone_append_operations "invalid_zone_append_operations",
+    invalid_flush_operations "invalid_flush_operations",
+    invalid_unmap_operations "invalid_unmap_operations",
+}
+
+impl BlockDeviceStats {
+    fn of(stats: &BlockStats) -> BlockDeviceStats {
+        let of = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+        BlockDeviceStats {
+            rd_bytes: of(&stats.read.bytes),
+            wr_bytes: of(&stats.write.bytes),
+            unmap_bytes: of(&stats.unmap.bytes),
+            rd_operations: of(&stats.read.operations),
+            wr_operations: of(&stats.write.operations),
+            flush_operations: of(&stats.flush.operations),
+            unmap_operations: of(&stats.unmap.operations),
+            rd_total_time_ns: of(&stats.read.time_ns),
+            wr_total_time_ns: of(&stats.write.time_ns),
+            flush_total_time_ns: of(&stats.flush.time_ns),
+            unmap_total_time_ns: of(&stats.unmap.time_ns),
+            wr_highest_offset: of(&stats.highest),
+            failed_rd_operations: of(&stats.read.failed),
+            failed_wr_operations: of(&stats.write.failed),
+            failed_flush_operations: of(&stats.flush.failed),
+            failed_unmap_operations: of(&stats.unmap.failed),
+            account_invalid: true,
+            account_failed: true,
+            ..BlockDeviceStats::default()
+        }
+    }
+}
+
+/// The counts of a drive.
+#[derive(Debug, Qapi)]
+pub struct BlockStatsInfo {
+    device: Option<String>,
+    qdev: Option<String>,
+    node_name: Option<String>,
+    stats: BlockDeviceStats,
+}
+
+/// The counts of the drives, or of the nodes.
+#[command(hmp("info blockstats", "", "show block device statistics"))]
+pub fn query_blockstats(
+    context: &mut Context<'_>,
+    #[name("query-nodes")] nodes: Option<bool>,
+) -> Result<Vec<BlockStatsInfo>> {
+    let (blocks, nodes) = (lock(context.vm.blocks()), nodes.unwrap_or(false));
+    let mut list = Vec::new();
+    for drive in blocks.iter().filter(|drive| nodes || drive.option.is_some() || drive.taken) {
+        let device = if drive.option.is_some() { drive.id.clone() } else { String::new() };
+        let stats = BlockDeviceStats::of(&drive.stats);
+        let _ = writeln!(
+            context.out,
+            "{device}: rd_bytes={} wr_bytes={} rd_operations={} wr_operations={} flush_operations={} \
+             wr_total_time_ns={} rd_total_time_ns={} flush_total_time_ns={} rd_merged=0 wr_merged=0",
+            stats.rd_bytes,
+            stats.wr_bytes,
+            stats.rd_operations,
+            stats.wr_operations,
+            stats.flush_operations,
+            stats.wr_total_time_ns,
+            stats.rd_total_time_ns,
+            stats.flush_total_time_ns
+        );
+        let node_name = drive.device.as_ref().map(|_| drive.node_name());
+        list.push(BlockStatsInfo {
+            device: (!nodes).then_some(device),
+            qdev: drive.user.clone(),
+            node_name,
+            stats,
+        });
+    }
+    Ok(list)
 }
