@@ -53,8 +53,8 @@ pub const TESTS: &[Test] = &[
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),
-    ("snapshots at random moments, OpenSBI", |w| snapshots(w, "opensbi")),
-    ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin")),
+    ("snapshots at random moments, OpenSBI", |w| snapshots(w, "opensbi", "virt,aia=aplic-imsic", "pci")),
+    ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin", "virt", "device")),
     ("debugger: break, step, registers", debugger),
     ("debugger: Linux before and with paging, a watched variable", debug_linux),
     ("boot: Debian to its login, and programs", debian),
@@ -148,11 +148,12 @@ fn virtio(world: &World, bus: &str, board: &str) -> Outcome {
 }
 
 /// A few of the many times that `cargo xtask snapshots` saves and loads.
-fn snapshots(world: &World, bios: &str) -> Outcome {
+fn snapshots(world: &World, bios: &str, board: &str, bus: &str) -> Outcome {
     let opensbi = world.images.bios.display().to_string();
     let bios = if bios == "opensbi" { &opensbi } else { bios };
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
-    crate::snapshots::soak(&world.tinamou, &world.images, bios, 2, 5, seed).map(|_| None)
+    let kind = crate::snapshots::Kind { bios, smp: 2, board, bus };
+    crate::snapshots::soak(&world.tinamou, &world.images, &kind, 5, seed).map(|_| None)
 }
 
 /// An NVMe disk is plugged into a running guest, used, and taken out again, twice.

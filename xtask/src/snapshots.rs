@@ -22,11 +22,15 @@ pub fn run(args: &[String]) -> Result<()> {
         Some(seed) => seed.parse()?,
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64,
     };
-    let smp = option(args, "--smp").unwrap_or("2").parse()?;
     println!("seed {seed}");
     let firmware = images.bios.display().to_string();
-    let bios = option(args, "--bios").unwrap_or(&firmware);
-    let report = soak(&tinamou, &images, bios, smp, count, seed)?;
+    let kind = Kind {
+        bios: option(args, "--bios").unwrap_or(&firmware),
+        smp: option(args, "--smp").unwrap_or("2").parse()?,
+        board: option(args, "--machine").unwrap_or("virt"),
+        bus: option(args, "--bus").unwrap_or("device"),
+    };
+    let report = soak(&tinamou, &images, &kind, count, seed)?;
     println!("{report}");
     Ok(())
 }
@@ -62,12 +66,24 @@ impl Soak {
     }
 }
 
+/// What kind of machine is saved.
+pub struct Kind<'a> {
+    /// `-bios`.
+    pub bios: &'a str,
+    /// `-smp`.
+    pub smp: u32,
+    /// `-M`.
+    pub board: &'a str,
+    /// What the virtio devices are on: `device` (virtio-mmio) or `pci`.
+    pub bus: &'a str,
+}
+
 /// Saves and loads `count` times. Returns what to tell.
-pub fn soak(program: &Path, images: &Images, bios: &str, smp: u32, count: u32, seed: u64) -> Result<String> {
+pub fn soak(program: &Path, images: &Images, kind: &Kind<'_>, count: u32, seed: u64) -> Result<String> {
     let directory = paths::guests().join(format!(".snapshots-{}", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory)?;
-    let outcome = soak_in(&directory, program, images, bios, smp, count, seed);
+    let outcome = soak_in(&directory, program, images, kind, count, seed);
     fs::remove_dir_all(&directory)?;
     outcome.map_err(|e| format!("seed {seed}: {e}").into())
 }
@@ -76,8 +92,7 @@ fn soak_in(
     directory: &Path,
     program: &Path,
     images: &Images,
-    bios: &str,
-    smp: u32,
+    kind: &Kind<'_>,
     count: u32,
     seed: u64,
 ) -> Result<String> {
@@ -88,12 +103,18 @@ fn soak_in(
     let initrd = directory.join("initrd.cpio");
     fs::write(&initrd, guest::initrd_with(images, &[work])?)?;
     let socket = directory.join("monitor");
-    let mut line = machine(smp, "256M");
-    line.extend(strings(&["-bios", bios, "-serial", "stdio"]));
+    let mut line = machine(kind.smp, "256M");
+    line.extend(strings(&["-bios", kind.bios, "-serial", "stdio"]));
     line.extend(linux(images, &initrd, "console=ttyS0 quiet tinamou.run=/bin/work"));
     line.extend(network());
     line.extend(disk(&image, ""));
     line.extend(Hmp::arguments(&socket));
+    let place = |word: String| match word.as_str() {
+        "virt" => kind.board.to_owned(),
+        virtio if virtio.starts_with("virtio-") => virtio.replace("-device", &format!("-{}", kind.bus)),
+        _ => word,
+    };
+    let line = line.into_iter().map(place).collect();
     let mut soak = Soak { program: program.to_owned(), line, socket, random: seed | 1 };
     let (mut console, mut hmp) = soak.start(&[])?;
     console.expect("ROUND 1 ok", PATIENCE)?;

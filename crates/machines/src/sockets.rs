@@ -125,9 +125,12 @@ impl Sockets {
             parts.attach(&part);
         }
         let function = bus.plug(device, node, address, multifunction, running)?;
-        let mut arrivals = vec![device.clone()];
+        // The configuration first: a device that has been loaded goes on with its work, for which it needs its way to
+        // memory and its interrupts.
+        let mut arrivals: Arrivals =
+            function.config().map(|c| c.clone() as Arc<dyn AnyDevice>).into_iter().collect();
+        arrivals.push(device.clone());
         arrivals.extend(inside);
-        arrivals.extend(function.config().map(|config| config.clone() as Arc<dyn AnyDevice>));
         Ok(arrivals)
     }
 }

@@ -124,6 +124,14 @@ impl Store {
         Ok(all)
     }
 
+    /// Whether there is a snapshot with a tag on disk.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn is_on_disk(&self, tag: &str) -> Result<bool> {
+        Ok(self.list()?.entries.iter().any(|entry| entry.tag == tag))
+    }
+
     /// The snapshot with a tag, opened.
     ///
     /// # Errors
@@ -167,18 +175,20 @@ impl Store {
         }
     }
 
-    /// Enters a snapshot whose files are written. One with the same tag gives way; its entry is returned.
+    /// Enters a snapshot whose files are written. One with the same tag gives way, on disk or in memory.
     ///
     /// # Errors
     /// The index cannot be written: the list is as it was.
-    pub fn commit(&self, draft: Draft, mut entry: Entry) -> Result<Option<Entry>> {
+    pub fn commit(&mut self, draft: Draft, mut entry: Entry) -> Result<()> {
         let Draft { id, mut list, _lock } = draft;
+        let tag = entry.tag.clone();
         entry.id = id;
         list.next = id.wrapping_add(1);
-        let old = list.entries.iter().position(|e| e.tag == entry.tag).map(|at| list.entries.remove(at));
+        list.entries.retain(|e| e.tag != tag);
         list.entries.push(entry);
         self.write(&list)?;
-        Ok(old)
+        self.in_memory.retain(|(other, _)| other.tag != tag);
+        Ok(())
     }
 
     /// Gives up a snapshot.

@@ -6,7 +6,7 @@ fn directory(name: &str) -> PathBuf {
     path
 }
 
-fn save(store: &Store, tag: &str) -> u32 {
+fn save(store: &mut Store, tag: &str) -> u32 {
     let draft = store.begin().unwrap();
     let id = draft.id;
     fs::write(store.state_file(id), tag).unwrap();
@@ -20,9 +20,9 @@ fn a_tag_is_replaced_and_deleted() {
     let mut store = Store::new(path.clone());
     assert_eq!(store.entries().unwrap(), []);
     assert!(store.delete("a").is_err() && !path.exists());
-    let first = save(&store, "a");
-    let second = save(&store, "b");
-    let third = save(&store, "a");
+    let first = save(&mut store, "a");
+    let second = save(&mut store, "b");
+    let third = save(&mut store, "a");
     let tags: Vec<_> = store.entries().unwrap().into_iter().map(|e| (e.id, e.tag)).collect();
     assert_eq!(tags, [(second, "b".to_owned()), (third, "a".to_owned())]);
     assert!(!store.state_file(first).exists() && store.state_file(third).exists());
@@ -38,19 +38,19 @@ fn a_tag_is_replaced_and_deleted() {
 #[test]
 fn what_is_cut_off_leaves_the_old() {
     let path = directory("cut");
-    let store = Store::new(path.clone());
-    let old = save(&store, "a");
+    let mut store = Store::new(path.clone());
+    let old = save(&mut store, "a");
     // Killed while the state was written, and while the index was.
     let draft = store.begin().unwrap();
     let id = draft.id;
     fs::write(store.state_file(id), "half").unwrap();
     fs::write(path.join("index.new"), "half").unwrap();
     drop(draft);
-    let again = Store::new(path.clone());
+    let mut again = Store::new(path.clone());
     assert_eq!(again.entries().unwrap().iter().map(|e| e.id).collect::<Vec<_>>(), [old]);
     assert_eq!(fs::read(again.state_file(old)).unwrap(), b"a");
     // The next one takes the number over.
-    assert_eq!(save(&again, "b"), id);
+    assert_eq!(save(&mut again, "b"), id);
     assert_eq!(fs::read(again.state_file(id)).unwrap(), b"b");
     fs::remove_dir_all(path).unwrap();
 }

@@ -26,6 +26,8 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 /// The guest's clock, as it is saved; it stands still meanwhile. And whether it ran before that.
 struct GuestClock {
@@ -134,7 +136,14 @@ impl Saving {
     /// # Errors
     /// A disk cannot be saved, or the host fails. The old snapshots are as they were; the machine goes on.
     pub fn save(&self, control: &Control, tag: Option<&str>, keep: Keep) -> Result<()> {
+        self.check_at_rest(control)?;
         self.disks.check()?;
+        if keep == Keep::InMemory
+            && let Some(tag) = tag
+            && lock(&self.store).is_on_disk(tag)?
+        {
+            return Err(error!("Snapshot '{tag}' is on disk already"));
+        }
         let machine = self.machine(control);
         let clock = control.events().clocks().clone();
         let before = control.hold(RunState::SaveVm);
@@ -153,8 +162,19 @@ impl Saving {
         result
     }
 
+    /// Refuses to save or load in the middle of a migration.
+    fn check_at_rest(&self, control: &Control) -> Result<()> {
+        match control.state() {
+            RunState::InMigrate => Err(error!("Guest is waiting for an incoming migration")),
+            _ if self.moving.progress.status().is_under_way() => {
+                Err(error!("There's a migration process in progress"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn save_on_disk(&self, machine: &Machine, mut entry: Entry) -> Result<Arc<Image>> {
-        let store = lock(&self.store);
+        let mut store = lock(&self.store);
         let draft = store.begin()?;
         let written = write(machine, &store, &draft, &mut entry);
         let logs = written.and_then(|()| self.disks.begin(|disk| store.disk_file(draft.id, disk)));
@@ -190,6 +210,7 @@ impl Saving {
     /// There is none with this tag, or it does not fit: then nothing has changed. If reading it fails in the middle the
     /// machine stays stopped.
     pub fn load(&self, control: &Control, tag: &str) -> Result<()> {
+        self.check_at_rest(control)?;
         let (entry, image) = lock(&self.store).open(tag)?;
         let machine = self.machine(control);
         machine.origin.check(&image.origin)?;
@@ -237,6 +258,18 @@ fn write(machine: &Machine, store: &Store, draft: &Draft, entry: &mut Entry) -> 
     let path = store.state_file(draft.id);
     let failed = |e: std::io::Error| error!("Could not create '{}': {e}", path.display());
     let file = File::create(&path).map_err(failed)?;
-    entry.size = migration::capture(machine, BufWriter::with_capacity(1 << 20, &file))?;
+    let written = AtomicBool::new(false);
+    entry.size = thread::scope(|scope| {
+        // What has been written goes to the medium while the rest is being packed.
+        scope.spawn(|| {
+            while !written.load(SeqCst) {
+                thread::sleep(Duration::from_millis(20));
+                let _ = file.sync_data();
+            }
+        });
+        let size = migration::capture(machine, BufWriter::with_capacity(1 << 20, &file));
+        written.store(true, SeqCst);
+        size
+    })?;
     file.sync_data().map_err(failed)
 }
