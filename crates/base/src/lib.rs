@@ -8,6 +8,7 @@ pub mod bits;
 pub mod endian;
 pub mod error;
 pub mod log;
+pub mod trace;
 
 pub use addr::{GuestPhys, GuestVirt, PAGE_BITS, PAGE_SIZE};
 pub use bits::Bits;

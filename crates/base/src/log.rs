@@ -10,8 +10,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A set of log items.
@@ -109,6 +109,22 @@ thread_local! {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How the user is told something in the program's own voice.
+static VOICE: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Sets how the user is told something; the first time counts.
+pub fn set_voice(voice: fn(&str)) {
+    let _ = VOICE.set(voice);
+}
+
+/// Tells the user something that is no error: on standard error, in the program's voice if it has one.
+pub fn tell(text: fmt::Arguments<'_>) {
+    match VOICE.get() {
+        Some(voice) => voice(&text.to_string()),
+        None => eprintln!("{text}"),
+    }
 }
 
 /// Whether any item of `mask` is wanted.

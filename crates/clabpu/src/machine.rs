@@ -99,7 +99,7 @@ fn build(mut setup: Setup) -> Result<Board> {
     Boot::chosen(&mut board, &setup, Some("/htif"));
     let fdt = Boot::device_tree(&mut board, layout)?;
     boot.reset_vector(&board, layout, fdt);
-    board.roms.check()?;
+    boot.check(&board)?;
     HartPlatform::attach(&platform, &mut board);
     Ok(board)
 }

@@ -28,3 +28,6 @@ pub use run_control::{Cause, Request, RunControl};
 pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};
 pub use watchpoint::{Watchpoint, Watchpoints};
+
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&run_control::trace::POINTS, &vcpu::trace::POINTS];

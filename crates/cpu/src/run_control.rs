@@ -62,6 +62,14 @@ pub enum Request {
     Panicked,
 }
 
+base::trace_points! {
+    /// What is to be traced of run states.
+    pub mod trace "vm_state" {
+        /// The machine has started or stopped.
+        NOTIFY "notify",
+    }
+}
+
 type Performer = Box<dyn Fn(Request) + Send + Sync>;
 type Handler = Arc<dyn Fn(RunState) + Send + Sync>;
 
@@ -138,6 +146,8 @@ impl RunControl {
     /// Calls the handlers.
     pub fn notify(&self) {
         let state = self.state();
+        let running = u8::from(state == RunState::Running);
+        base::trace!(trace::NOTIFY, "running {running} reason {} ({state})", state as u8);
         let mut handlers = lock(&self.handlers).clone();
         if state != RunState::Running {
             handlers.reverse();

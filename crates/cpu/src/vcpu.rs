@@ -5,6 +5,14 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
+base::trace_points! {
+    /// What is to be traced of vCPUs.
+    pub mod trace "vcpu" {
+        /// The time inside the accelerator.
+        RUN "run",
+    }
+}
+
 /// Runs one vCPU; each vCPU has its own.
 pub trait Accelerator<G: Guest>: Send + 'static {
     /// Runs until somebody asks for an exit, the vCPU halts, or a breakpoint is met.
@@ -83,11 +91,13 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
                 continue;
             }
             cpus.enter();
+            let begin = trace::POINTS.begin(trace::RUN);
             let exit = match step {
                 Some(how) => accelerator.step(&mut cpu, how.interrupts),
                 None => accelerator.run(&mut cpu),
             };
             cpus.leave();
+            trace::POINTS.end(trace::RUN, begin, || format!("cpu {index} {exit:?}"));
             match exit {
                 Exit::Kicked => {}
                 Exit::Halted | Exit::Parked => cpu.set_halted(true),

@@ -408,6 +408,21 @@ fn generate(
             }
         }
     };
+    // A static cannot depend on a parameter: what such a type contains has points of its own.
+    let points = if input.generics.params.is_empty() {
+        quote! {
+            ::core::option::Option::Some({
+                fn points() -> &'static ::base::trace::Points {
+                    static POINTS: ::base::trace::Points =
+                        ::base::trace::Points::new(#name, ::object::point::NAMES);
+                    &POINTS
+                }
+                points
+            })
+        }
+    } else {
+        quote!(::core::option::Option::None)
+    };
     quote! {
         #default_impl
         #[automatically_derived]
@@ -422,6 +437,7 @@ fn generate(
                 user_creatable: #user_creatable,
                 bus: #bus,
                 properties: <Self as ::object::Anatomy>::properties,
+                points: #points,
                 create: #create,
             };
             fn state(&self) -> &Self::State {

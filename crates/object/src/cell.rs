@@ -4,11 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use base::trace::Points;
 use state::{Loader, Saver, State, StateError};
 
 use crate::guard::Inside;
 use crate::pci::PciInfo;
+use crate::types::point;
 use crate::{
     Anatomy, BusPlace, Device, Effect, Line, LineSink, PropertyError, PropertyInfo, PropertyValue,
     RegionInfo, TypeInfo,
@@ -115,6 +118,18 @@ pub trait AnyDevice: Send + Sync + Any {
     fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError>;
 }
 
+/// The points of a type of device, and the time, if point `n` is on.
+#[inline(always)]
+fn traced<D: Device>(n: u32) -> Option<(&'static Points, Instant)> {
+    let points = D::TYPE.points?();
+    points.begin(n).map(|begin| (points, begin))
+}
+/// An access to a register in words.
+#[cold]
+fn told(region: usize, offset: u64, size: u32, value: u64) -> String {
+    format!("window {region} addr {offset:#x} value {value:#x} size {size}")
+}
+
 impl<D: Device> AnyDevice for DeviceCell<D> {
     fn type_info(&self) -> &'static TypeInfo {
         D::TYPE
@@ -124,19 +139,35 @@ impl<D: Device> AnyDevice for DeviceCell<D> {
     }
     #[inline]
     fn read(&self, region: usize, offset: u64, size: u32) -> u64 {
-        self.with(|d| d.read(region, offset, size))
+        let begin = traced::<D>(point::READ);
+        let value = self.with(|d| d.read(region, offset, size));
+        if let Some((points, begin)) = begin {
+            points.end(point::READ, Some(begin), || told(region, offset, size, value));
+        }
+        value
     }
     #[inline]
     fn write(&self, region: usize, offset: u64, size: u32, value: u64) -> Effect {
-        self.with(|d| d.write(region, offset, size, value))
+        let begin = traced::<D>(point::WRITE);
+        let effect = self.with(|d| d.write(region, offset, size, value));
+        if let Some((points, begin)) = begin {
+            points.end(point::WRITE, Some(begin), || told(region, offset, size, value));
+        }
+        effect
     }
     fn timer(&self, which: usize) {
+        if let Some((points, _)) = traced::<D>(point::TIMER) {
+            points.emit(point::TIMER, format_args!("timer {which}"));
+        }
         self.with(|d| d.timer(which));
     }
     fn inputs(&self) -> u32 {
         self.with(|d| Anatomy::inputs(d))
     }
     fn input(&self, line: usize, level: bool) {
+        if let Some((points, _)) = traced::<D>(point::INPUT) {
+            points.emit(point::INPUT, format_args!("input {line} level {}", u8::from(level)));
+        }
         self.with(|d| d.input(line, level));
     }
     fn wires(&self) -> Vec<(&'static str, usize)> {
@@ -184,6 +215,9 @@ impl<D: Device> AnyDevice for DeviceCell<D> {
         self.realized.load(Relaxed)
     }
     fn reset(&self) {
+        if let Some((points, _)) = traced::<D>(point::RESET) {
+            points.emit(point::RESET, format_args!("reset"));
+        }
         self.with(Device::reset);
     }
     fn section(&self) -> &'static str {

@@ -47,4 +47,4 @@ pub use property::{
     OnOffAuto, PropertyError, PropertyInfo, PropertySet, PropertyType, PropertyValue, Size, parse_size,
 };
 pub use qtree::print_qtree;
-pub use types::{Category, ROOTS, TypeInfo, Types};
+pub use types::{Category, ROOTS, TypeInfo, Types, point};

@@ -3,7 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base::trace::Points;
+
 use crate::{AnyDevice, PropertyInfo};
+
+/// The trace points that every type of device has: `TYPE_read` and so on.
+pub mod point {
+    /// A register is read.
+    pub const READ: u32 = 0;
+    /// A register is written.
+    pub const WRITE: u32 = 1;
+    /// A timer has expired.
+    pub const TIMER: u32 = 2;
+    /// An input has changed.
+    pub const INPUT: u32 = 3;
+    /// It is reset.
+    pub const RESET: u32 = 4;
+    /// Their names.
+    pub const NAMES: &[&str] = &["read", "write", "timer", "input", "reset"];
+}
 
 /// Under which heading `-device help` lists a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +105,8 @@ pub struct TypeInfo {
     pub bus: Option<&'static str>,
     /// Its own properties, without those of its parents.
     pub properties: fn() -> Vec<PropertyInfo>,
+    /// The trace points of its devices, in the order of [`point`].
+    pub points: Option<fn() -> &'static Points>,
     /// Makes one with default configuration.
     pub create: Option<fn() -> Arc<dyn AnyDevice>>,
 }
@@ -103,6 +123,7 @@ impl TypeInfo {
             user_creatable: false,
             bus: None,
             properties: Vec::new,
+            points: None,
             create: None,
         }
     }

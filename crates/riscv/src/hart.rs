@@ -10,7 +10,7 @@ use crate::mstatus;
 use crate::pmp::Pmp;
 use crate::slot::{self, HartState};
 use crate::trigger::Triggers;
-use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop};
+use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop, Trap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
@@ -56,6 +56,8 @@ pub struct Hart {
     pub(crate) hpm: Hpm,
     /// What an instruction has read of mtopei and stopei, for its write.
     pub(crate) seen_topei: [u32; 2],
+    /// The exception taken last, where, and how often in a row.
+    pub(crate) last_trap: (Trap, u64, u32),
     started: Instant,
 }
 
@@ -88,6 +90,7 @@ impl Hart {
             protection_changed: false,
             hpm: Hpm::default(),
             seen_topei: [0; 2],
+            last_trap: (Trap { cause: 0, value: 0 }, 0, 0),
             started: Instant::now(),
         };
         hart.power_on();

@@ -171,6 +171,7 @@ fn ecall(h: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Result<u64, Stop> {
 fn xret(h: &mut Hart, to: u8, status: u64, pc: u64) -> Result<u64, Stop> {
     // Privileged ISA, "Memory Privilege in mstatus Register": a return to less than M clears MPRV.
     let status = if to < M { status & !mstatus::MPRV } else { status };
+    h.last_trap.2 = 0;
     h.set_privilege(to);
     mstatus::put(h, status);
     let align = if h.config.compressed() { !1 } else { !3 };

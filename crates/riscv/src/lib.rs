@@ -39,6 +39,9 @@ pub use hart::{Hart, Platform};
 pub use models::{CpuError, models, parse_cpu};
 pub use slot::HartState;
 
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&trap::trace::POINTS];
+
 #[cfg(test)]
 mod bus_test;
 #[cfg(test)]

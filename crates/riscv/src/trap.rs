@@ -6,6 +6,8 @@ use crate::mode::{M, S};
 use crate::mstatus;
 use crate::slot;
 use base::log::LogMask;
+use cpu::Trap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Exception codes.
 #[allow(missing_docs)]
@@ -23,6 +25,19 @@ pub mod cause {
     pub const LOAD_PAGE: u64 = 13;
     pub const STORE_PAGE: u64 = 15;
 }
+
+base::trace_points! {
+    /// What is to be traced of harts.
+    pub mod trace "riscv" {
+        /// An exception or interrupt is taken.
+        TRAP "trap",
+    }
+}
+
+/// So many exceptions of one kind in a row are a loop.
+const LOOP: u32 = 16;
+/// The user has been told of a loop: once is enough.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Order in which pending interrupts are taken (Privileged ISA, "Machine Interrupt Registers"): MEI, MSI, MTI, SEI, SSI, STI.
 const ORDER: [u32; 7] = [11, 3, 7, 9, 1, 5, 13];
@@ -85,6 +100,22 @@ impl Hart {
         let for_machine = if machine { first(pending & !delegated) } else { None };
         for_machine.or_else(|| if supervisor { first(pending & delegated) } else { None })
     }
+    /// Tells the user when the same exception is taken over and over, without a return in between: the handler itself
+    /// faults, or there is none, and the guest will do nothing else any more.
+    fn watch_loop(&mut self, trap: Trap, pc: u64, vector: u64) {
+        let (last, at, times) = self.last_trap;
+        let times = if (last, at) == (trap, pc) { times.saturating_add(1) } else { 0 };
+        self.last_trap = (trap, pc, times);
+        if times == LOOP && !TOLD.swap(true, Relaxed) {
+            base::log::tell(format_args!(
+                "hart {} loops in its trap vector {vector:#x}: cause {} ({}), epc {pc:#x}, tval {:#x}",
+                self.id,
+                trap.cause,
+                describe(false, trap.cause),
+                trap.value
+            ));
+        }
+    }
     /// Enters the handler for `cause`.
     pub(crate) fn enter_trap(&mut self, interrupt: bool, cause: u64, value: u64) {
         let p = self.privilege();
@@ -100,6 +131,13 @@ impl Hart {
             "riscv_cpu_do_interrupt: hart:{}, async:{}, cause:{cause:016x}, epc:0x{pc:016x}, tval:0x{value:016x}, desc={}",
             self.id,
             interrupt as u8,
+            describe(interrupt, cause)
+        );
+        base::trace!(
+            trace::TRAP,
+            "hart:{}, async:{}, cause:{cause}, epc:{pc:#x}, tval:{value:#x}, desc={}",
+            self.id,
+            u8::from(interrupt),
             describe(interrupt, cause)
         );
         let (vector, status, to) = if to_supervisor {
@@ -122,6 +160,9 @@ impl Hart {
         let base = vector & !3;
         let target = if interrupt && vector & 3 == 1 { base.wrapping_add(4 * cause) } else { base };
         self.frame.set_pc(self.wrap(target));
+        if !interrupt {
+            self.watch_loop(Trap { cause, value }, pc, target);
+        }
         self.look();
     }
 }

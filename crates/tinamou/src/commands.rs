@@ -11,6 +11,7 @@ mod network;
 mod objects;
 pub mod pci;
 mod processors;
+mod traces;
 mod types;
 
 use crate::saving;
@@ -30,6 +31,7 @@ pub fn all() -> Commands {
         objects::COMMANDS,
         pci::COMMANDS,
         processors::COMMANDS,
+        traces::COMMANDS,
         types::COMMANDS,
     ];
     lists.iter().for_each(|list| commands.add(list));
@@ -37,6 +39,7 @@ pub fn all() -> Commands {
     commands.add_hmp(network::HMP, network::INFO);
     commands.add_hmp(objects::HMP, &[]);
     commands.add_hmp(pci::HMP, pci::INFO);
+    commands.add_hmp(traces::HMP, traces::INFO);
     commands.add_events(pci::EVENTS);
     commands.add_events(&[devices::virtio::console::VserportChange::INFO]);
     commands.add_hmp(saving::COMMANDS, saving::INFO);

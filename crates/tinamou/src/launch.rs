@@ -4,7 +4,7 @@ use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
 use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs};
-use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items};
+use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points};
 use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
 use crate::report;
@@ -145,6 +145,31 @@ fn set_log(config: &Config) -> Result<()> {
                 print!("{}", log_items());
                 std::process::exit(1);
             }
+        }
+    }
+    set_trace(config)
+}
+
+/// What a time line shows unless the user says what.
+const TIME_LINE: &[&str] = &["vcpu_*", "vm_state_*", "riscv_trap", "virtio_blk_request", "*_read", "*_write"];
+
+fn set_trace(config: &Config) -> Result<()> {
+    let all = trace_points();
+    let mut patterns = config.trace.clone();
+    for file in &config.trace_files {
+        let text = std::fs::read_to_string(file).map_err(|e| error!("could not open '{file}'").because(e))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        patterns.extend(lines.map(str::to_owned));
+    }
+    if let Some(file) = &config.trace_out {
+        base::trace::set_time_line(file).map_err(|e| error!("cannot write '{file}'").because(e))?;
+        if patterns.is_empty() {
+            patterns.extend(TIME_LINE.iter().map(|pattern| (*pattern).to_owned()));
+        }
+    }
+    for pattern in patterns {
+        if !base::trace::enable(&all, &pattern) {
+            report::say(&format!("warning: trace event '{pattern}' does not exist"));
         }
     }
     Ok(())

@@ -35,6 +35,7 @@ pub fn run() -> ExitCode {
         return snapshot_tool::run(&words.collect::<Vec<_>>());
     }
     report::set(Style { program: program.clone(), ..Style::default() });
+    base::log::set_voice(|text| report::say(text));
     let mut warnings = Vec::new();
     let config = split(words).and_then(|given| Config::gather(given, &mut warnings));
     for warning in &warnings {
@@ -57,6 +58,7 @@ pub fn run() -> ExitCode {
         };
     }
     let status = launch::launch(&program, config);
+    base::trace::finish_time_line();
     backends::char::restore_terminal();
     match status {
         Ok(status) => ExitCode::from(status),

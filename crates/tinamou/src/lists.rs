@@ -1,6 +1,7 @@
 //! Options that only ask what there is: `-h`, `-version`, `-M help`, `-device X,help` and the like.
 
 use crate::options::{Config, print_help, version};
+use base::trace::Points;
 use base::{Result, error};
 use machines::MachineType;
 use object::{PropertyInfo, TypeInfo, Types, device_help, device_list, properties_help};
@@ -104,6 +105,16 @@ pub fn machine(name: &str) -> Option<&'static MachineType> {
     machines().into_iter().find(|machine| machine.name == name)
 }
 
+/// All trace points: those of each type of device, and those of the rooms.
+pub fn trace_points() -> Vec<&'static Points> {
+    let types = types();
+    let devices = types.iter().filter_map(|t| t.points.map(|points| points()));
+    let rooms = [cpu::TRACE, devices::TRACE, monitor::TRACE, riscv::TRACE];
+    let mut all: Vec<_> = devices.chain(rooms.into_iter().flatten().copied()).collect();
+    all.sort_by_key(|points| points.name(0));
+    all
+}
+
 /// All types of devices.
 pub fn types() -> Types {
     let mut types = Types::new();
@@ -169,6 +180,10 @@ pub fn answer(program: &str, config: &Config) -> Option<Result<String>> {
     if config.objects.iter().any(|o| o.get("qom-type").is_some_and(ask)) {
         let list = OBJECTS.iter().fold(String::new(), |all, object| all + "  " + object.name + "\n");
         return Some(Ok(format!("List of user creatable objects:\n{list}")));
+    }
+    if config.trace.iter().any(|pattern| ask(pattern)) {
+        let all = base::trace::list(&trace_points());
+        return Some(Ok(all.iter().map(|(name, _)| format!("{name}\n")).collect()));
     }
     if config.log_items.as_deref().is_some_and(ask) {
         return Some(Ok(log_items()));

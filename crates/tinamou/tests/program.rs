@@ -143,3 +143,35 @@ fn default_firmware() {
         std::fs::remove_dir_all(directory).unwrap();
     }
 }
+
+/// A program without a trap handler, and one that lies where firmware does: the two are told.
+#[test]
+fn students_are_helped() {
+    let image = common::temporary("loop.bin");
+    // A load from nowhere, with mtvec as it is after a reset: 0, where nothing is.
+    std::fs::write(&image, [0x0000_3003u32.to_le_bytes(), 0x6fu32.to_le_bytes()].concat()).unwrap();
+    let line = format!("-M virt -bios none -display none -kernel {}", image.display());
+    let mut child = program(&line).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().unwrap();
+    while !said.ends_with('\n') {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte).unwrap();
+        said.push(byte[0] as char);
+    }
+    assert_eq!(
+        said,
+        "tinamou: hart 0 loops in its trap vector 0x0: cause 1 (fault_fetch), epc 0x0, tval 0x0\n"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let firmware = finisher(0x5555);
+    let elf = common::temporary("program.elf");
+    std::fs::write(&elf, common::elf(0x8000_0000, &[0x6f])).unwrap();
+    let line = format!("-M virt -display none -bios {} -kernel {}", firmware.display(), elf.display());
+    let said = refused(&line);
+    assert!(said.starts_with("tinamou: Some ROM regions are overlapping\n"), "{said}");
+    assert!(said.ends_with("\n\nA program that is to run without firmware wants -bios none."), "{said}");
+    [image, firmware, elf].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+}

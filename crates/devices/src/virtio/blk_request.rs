@@ -113,9 +113,30 @@ impl From<Broken> for Stop {
     }
 }
 
+base::trace_points! {
+    /// What is to be traced of disks.
+    pub mod trace "virtio_blk" {
+        /// A request, from its beginning to its end.
+        REQUEST "request",
+    }
+}
+
 impl Job {
     /// Performs the request; returns how many bytes of the writable buffers were filled.
     pub(super) fn perform(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
+        let begin = trace::POINTS.begin(trace::REQUEST);
+        let done = self.perform_untraced(device);
+        trace::POINTS.end(trace::REQUEST, begin, || {
+            let (kind, sector, chain) = (self.kind, self.sector, &self.chain);
+            format!(
+                "type {kind} sector {sector} out {} in {}",
+                length(&chain.readable),
+                length(&chain.writable)
+            )
+        });
+        done
+    }
+    fn perform_untraced(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
         let room = length(&self.chain.writable).saturating_sub(STATUS);
         let result = match self.kind & !request::BARRIER {
             request::IN => self.read(device, room),

@@ -174,6 +174,16 @@ pub trait VirtioDevice: Device {
     }
 }
 
+base::trace_points! {
+    /// What is to be traced of virtio devices.
+    pub mod trace "virtio" {
+        /// The driver has filled a queue.
+        QUEUE_NOTIFY "queue_notify",
+        /// The driver is interrupted.
+        NOTIFY "notify",
+    }
+}
+
 /// The common state of a device, and the way to memory and interrupts.
 pub struct Virtio<'a> {
     /// The wiring.
@@ -266,6 +276,7 @@ impl Virtio<'_> {
 
     /// Sets bits of the interrupt status, and sends a message or raises the line.
     fn interrupt(&mut self, bits: u32, vector: u16) {
+        base::trace!(trace::NOTIFY, "isr {bits:#x} vector {vector}");
         self.state.isr |= bits;
         if !self.wiring.messages.as_ref().is_some_and(|messages| messages.signal(vector)) {
             self.wiring.irq.raise();
@@ -519,6 +530,7 @@ impl<D: VirtioDevice> Function for DeviceCell<D> {
     }
 
     fn notify(&self, queue: usize) {
+        base::trace!(trace::QUEUE_NOTIFY, "{} n {queue}", D::TYPE.name);
         self.with(|device| {
             if device.virtio().live(queue).is_some() {
                 device.notify(queue);

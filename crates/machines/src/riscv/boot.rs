@@ -106,6 +106,20 @@ pub fn installed_firmware() -> Vec<PathBuf> {
 }
 
 impl Boot {
+    /// Refuses blobs that overlap. If one of them is firmware, the user may not have wanted any.
+    ///
+    /// # Errors
+    /// Two overlap.
+    pub fn check(&self, board: &Board) -> Result<()> {
+        board.roms.check().map_err(|error| {
+            if self.firmware_end == self.start {
+                return error;
+            }
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            error.hint(format!("{hint}\n\nA program that is to run without firmware wants -bios none."))
+        })
+    }
+
     /// Loads the firmware to the start of memory.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ fn build(setup: Setup) -> Result<Board> {
     }
     let fdt = Boot::device_tree(&mut board, layout)?;
     boot.reset_vector(&board, layout, fdt);
-    board.roms.check()?;
+    boot.check(&board)?;
     HartPlatform::attach(&platform, &mut board);
     Ok(board)
 }

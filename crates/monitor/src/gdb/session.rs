@@ -71,6 +71,16 @@ pub trait Target: Send + Sync {
     fn quit(&self);
 }
 
+base::trace_points! {
+    /// What is to be traced of the stub.
+    pub mod trace "gdbstub" {
+        /// A packet from the debugger.
+        COMMAND "io_command",
+        /// The answer.
+        REPLY "io_reply",
+    }
+}
+
 /// The state of a conversation.
 pub struct Session {
     target: Arc<dyn Target>,
@@ -136,7 +146,9 @@ impl Session {
                 Some(Incoming::Interrupt) => self.target.stop(),
                 Some(Incoming::Packet(data)) => {
                     out.push(b'+');
+                    base::trace!(trace::COMMAND, "Received: {}", String::from_utf8_lossy(&data));
                     if let Some(reply) = self.packet(&data, &mut out) {
+                        base::trace!(trace::REPLY, "Sent: {}", String::from_utf8_lossy(&reply));
                         self.last = frame(&reply);
                         out.extend_from_slice(&self.last);
                     }

@@ -126,6 +126,12 @@ pub struct Config {
     pub rtc: Option<Opts>,
     /// `-d`.
     pub log_items: Option<String>,
+    /// Patterns of trace points to switch on (`-trace`, `-d trace:`).
+    pub trace: Vec<String>,
+    /// Files with such patterns, one in a line.
+    pub trace_files: Vec<String>,
+    /// Where a time line of what is traced goes.
+    pub trace_out: Option<String>,
     /// `-D`.
     pub log_file: Option<String>,
     /// `-dfilter`.
@@ -347,7 +353,24 @@ impl Config {
                 let opts = self.parse(one, None)?;
                 self.rtc = Some(opts);
             }
-            "d" => self.log_items = text(),
+            "d" => {
+                let (points, items): (Vec<&str>, Vec<&str>) =
+                    one.value.split(',').partition(|item| item.starts_with("trace:"));
+                self.trace.extend(points.iter().map(|item| item["trace:".len()..].to_owned()));
+                if points.is_empty() || !items.is_empty() {
+                    self.log_items = Some(items.join(","));
+                }
+            }
+            "trace" => {
+                let mut opts = self.parse(one, Some("enable"))?;
+                self.trace.extend(opts.take("enable"));
+                self.trace_files.extend(opts.take("events"));
+                if let Some(file) = opts.take("file") {
+                    self.log_file = Some(file);
+                }
+                opts.finish().map_err(blame)?;
+            }
+            "trace-out" => self.trace_out = text(),
             "D" => self.log_file = text(),
             "dfilter" => self.log_filter = Some(one.clone()),
             "seed" => {

@@ -164,7 +164,8 @@ options! {
         Works Yes "sandbox" "-sandbox on[,obsolete=allow|deny][,elevateprivileges=allow|deny|children]\n          [,spawn=allow|deny][,resourcecontrol=allow|deny]\tEnable seccomp mode 2 system call filter (default 'off').";
         Works Yes "readconfig" "-readconfig <file>\tread config file";
         Accepted No "no-user-config" "-no-user-config\tdo not load default user-provided config files (none are ever loaded)";
-        Missing Yes "trace";
+        Works Yes "trace" "-trace [[enable=]<pattern>][,events=<file>][,file=<file>]\tspecify tracing options";
+        Works Yes "trace-out" "-trace-out <file>\twrite what is traced as a time line that Perfetto opens";
         Missing Yes "plugin";
         Missing Yes "run-with";
         Works Yes "msg" "-msg [timestamp[=on|off]][,guest-name=[on|off]]\tcontrol error message format";

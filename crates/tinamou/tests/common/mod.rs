@@ -44,6 +44,24 @@ pub fn finisher(word: u32) -> PathBuf {
     path
 }
 
+/// An ELF file of one segment that is loaded to an address and begins there.
+pub fn elf(address: u64, code: &[u32]) -> Vec<u8> {
+    let (head, length) = (0x78u64, 4 * code.len() as u64);
+    let mut out = b"\x7fELF\x02\x01\x01".to_vec();
+    out.resize(16, 0);
+    // An executable for RISC-V; one program header behind this one, no sections.
+    out.extend([2u16, 243].iter().flat_map(|n| n.to_le_bytes()));
+    out.extend(1u32.to_le_bytes());
+    out.extend([address, 64, 0].iter().flat_map(|n| n.to_le_bytes()));
+    out.extend(0u32.to_le_bytes());
+    out.extend([64u16, 56, 1, 64, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
+    // To be loaded, readable and executable.
+    out.extend([1u32, 5].iter().flat_map(|n| n.to_le_bytes()));
+    out.extend([head, address, address, length, length, 4].iter().flat_map(|n| n.to_le_bytes()));
+    out.extend(code.iter().flat_map(|word| word.to_le_bytes()));
+    out
+}
+
 /// Tries until it gives something.
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
