@@ -169,7 +169,7 @@ fn set_trace(config: &Config) -> Result<()> {
     }
     for pattern in patterns {
         if !base::trace::enable(&all, &pattern) {
-            report::say(&format!("warning: trace event '{pattern}' does not exist"));
+            report::say(format_args!("warning: trace event '{pattern}' does not exist"));
         }
     }
     Ok(())

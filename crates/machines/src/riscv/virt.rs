@@ -491,7 +491,7 @@ fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartP
     }
     let fdt = Boot::device_tree(board, layout)?;
     boot.reset_vector(board, layout, fdt);
-    boot.check(&board)?;
+    boot.check(board)?;
     let entry = boot.kernel_entry;
     if boot.builtin {
         if entry == 0 {
