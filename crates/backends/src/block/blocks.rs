@@ -100,7 +100,7 @@ impl Blocks {
             return Err(Error::new(format!("drive with bus={bus}, unit={unit} (index={index}) exists")));
         }
         let stats = Arc::<BlockStats>::default();
-        let device = option.open(notice)?.map(|device| Counted::new(device, &stats));
+        let device = option.open(notice)?.map(|device| Counted::over(device, &stats));
         let id = option.id.clone().unwrap_or_else(|| made_up_id(interface, option.cdrom, bus, unit));
         self.drives.push(Drive {
             id: id.clone(),
@@ -128,7 +128,7 @@ impl Blocks {
             return Err(Error::new(format!("Duplicate nodes with node-name='{id}'")));
         }
         let stats = Arc::<BlockStats>::default();
-        let device = Counted::new(option.open(&|name| self.find(name)?.device.clone())?, &stats);
+        let device = Counted::over(option.open(&|name| self.find(name)?.device.clone())?, &stats);
         let file = match option.below() {
             Some(below) => self.find(below).and_then(|node| node.file.clone()),
             None => option.filename().map(str::to_owned),

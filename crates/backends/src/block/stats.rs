@@ -59,7 +59,7 @@ pub(super) struct Counted {
 
 impl Counted {
     /// Puts counters before a disk.
-    pub(super) fn new(device: Arc<dyn BlockDevice>, stats: &Arc<BlockStats>) -> Arc<dyn BlockDevice> {
+    pub(super) fn over(device: Arc<dyn BlockDevice>, stats: &Arc<BlockStats>) -> Arc<dyn BlockDevice> {
         Arc::new(Counted { device, stats: stats.clone() })
     }
 }
@@ -107,7 +107,7 @@ mod test {
     #[test]
     fn requests_are_counted() {
         let stats = Arc::<BlockStats>::default();
-        let disk = Counted::new(Arc::new(NullDevice { len: 4096, read_only: false }), &stats);
+        let disk = Counted::over(Arc::new(NullDevice { len: 4096, read_only: false }), &stats);
         disk.read_at(0, &mut [0; 512]).unwrap();
         disk.write_at(512, &[0; 1024]).unwrap();
         disk.write_at(0, &[0; 512]).unwrap();
