@@ -35,13 +35,16 @@ pub fn all() -> Commands {
         types::COMMANDS,
     ];
     lists.iter().for_each(|list| commands.add(list));
+    commands.add_hmp(blockdevs::HMP, &[]);
     commands.add_hmp(chardevs::HMP, &[]);
+    commands.add_hmp(&[], types::INFO);
     commands.add_hmp(network::HMP, network::INFO);
     commands.add_hmp(objects::HMP, &[]);
     commands.add_hmp(pci::HMP, pci::INFO);
     commands.add_hmp(traces::HMP, traces::INFO);
     commands.add_events(pci::EVENTS);
     commands.add_events(&[devices::virtio::console::VserportChange::INFO]);
+    commands.add_events(devices::misc::pvpanic::EVENTS);
     commands.add_hmp(saving::COMMANDS, saving::INFO);
     commands.add_hmp(migration::HMP, migration::INFO);
     commands.add_events(migration_events::EVENTS);

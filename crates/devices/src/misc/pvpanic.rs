@@ -2,7 +2,8 @@
 //!
 //! Document: "PVPANIC DEVICE" of QEMU's specifications: one byte that tells which events are understood, and takes them.
 
-use object::{Device, Effect, ShutdownCause};
+use object::{Device, Effect};
+use qapi::{Event, EventInfo, Qapi};
 
 use crate::pci::Pci;
 
@@ -10,6 +11,29 @@ const PANICKED: u8 = 1;
 /// The guest has its own kernel for crashes: it needs nothing.
 const CRASH_LOADED: u8 = 2;
 const SHUTDOWN: u8 = 4;
+
+/// What is done about a crash that the guest itself takes care of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Qapi)]
+pub enum GuestPanicAction {
+    /// Nothing.
+    Run,
+}
+
+/// The guest has panicked and now runs its kernel for crashes.
+#[derive(Debug, Qapi)]
+#[qapi(event = "GUEST_CRASHLOADED")]
+pub struct GuestCrashloaded {
+    /// What is done.
+    pub action: GuestPanicAction,
+}
+
+/// The guest has asked for an end through this device.
+#[derive(Debug, Qapi)]
+#[qapi(event = "GUEST_PVSHUTDOWN")]
+pub struct GuestPvshutdown {}
+
+/// The events of this file.
+pub const EVENTS: &[EventInfo] = &[GuestCrashloaded::INFO, GuestPvshutdown::INFO];
 
 /// The device.
 #[derive(Device)]
@@ -33,12 +57,15 @@ impl Device for PvpanicPci {
     fn write(&mut self, _: usize, _: u64, _: u32, value: u64) -> Effect {
         let event = value as u8;
         if event & PANICKED != 0 {
-            return Effect::Shutdown { cause: ShutdownCause::GuestPanic, status: 0 };
+            return Effect::Panicked;
         }
         if event & SHUTDOWN != 0 {
+            GuestPvshutdown {}.emit();
             return Effect::SHUTDOWN;
         }
-        if event & CRASH_LOADED == 0 {
+        if event & CRASH_LOADED != 0 {
+            GuestCrashloaded { action: GuestPanicAction::Run }.emit();
+        } else {
             base::guest_error!("pvpanic: unknown event {event:#x}");
         }
         Effect::None

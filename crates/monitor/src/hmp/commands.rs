@@ -51,7 +51,6 @@ commands! {
         "commit" machine::commit, (Word), "device|all", "commit changes to the disk images (if -snapshot is used) or backing files";
         "cpu" cpu, (Number), "index", "set the default CPU";
         "dump-guest-memory" machine::dump, (switches "pdzlswR", Word, Option<Number>, Option<Number>), "[-p] [-d] filename [begin length]", "dump guest memory into file 'filename'.\n\t\t\t-d: return immediately (do not wait for completion).\n\t\t\tbegin: the starting physical address.\n\t\t\tlength: the memory size, in bytes.";
-        "exit_preconfig" machine::exit_preconfig, (), "", "exit the preconfig state";
         "gpa2hpa" machine::gpa2hpa, (Number), "addr", "print the host physical address corresponding to a guest physical address";
         "gpa2hva" machine::gpa2hva, (Number), "addr", "print the host virtual address corresponding to a guest physical address";
         "gva2gpa" gva2gpa, (Number), "addr", "print the guest physical address corresponding to a guest virtual address";

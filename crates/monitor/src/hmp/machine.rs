@@ -11,10 +11,6 @@ pub(super) fn boot_set(_: &mut Context<'_>, _: (Word,)) -> Result<()> {
     Err(failed(error!("no function defined to set boot device list for this architecture")))
 }
 
-pub(super) fn exit_preconfig(_: &mut Context<'_>, (): ()) -> Result<()> {
-    Err(refused(error!("The command is permitted only before machine initialization")))
-}
-
 pub(super) fn screendump(_: &mut Context<'_>, _: (Rest,)) -> Result<()> {
     Err(refused(error!("There is no console to take a screendump from")))
 }

@@ -6,6 +6,7 @@ use qapi::{Event, EventInfo, Qapi};
 
 /// All events of this file.
 pub(super) const EVENTS: &[EventInfo] = &[
+    DumpCompleted::INFO,
     GuestPanicked::INFO,
     Powerdown::INFO,
     Reset::INFO,

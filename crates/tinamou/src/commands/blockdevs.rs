@@ -1,8 +1,10 @@
 //! Block nodes that come and go while the machine runs.
 
 use crate::control::Control;
-use backends::block::BlockdevOption;
+use crate::report;
+use backends::block::{BlockdevOption, DriveInterface, DriveOption};
 use base::{Result, error};
+use monitor::hmp::{Arguments, failed};
 use monitor::{Command, Context, command};
 use qapi::{Qapi, Value};
 use std::sync::PoisonError;
@@ -130,3 +132,51 @@ pub fn blockdev_add(context: &mut Context<'_>, options: BlockdevOptions) -> Resu
     let control = Control::of(context)?;
     control.blocks.lock().unwrap_or_else(PoisonError::into_inner).add_node(&option).map_err(|e| error!("{e}"))
 }
+
+/// Makes a drive; where it would be plugged in (`[domain:]bus:slot`, or `dummy`) counts only for `if=none`, which it is.
+fn drive_add(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
+    let text = std::mem::take(&mut arguments.rest).trim();
+    let (_, option) = text.split_once(char::is_whitespace).unwrap_or(("", text));
+    let option = DriveOption::parse(option.trim()).map_err(|e| failed(error!("{e}")))?;
+    if option.interface.is_some_and(|interface| interface != DriveInterface::None) {
+        return Err(failed(error!(
+            "Can't hot-add drive to type {}",
+            option.interface.unwrap_or(DriveInterface::None)
+        )));
+    }
+    let control = Control::of(context)?;
+    let mut blocks = control.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+    let notice = |text: &str| report::say(text);
+    blocks.add_drive(option, DriveInterface::None, &notice).map_err(|e| failed(error!("{e}")))?;
+    context.out.push_str("OK\n");
+    Ok(())
+}
+
+/// Forgets a drive that no device has.
+fn drive_del(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
+    let id = std::mem::take(&mut arguments.rest).trim();
+    let control = Control::of(context)?;
+    let mut blocks = control.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+    let drive = blocks.find(id).ok_or_else(|| failed(error!("Device '{id}' not found")))?;
+    if drive.taken {
+        return Err(failed(error!("Error: Device '{id}' is in use")));
+    }
+    blocks.remove(id);
+    Ok(())
+}
+
+/// Commands for people.
+pub const HMP: &[monitor::hmp::Command] = &[
+    monitor::hmp::Command {
+        names: "drive_add",
+        params: "[[<domain>:]<bus>:]<slot> [file=file][,if=none][,format=f][,readonly=on|off]",
+        help: "add a drive for a device that is added later",
+        run: drive_add,
+    },
+    monitor::hmp::Command {
+        names: "drive_del",
+        params: "device",
+        help: "remove host block device",
+        run: drive_del,
+    },
+];

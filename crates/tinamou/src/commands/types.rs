@@ -3,6 +3,7 @@
 use crate::lists::{MACHINE_PROPERTIES, OBJECTS, machine, machines, types};
 use base::error::Class;
 use base::{Result, error};
+use monitor::hmp::Arguments;
 use monitor::qmp::value_json;
 use monitor::{Command, Context, command};
 use object::PropertyInfo;
@@ -142,6 +143,17 @@ pub fn qom_list_properties(_: &mut Context<'_>, typename: String) -> Result<Vec<
     }
     Ok(list)
 }
+
+/// `info qdm`.
+fn info_qdm(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
+    arguments.finish()?;
+    context.out.push_str(&object::device_list(&types()));
+    Ok(())
+}
+
+/// Subcommands of `info`.
+pub const INFO: &[monitor::hmp::Command] =
+    &[monitor::hmp::Command { names: "qdm", params: "", help: "show qdev device model list", run: info_qdm }];
 
 #[cfg(test)]
 #[path = "types_test.rs"]

@@ -21,6 +21,8 @@ pub const COMMANDS: &[Command] = &[
     QUERY_TPM_MODELS,
     QUERY_TPM_TYPES,
     QUERY_VNC,
+    SCREENDUMP,
+    X_EXIT_PRECONFIG,
 ];
 
 /// How much memory the guest has left to it.
@@ -140,4 +142,31 @@ pub struct VncInfo {
 #[command]
 pub fn query_vnc(_: &mut Context<'_>) -> Result<VncInfo> {
     Ok(VncInfo { enabled: false })
+}
+
+/// How a picture is written.
+#[derive(Clone, Copy, Debug, Qapi)]
+pub enum ImageFormat {
+    /// Portable pixmap.
+    Ppm,
+    /// Portable Network Graphics.
+    Png,
+}
+
+/// Takes a picture of the display.
+#[command]
+pub fn screendump(
+    _: &mut Context<'_>,
+    _filename: String,
+    _device: Option<String>,
+    _head: Option<i64>,
+    _format: Option<ImageFormat>,
+) -> Result<()> {
+    Err(error!("There is no console to take a screendump from"))
+}
+
+/// Goes on with the making of the machine, where `-preconfig` has held it up.
+#[command(hmp("exit_preconfig", "", "exit the preconfig state"))]
+pub fn x_exit_preconfig(_: &mut Context<'_>) -> Result<()> {
+    Err(error!("The command is permitted only before machine initialization"))
 }
