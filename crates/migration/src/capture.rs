@@ -8,9 +8,11 @@ use std::thread;
 
 use base::{Result, error};
 
-use crate::image::{Index, TRAILER_MAGIC};
+use memory::DirtyClient;
+
+use crate::image::{Image, Index, TRAILER_MAGIC};
 use crate::machine::Machine;
-use crate::page::PAGE;
+use crate::page::{PAGE, is_zero};
 use crate::pages::{Batch, Place, Written, read_page};
 use crate::stream::{Kind, MAGIC, write_record};
 
@@ -42,14 +44,24 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Pages by fingerprint.
+/// Pages by fingerprint, and pages taken over from the base by where they lie there.
 #[derive(Default)]
-struct Twins([Mutex<HashMap<u64, Place>>; TABLES]);
+struct Twins {
+    tables: [Mutex<HashMap<u64, Place>>; TABLES],
+    taken_over: [Mutex<HashMap<u64, Place>>; TABLES],
+}
 
 impl Twins {
+    /// A page that was taken over from the same position of the base.
+    fn at(&self, position: u64, place: Place) -> Option<Place> {
+        let table = &self.taken_over[(position / PAGE as u64) as usize % TABLES];
+        let found = *lock(table).entry(position).or_insert(place);
+        (found != place).then_some(found)
+    }
+
     /// A page that is like `page`, which lies at `place`; if there is none, it will be one for others.
     fn find(&self, machine: &Machine, page: &[u8; PAGE], fingerprint: u64, place: Place) -> Option<Place> {
-        let found = *lock(&self.0[fingerprint as usize % TABLES]).entry(fingerprint).or_insert(place);
+        let found = *lock(&self.tables[fingerprint as usize % TABLES]).entry(fingerprint).or_insert(place);
         if found == place {
             return None;
         }
@@ -59,18 +71,20 @@ impl Twins {
     }
 }
 
-/// Writes a snapshot and returns how many bytes it has.
+/// Writes a snapshot and returns how many bytes it has. Of `base`, the snapshot since which memory keeps bitmaps
+/// ([`Machine::mark`]), pages that have not been written are taken over as they are packed there.
 ///
 /// # Errors
 /// The host's.
-pub fn capture(machine: &Machine, out: impl Write + Send) -> Result<u64> {
+pub fn capture(machine: &Machine, base: Option<&Image>, out: impl Write + Send) -> Result<u64> {
     let failed = |e: io::Error| error!("the snapshot cannot be written: {e}");
     let mut out = Counted { out, at: 0 };
     out.write_all(&MAGIC).map_err(failed)?;
     let origin = state::to_bytes(&machine.origin);
     write_record(&mut out, Kind::Sections, &origin).map_err(failed)?;
     let out = Mutex::new(out);
-    let mut index = pages(machine, &out).map_err(failed)?;
+    let base = base.filter(|base| base.origin.memory == machine.origin.memory);
+    let mut index = pages(machine, base, &out).map_err(failed)?;
     let mut out = out.into_inner().unwrap_or_else(PoisonError::into_inner);
     index.state = out.at;
     write_record(&mut out, Kind::Sections, &machine.save()).map_err(failed)?;
@@ -83,7 +97,11 @@ pub fn capture(machine: &Machine, out: impl Write + Send) -> Result<u64> {
 }
 
 /// Writes all pages that are not zero; several threads, each a record at a time.
-fn pages(machine: &Machine, out: &Mutex<Counted<impl Write + Send>>) -> io::Result<Index> {
+fn pages(
+    machine: &Machine,
+    base: Option<&Image>,
+    out: &Mutex<Counted<impl Write + Send>>,
+) -> io::Result<Index> {
     let counts: Vec<u32> = machine.blocks.iter().map(|b| b.ram.len().div_ceil(PAGE as u64) as u32).collect();
     let work: Vec<(u16, u32)> = counts
         .iter()
@@ -101,12 +119,25 @@ fn pages(machine: &Machine, out: &Mutex<Counted<impl Write + Send>>) -> io::Resu
             let mut written = Vec::new();
             let mut page = [0; PAGE];
             for number in first..(first + BATCH).min(counts[usize::from(block)]) {
-                read_page(ram, number, &mut page);
-                if crate::page::is_zero(&page) {
-                    continue;
-                }
-                let what = batch.add(number, &page, |print, place| twins.find(machine, &page, print, place));
-                written.push(((block, number), what));
+                let place = (block, number);
+                let offset = u64::from(number) * PAGE as u64;
+                let clean = base.filter(|_| !ram.is_dirty(DirtyClient::Snapshot, offset, 1));
+                let what = match clean.map(|base| base.packed(block.into(), number.into(), &mut page)) {
+                    Some(Ok(None)) => continue,
+                    Some(Ok(Some((at, packed)))) => match twins.at(at, place) {
+                        Some(other) => batch.add_same(number, other),
+                        None => batch.add_packed(number, packed),
+                    },
+                    // Not clean; or the base cannot be read, but memory can.
+                    Some(Err(_)) | None => {
+                        read_page(ram, number, &mut page);
+                        if is_zero(&page) {
+                            continue;
+                        }
+                        batch.add(number, &page, |print, place| twins.find(machine, &page, print, place))
+                    }
+                };
+                written.push((place, what));
             }
             if batch.is_empty() {
                 continue;

@@ -198,19 +198,35 @@ impl Image {
         self.index.entry(block, page).is_none()
     }
 
+    /// The bytes of a page as they are stored, in a buffer of the caller's, and where they are; `None` if it is zero.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn packed<'a>(
+        &self,
+        block: usize,
+        page: u64,
+        buffer: &'a mut [u8; PAGE],
+    ) -> io::Result<Option<(u64, &'a [u8])>> {
+        let Some((at, length)) = self.index.entry(block, page) else { return Ok(None) };
+        let bytes = buffer.get_mut(..length).ok_or(io::ErrorKind::InvalidData)?;
+        self.bytes.read_at(at, bytes)?;
+        Ok(Some((at, bytes)))
+    }
+
     /// Reads a page of block number `block`.
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn page(&self, block: usize, page: u64, into: &mut [u8; PAGE]) -> std::result::Result<(), String> {
-        let Some((at, length)) = self.index.entry(block, page) else {
-            into.fill(0);
-            return Ok(());
-        };
-        let mut packed = [0; PAGE];
-        let packed = packed.get_mut(..length).ok_or("the index is damaged")?;
-        self.bytes.read_at(at, packed).map_err(|e| e.to_string())?;
-        unpack(packed, into)
+        let mut buffer = [0; PAGE];
+        match self.packed(block, page, &mut buffer).map_err(|e| e.to_string())? {
+            Some((_, packed)) => unpack(packed, into),
+            None => {
+                into.fill(0);
+                Ok(())
+            }
+        }
     }
 
     /// The pages of a block, for memory that takes them up one by one.

@@ -84,7 +84,7 @@ fn content(toy: &Toy) -> (Vec<u8>, u64, u64) {
 
 fn snapshot(toy: &Toy) -> Arc<Image> {
     let mut bytes = Vec::new();
-    let length = capture(&toy.machine, &mut bytes).unwrap();
+    let length = capture(&toy.machine, None, &mut bytes).unwrap();
     assert_eq!(length, bytes.len() as u64);
     Arc::new(Image::in_memory(bytes).unwrap())
 }
@@ -110,6 +110,13 @@ fn back_to_any_snapshot() {
             toy.machine.rewind(image).unwrap();
             assert!(content(&toy) == *wanted);
         }
+        // One that takes pages over from the other.
+        scribble(&toy, &mut seed);
+        let mut bytes = Vec::new();
+        capture(&toy.machine, Some(image), &mut bytes).unwrap();
+        let wanted = content(&toy);
+        toy.machine.restore(&Arc::new(Image::in_memory(bytes).unwrap())).unwrap();
+        assert!(content(&toy) == wanted);
     }
     // Equal pages are there once, and zero pages not at all.
     assert!(moments[3].1.len() < 400 * PAGE as u64);
@@ -165,7 +172,7 @@ proptest::proptest! {
     fn damaged_bytes(at in 0usize..100_000, with in 0u8.., cut in 0usize..200_000, near_end in 0usize..9000) {
         let source = toy("x");
         scribble(&source, &mut 3);
-        for (n, whole) in [stream(&source), { let mut b = Vec::new(); capture(&source.machine, &mut b).unwrap(); b }].into_iter().enumerate() {
+        for (n, whole) in [stream(&source), { let mut b = Vec::new(); capture(&source.machine, None, &mut b).unwrap(); b }].into_iter().enumerate() {
             let places = [at % whole.len(), whole.len() - 1 - near_end % whole.len()];
             for place in places {
                 let mut bytes = whole.clone();

@@ -54,23 +54,40 @@ impl Batch {
         page: &[u8; PAGE],
         twin: impl FnOnce(u64, Place) -> Option<Place>,
     ) -> Written {
+        if is_zero(page) {
+            self.begin(number, Form::Zero);
+            return Written::Zero;
+        }
+        if let Some(place) = twin(fingerprint(page), (self.block, number)) {
+            return self.add_same(number, place);
+        }
+        self.begin(number, Form::Zero);
+        let start = self.bytes.len();
+        let form = pack(page, &mut self.bytes).to_number();
+        self.bytes[start - 2..start].copy_from_slice(&form.to_be_bytes());
+        Written::At((HEADER + start) as u64, form)
+    }
+
+    /// Adds a page that is packed already.
+    pub fn add_packed(&mut self, number: u32, packed: &[u8]) -> Written {
+        self.begin(number, Form::Bytes(packed.len() as u16));
+        let at = (HEADER + self.bytes.len()) as u64;
+        self.bytes.extend_from_slice(packed);
+        Written::At(at, packed.len() as u16)
+    }
+
+    /// Adds a page that is like another.
+    pub fn add_same(&mut self, number: u32, place: Place) -> Written {
+        self.begin(number, Form::Same);
+        self.bytes.extend_from_slice(&place.0.to_be_bytes());
+        self.bytes.extend_from_slice(&place.1.to_be_bytes());
+        Written::Same(place)
+    }
+
+    fn begin(&mut self, number: u32, form: Form) {
         self.count += 1;
         self.bytes.extend_from_slice(&number.to_be_bytes());
-        let form_at = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        let (form, written) = if is_zero(page) {
-            (Form::Zero, Written::Zero)
-        } else if let Some(place) = twin(fingerprint(page), (self.block, number)) {
-            self.bytes.extend_from_slice(&place.0.to_be_bytes());
-            self.bytes.extend_from_slice(&place.1.to_be_bytes());
-            (Form::Same, Written::Same(place))
-        } else {
-            let at = (HEADER + self.bytes.len()) as u64;
-            let form = pack(page, &mut self.bytes);
-            (form, Written::At(at, form.to_number()))
-        };
-        self.bytes[form_at..form_at + 2].copy_from_slice(&form.to_number().to_be_bytes());
-        written
+        self.bytes.extend_from_slice(&form.to_number().to_be_bytes());
     }
 
     /// The record, its header left out.

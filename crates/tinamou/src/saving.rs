@@ -176,7 +176,8 @@ impl Saving {
     fn save_on_disk(&self, machine: &Machine, mut entry: Entry) -> Result<Arc<Image>> {
         let mut store = lock(&self.store);
         let draft = store.begin()?;
-        let written = write(machine, &store, &draft, &mut entry);
+        let base = lock(&self.base).clone();
+        let written = write(machine, base.as_deref(), &store, &draft, &mut entry);
         let logs = written.and_then(|()| self.disks.begin(|disk| store.disk_file(draft.id, disk)));
         let logs = match logs {
             Ok(logs) => logs,
@@ -196,7 +197,8 @@ impl Saving {
 
     fn save_in_memory(&self, machine: &Machine, mut entry: Entry) -> Result<Arc<Image>> {
         let mut bytes = Vec::new();
-        entry.size = migration::capture(machine, &mut bytes)?;
+        let base = lock(&self.base).clone();
+        entry.size = migration::capture(machine, base.as_deref(), &mut bytes)?;
         let image = Arc::new(Image::in_memory(bytes)?);
         let logs = self.disks.begin_in_memory()?;
         self.disks.enter(&entry.tag, logs);
@@ -254,7 +256,13 @@ impl Saving {
     }
 }
 
-fn write(machine: &Machine, store: &Store, draft: &Draft, entry: &mut Entry) -> Result<()> {
+fn write(
+    machine: &Machine,
+    base: Option<&Image>,
+    store: &Store,
+    draft: &Draft,
+    entry: &mut Entry,
+) -> Result<()> {
     let path = store.state_file(draft.id);
     let failed = |e: std::io::Error| error!("Could not create '{}': {e}", path.display());
     let file = File::create(&path).map_err(failed)?;
@@ -267,7 +275,7 @@ fn write(machine: &Machine, store: &Store, draft: &Draft, entry: &mut Entry) -> 
                 let _ = file.sync_data();
             }
         });
-        let size = migration::capture(machine, BufWriter::with_capacity(1 << 20, &file));
+        let size = migration::capture(machine, base, BufWriter::with_capacity(1 << 20, &file));
         written.store(true, SeqCst);
         size
     })?;

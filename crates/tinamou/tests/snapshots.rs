@@ -260,3 +260,26 @@ fn migration() {
         let _ = std::fs::remove_file(path);
     }
 }
+
+#[test]
+fn disks() {
+    let image = temporary("disk.img");
+    let store = Directory(PathBuf::from(format!("{}.snapshots", image.display())));
+    std::fs::write(&image, vec![7; 1 << 20]).unwrap();
+    let machine = "-M virt -bios none -S -display none -serial null -device virtio-blk-device,drive=d0";
+    let line = format!("{machine} -drive file={},format=raw,if=none,id=d0", image.display());
+    let out = monitor(&line, &["savevm one", "loadvm one", "savevm two", "delvm two", "savevm -m one"]);
+    assert_eq!(out, ["", "", "", "", "Error: Snapshot 'one' is on disk already\n"]);
+    let files: Vec<_> = std::fs::read_dir(&store.0).unwrap().flatten().map(|f| f.file_name()).collect();
+    assert!(store.0.join("1.d0.disk").exists() && files.len() == 4, "{files:?}");
+    // A second run keeps the disk's past too; a program that does not makes the snapshot useless.
+    let out = monitor(&format!("{line},snapshot=on -loadvm one"), &["info status", "loadvm one"]);
+    assert_eq!(out, ["VM status: paused (prelaunch)\n", ""]);
+    std::fs::write(&image, vec![8; 1 << 20]).unwrap();
+    let output = program(&format!("{line} -loadvm one")).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("was changed by another program since the snapshot was taken"), "{error}");
+    let out = monitor(&format!("{machine} -drive file=null-co://,format=raw,if=none,id=d0"), &["savevm one"]);
+    assert_eq!(out, ["Error: Device 'd0' is writable but does not support snapshots\n"]);
+    let _ = std::fs::remove_file(image);
+}
