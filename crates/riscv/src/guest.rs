@@ -163,6 +163,12 @@ impl Cpu for Hart {
         self.frame.set_pc(self.wrap(pc))
     }
     fn reset(&mut self) {
+        base::log_item!(
+            base::log::LogMask::CPU_RESET,
+            "CPU Reset (CPU {})\n{}",
+            self.index(),
+            self.dump(base::log::enabled(base::log::LogMask::FPU))
+        );
         self.power_on()
     }
     fn dump(&self, fpu: bool) -> String {

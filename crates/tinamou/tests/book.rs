@@ -1,11 +1,11 @@
 //! The commands of the book's lectures are run, and what the book shows is what they say.
 //!
 //! A block ```` ```console ```` begins with `$ tinamou-system-riscv64 ...`; lines `(qemu) ...` are typed at the monitor, the others are
-//! the answer. A line `...` stands for any lines.
+//! the answer. A line `...` stands for any lines. A block ```` ```words NAME ```` is a program, which commands name.
 
 mod common;
 
-use common::program;
+use common::{program, temporary};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -53,15 +53,28 @@ fn the_lectures_show_what_happens() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let page = std::fs::read_to_string(&path).unwrap();
+        let mut programs = Vec::new();
+        for block in page.split("```words ").skip(1) {
+            let (name, rest) = block.split_once('\n').unwrap();
+            let words = rest.split("\n```").next().unwrap().split_whitespace();
+            let bytes = words.flat_map(|word| u32::from_str_radix(word, 16).unwrap().to_le_bytes());
+            let file = temporary(name);
+            std::fs::write(&file, bytes.collect::<Vec<_>>()).unwrap();
+            programs.push((name, file));
+        }
         for block in page.split("```console\n").skip(1) {
             let block: Vec<&str> = block.split("\n```").next().unwrap().lines().collect();
-            let command = block[0].strip_prefix(PROGRAM).unwrap();
+            let mut command = block[0].strip_prefix(PROGRAM).unwrap().to_owned();
+            for (name, file) in &programs {
+                command = command.replace(name, &file.display().to_string());
+            }
             let typed: Vec<&str> = block.iter().filter_map(|line| line.strip_prefix(PROMPT)).collect();
-            let said = transcript(command, &typed);
+            let said = transcript(&command, &typed);
             let said: Vec<&str> = said.lines().collect();
             assert!(matches(&block[1..], &said), "{}: {command}:\n{}", path.display(), said.join("\n"));
             blocks += 1;
         }
+        programs.iter().for_each(|(_, file)| std::fs::remove_file(file).unwrap());
     }
     assert!(blocks >= 10, "{blocks} blocks");
 }
