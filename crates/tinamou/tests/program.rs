@@ -175,3 +175,15 @@ fn students_are_helped() {
     assert!(said.ends_with("\n\nA program that is to run without firmware wants -bios none."), "{said}");
     [image, firmware, elf].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
 }
+
+/// What is typed before the monitor is there is answered after its greeting.
+#[test]
+fn the_greeting_comes_first() {
+    let mut child = program("-M none -display none -monitor stdio");
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"info status\nquit\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    let wanted = "QEMU 10.0.2 monitor - type 'help' for more information\n(qemu) info status\nVM status: running\n(qemu) quit\n";
+    assert!(said.starts_with(wanted), "{said}");
+}

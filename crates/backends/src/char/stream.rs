@@ -303,6 +303,8 @@ impl Stream {
                 _ => return,
             }
         };
+        // Input that was there before anybody could be told of the connection comes after that.
+        self.announce();
         let room = match self.room() {
             0 => self.hold_input(),
             room => room,
