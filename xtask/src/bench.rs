@@ -2,6 +2,8 @@
 //!
 //! Runs alternate (A B A B) so that a host that slows down or warms up meets both alike.
 
+mod primitives;
+
 use crate::bench_snapshots;
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
@@ -32,6 +34,7 @@ struct Plan {
     runs: usize,
     /// The initramfs with the programs, and these in the order they run.
     programs: Option<(PathBuf, Vec<Program>)>,
+    primitives: Option<PathBuf>,
     debian: Option<PathBuf>,
     extra: Vec<String>,
 }
@@ -40,10 +43,11 @@ struct Plan {
 pub fn run(args: &[String]) -> Result<()> {
     let images = guest::ensure()?;
     let sides = [("tinamou", paths::tinamou()?), ("qemu", paths::qemu()?)];
-    let only = option(args, "--only").unwrap_or("boot,programs,login,snapshots");
+    let only = option(args, "--only").unwrap_or("primitives,boot,programs,login,snapshots");
     let wants = |what: &str| only.split(',').any(|w| w == what);
     let plan = Plan {
         programs: if wants("programs") { programs(&images, option(args, "--programs"))? } else { None },
+        primitives: if wants("primitives") { primitives::build()? } else { None },
         debian: if wants("login") || wants("snapshots") { images.debian() } else { None },
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
@@ -55,6 +59,9 @@ pub fn run(args: &[String]) -> Result<()> {
     for turn in 1..=plan.runs {
         for ((who, program), samples) in sides.iter().zip(&mut samples) {
             eprintln!("run {turn} of {}: {who}", plan.runs);
+            if let Some(elf) = &plan.primitives {
+                primitives::run(program, elf, &plan.extra, samples)?;
+            }
             if wants("boot") {
                 shell(&plan, program, samples)?;
             }
@@ -200,7 +207,9 @@ fn programs(images: &Images, only: Option<&str>) -> Result<Option<(PathBuf, Vec<
         Ok(all)
     };
     let mut sources = Vec::new();
-    for kind in list(&paths::root().join("tests/bench"))?.iter().filter(|p| p.is_dir()) {
+    for kind in
+        list(&paths::root().join("tests/bench"))?.iter().filter(|p| p.is_dir() && !p.ends_with("bare"))
+    {
         sources.extend(list(kind)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "c")));
     }
     let mut programs = Vec::new();
