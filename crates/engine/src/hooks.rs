@@ -213,7 +213,9 @@ extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const
 extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const [u64; 4], at: u64) -> Answer {
     // SAFETY: as in `load`; `args` points into the frame or the stub's stack.
     let ((t, g), args) = unsafe { (both(context, Doing::Function), *args) };
-    t.activity.functions.count();
+    if let Some(n) = t.activity.functions.get(id as usize) {
+        n.count();
+    }
     let flags = fp::take_flags();
     if flags != 0 {
         g.accrue_fp_flags(flags);

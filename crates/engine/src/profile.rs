@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// Functions of the guest that are listed by name.
+const BUSIEST: usize = 8;
+
 /// How long the profile's thread sleeps between two looks.
 const INTERVAL: Duration = Duration::from_millis(1);
 
@@ -59,8 +62,8 @@ pub(crate) struct Activity {
     pub(crate) entered: Counter,
     /// Jumps that missed the jump cache.
     pub(crate) lookups: Counter,
-    /// Functions of the guest called.
-    pub(crate) functions: Counter,
+    /// Functions of the guest called, by number.
+    pub(crate) functions: Box<[Counter]>,
     /// Changes of address space.
     pub(crate) switches: Counter,
 }
@@ -81,6 +84,10 @@ impl Counter {
 }
 
 impl Activity {
+    /// Nothing counted yet; for a guest with so many functions.
+    pub(crate) fn new(functions: usize) -> Activity {
+        Activity { functions: (0..functions).map(|_| Counter::default()).collect(), ..Activity::default() }
+    }
     /// Says what the thread does from now on; returns what it did.
     #[inline(always)]
     pub(crate) fn begin(&self, what: Doing) -> Doing {
@@ -114,6 +121,18 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 impl Shared {
+    /// How often which functions of the guest were called, the busiest first.
+    fn functions(&self, activities: &[Arc<Activity>]) -> String {
+        let count = |n: usize| activities.iter().filter_map(|a| a.functions.get(n)).map(Counter::get).sum::<u64>();
+        let mut all: Vec<(u64, &str)> =
+            self.function_names.iter().enumerate().map(|(n, name)| (count(n), *name)).collect();
+        all.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+        let mut text = format!("{:<19} {}\n", "function calls", all.iter().map(|(n, _)| n).sum::<u64>());
+        for (n, name) in all.iter().take_while(|(n, _)| *n != 0).take(BUSIEST) {
+            let _ = writeln!(text, "  {name:<17} {n}");
+        }
+        text
+    }
     /// The text of `info jit`.
     pub fn report(&self) -> String {
         let (counts, (used, room), alive) = {
@@ -157,8 +176,8 @@ impl Shared {
         line("TLB fills", &sum(|a| &a.fills));
         line("TLB flushes", &sum(|a| &a.flushes));
         line("space switches", &sum(|a| &a.switches));
-        line("function calls", &sum(|a| &a.functions));
         line("interpreted", &sum(|a| &a.interpreted));
+        text += &self.functions(&activities);
         if self.options.profile {
             text += "\nProfile (share of the vCPUs' time):\n";
             let seen: Vec<u64> = self.profile.seen.iter().map(|n| n.load(Relaxed)).collect();

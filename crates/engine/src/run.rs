@@ -77,7 +77,7 @@ pub(crate) enum Next {
 impl<G: Guest> Tcg<G> {
     /// An accelerator for the vCPU whose CPU model is `config`, on the machine whose engine is `shared`.
     pub fn new(shared: Arc<Shared>, config: G::Config) -> Tcg<G> {
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new(G::HELPERS.len()));
         shared.activities().push(activity.clone());
         Tcg {
             bus: Bus::new(shared.memory.clone()),

@@ -42,6 +42,7 @@ pub struct Shared {
     entries: Mutex<Vec<Arc<Entries>>>,
     activities: Mutex<Vec<Arc<Activity>>>,
     pub(crate) profile: Profile,
+    pub(crate) function_names: Vec<&'static str>,
     perf_map: Option<PerfMap>,
 }
 
@@ -231,6 +232,7 @@ impl Shared {
             entries: Mutex::default(),
             activities: Mutex::default(),
             profile: Profile::default(),
+            function_names: G::HELPERS.iter().map(|h| h.info.name).collect(),
             perf_map,
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));

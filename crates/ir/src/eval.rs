@@ -184,12 +184,13 @@ pub fn float(op: Op, ty: Ty, arg: impl Fn(usize) -> u64) -> Option<(u64, u8)> {
         (Op::FFromI32, false) => f64_from_i32(e, a() as i32),
         (Op::FWiden, _) => f32_to_f64(e, a32()),
         (Op::FNarrow, _) => f64_to_f32(e, a()) as u64,
-        // Conversions to integers round to zero whatever the mode.
-        (Op::FToI32 | Op::FToI64, _) => {
-            e.round = Round::TowardZero;
+        (Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64, _) => {
+            if matches!(op, Op::FToI32 | Op::FToI64) {
+                e.round = Round::TowardZero;
+            }
             match (op, single) {
-                (Op::FToI32, true) => f32_to_i32(e, a32()) as u32 as u64,
-                (Op::FToI32, false) => f64_to_i32(e, a()) as u32 as u64,
+                (Op::FToI32 | Op::FNearI32, true) => f32_to_i32(e, a32()) as u32 as u64,
+                (Op::FToI32 | Op::FNearI32, false) => f64_to_i32(e, a()) as u32 as u64,
                 (_, true) => f32_to_i64(e, a32()) as u64,
                 (_, false) => f64_to_i64(e, a()) as u64,
             }

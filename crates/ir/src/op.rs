@@ -253,6 +253,10 @@ ops! {
     FToI32 "ftoi32" (T) -> Is(Ty::I32), Flags;
     /// Float type to signed I64, rounded to zero, saturating as RISC-V does (NaN gives the largest).
     FToI64 "ftoi64" (T) -> Is(Ty::I64), Flags;
+    /// Float type to signed I32, rounded to nearest even, else as `ftoi32`.
+    FNearI32 "fneari32" (T) -> Is(Ty::I32), Flags;
+    /// Float type to signed I64, rounded to nearest even, else as `ftoi64`.
+    FNearI64 "fneari64" (T) -> Is(Ty::I64), Flags;
     /// Bits of a float as the integer of its width (type: the float's).
     FBits "fbits" (T) -> Call, Pure;
     /// Integer bits as a float of the same width (type: the float's).

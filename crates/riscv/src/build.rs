@@ -129,6 +129,8 @@ impl<'a> Build<'a> {
             Le => Op::FLe,
             ToI32 if rm == 1 => Op::FToI32,
             ToI64 if rm == 1 => Op::FToI64,
+            ToI32 if near => Op::FNearI32,
+            ToI64 if near => Op::FNearI64,
             FromI32 => Op::FFromI32,
             // An unsigned word is a signed doubleword.
             FromI64 | FromU32 => Op::FFromI64,

@@ -7,7 +7,7 @@ use crate::extension::Extension;
 use crate::hart::Hart;
 use crate::helpers;
 use crate::machine::{Machine, Meaning};
-use crate::mode::{M, S, U};
+use crate::mode::{FloatState, M, S, U};
 use crate::{mstatus, slot};
 
 /// menvcfg: the supervisor timer is driven by stimecmp.
@@ -205,8 +205,10 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
     if privilege < number >> 8 & 3 || write && number >> 10 == 3 {
         return m.illegal();
     }
+    // The mode tells whether the float unit is on.
+    let settled = row.need.settled() || row.need == Need::Float && place.mode.float() != FloatState::Off;
     match row.storage {
-        Storage::Plain(slot, mask) if row.need.settled() => {
+        Storage::Plain(slot, mask) if settled => {
             let old = if read || mask != u64::MAX { m.get(slot) } else { m.k(0) };
             if write {
                 let new = match change {
@@ -220,7 +222,7 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
             m.set(rd, old);
             Ok(())
         }
-        Storage::View(slot, mask, ..) if !write && !m.rv32() && row.need.settled() => {
+        Storage::View(slot, mask, ..) if !write && !m.rv32() && settled => {
             m.set(rd, m.get(slot) & m.k(mask));
             Ok(())
         }

@@ -28,7 +28,7 @@ use Storage::*;
 const BASIC: &[Csr] = table! {
     // ---- unprivileged
     [0x001 "fflags", Float, quiet Code(|h| h.get(slot::FFLAGS), |h, v| write_float(h, v & 31, None))]
-    [0x002, "frm", Float, Code(|h| h.get(slot::FRM), |h, v| write_float(h, h.get(slot::FFLAGS), Some(v)))]
+    [0x002, "frm", Float, View(slot::FRM, 7, |h| h.get(slot::FRM), |h, v| write_float(h, h.get(slot::FFLAGS), Some(v)))]
     [0x003, "fcsr", Float, Code(|h| h.get(slot::FRM) << 5 | h.get(slot::FFLAGS), |h, v| write_float(h, v & 31, Some(v >> 5)))]
     [0xc00 "cycle", Counter(0), quiet Read(cycle)]
     [0xc01 "time", Counter(1), quiet Read(|h| h.platform.time())]

@@ -453,6 +453,7 @@ rows! {
     SQRTSS "F3 0F 51 /r" "sqrtss"; SQRTSD "F2 0F 51 /r" "sqrtsd";
     UCOMISS "0F 2E /r" "ucomiss"; UCOMISD "66 0F 2E /r" "ucomisd"; COMISS "0F 2F /r" "comiss"; COMISD "66 0F 2F /r" "comisd";
     CVTSI2SS "F3 0F 2A /r" "cvtsi2ss"; CVTSI2SD "F2 0F 2A /r" "cvtsi2sd"; CVTTSS2SI "F3 0F 2C /r" "cvttss2si"; CVTTSD2SI "F2 0F 2C /r" "cvttsd2si";
+    CVTSS2SI "F3 0F 2D /r" "cvtss2si"; CVTSD2SI "F2 0F 2D /r" "cvtsd2si";
     CVTSS2SD "F3 0F 5A /r" "cvtss2sd"; CVTSD2SS "F2 0F 5A /r" "cvtsd2ss";
     VADDSS "VEX.LIG.F3.0F 58 /r" "vaddss"; VADDSD "VEX.LIG.F2.0F 58 /r" "vaddsd"; VMULSS "VEX.LIG.F3.0F 59 /r" "vmulss"; VMULSD "VEX.LIG.F2.0F 59 /r" "vmulsd";
     VSUBSS "VEX.LIG.F3.0F 5C /r" "vsubss"; VSUBSD "VEX.LIG.F2.0F 5C /r" "vsubsd"; VDIVSS "VEX.LIG.F3.0F 5E /r" "vdivss"; VDIVSD "VEX.LIG.F2.0F 5E /r" "vdivsd";

@@ -206,11 +206,15 @@ impl Emitter {
     pub(super) fn float_to_int(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let a = i.args[0];
         let d = double(i.ty);
-        let w = i.op == Op::FToI64;
+        let w = matches!(i.op, Op::FToI64 | Op::FNearI64);
+        let row = match i.op {
+            Op::FToI32 | Op::FToI64 => pick(d, CVTTSD2SI, CVTTSS2SI),
+            _ => pick(d, CVTSD2SI, CVTSS2SI),
+        };
         let x = self.xmm(insts, a);
         self.take(a);
         let r = self.dest(insts, v, NO, 0);
-        self.asm.ins(pick(d, CVTTSD2SI, CVTTSS2SI), w, r, 0, Rm::R(x), 0);
+        self.asm.ins(row, w, r, 0, Rm::R(x), 0);
         // The indefinite value is the least integer, the only one from which 1 cannot be subtracted.
         self.asm.ins(CMP_I8, w, 0, 0, Rm::R(r), 1);
         let from = self.asm.jump(Some(cc::O));

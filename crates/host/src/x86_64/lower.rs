@@ -340,7 +340,7 @@ impl Emitter {
             Op::FNeg | Op::FAbs => self.float_sign(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
             Op::FFromI64 | Op::FFromI32 => self.float_from_int(insts, i, v),
-            Op::FToI32 | Op::FToI64 => self.float_to_int(insts, i, v),
+            Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64 => self.float_to_int(insts, i, v),
             Op::FUnbox => self.float_unbox(insts, i, v),
             Op::FBox => self.float_box(insts, i, v),
             Op::Call => {

@@ -205,7 +205,7 @@ impl Gen<'_> {
             }
             8 => {
                 let a = self.pick(t);
-                let op = if self.r.one_in(2) { Op::FToI32 } else { Op::FToI64 };
+                let op = [Op::FToI32, Op::FToI64, Op::FNearI32, Op::FNearI64][self.r.below(4) as usize];
                 self.push(op, t, &[a], 0);
             }
             9 => {
