@@ -217,14 +217,13 @@ impl Cache {
             counts: Counts::default(),
         }
     }
-    /// Where vCPUs look translations up.
+    /// Where vCPUs look translations up: the block's number above, the offset of its code below bit 32.
     pub(crate) fn index(&self) -> Arc<Index> {
         self.index.clone()
     }
     /// Number and host address of the translation `key`.
     pub fn find(&self, key: Key) -> Option<(Id, u64)> {
-        let start = self.index.get(key)? as u32;
-        let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()? as Id;
+        let id = (self.index.get(key)? >> 32) as Id;
         Some((id, self.address(id)))
     }
     /// Number and host address of the translation `key` of an instruction that crosses into the page at host address `second`.
@@ -304,7 +303,7 @@ impl Cache {
             dead: false,
         });
         match new.second {
-            None => self.index.set(new.key, start as u64),
+            None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
                 self.crossing.insert((new.key.0, second), id);
             }

@@ -217,7 +217,7 @@ impl<G: Guest> Tcg<G> {
     #[inline]
     fn code_at(&mut self, g: &G, host_page: u64, offset: u16) -> Option<u64> {
         match self.shared.index.get(Key::new(host_page, offset, g.mode())) {
-            Some(start) => Some(self.shared.code.address(start as usize)),
+            Some(found) => Some(self.shared.code.address(found as u32 as usize)),
             None => Some(self.translate_block(g, host_page, offset)?.1),
         }
     }

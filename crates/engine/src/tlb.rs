@@ -53,18 +53,30 @@ pub struct Jump {
 }
 
 /// The entries of one set: the part that other threads may reach.
-pub struct Entries(Box<[Entry]>);
+pub struct Entries {
+    entries: Box<[Entry]>,
+    /// Which physical pages may have a write tag here: a bit for each value of the page number modulo 4096.
+    written: [AtomicU64; 64],
+}
 
 impl Entries {
     /// Takes the write tags of a physical page away; any thread may ask.
     pub fn forget_writes(&self, host_page: u64) {
-        for e in &self.0 {
+        let (word, bit) = self.written(host_page);
+        if word.load(SeqCst) & bit == 0 {
+            return;
+        }
+        for e in &self.entries {
             let tag = e.write.load(Relaxed);
             if tag != NONE && tag.wrapping_add(e.addend.load(Relaxed)) == host_page {
                 // If its owner has refilled it meanwhile, it has looked at the page's state and found code.
                 let _ = e.write.compare_exchange(tag, NONE, SeqCst, Relaxed);
             }
         }
+    }
+    fn written(&self, host_page: u64) -> (&AtomicU64, u64) {
+        let n = host_page >> 12;
+        (&self.written[(n >> 6) as usize % 64], 1 << (n & 63))
     }
 }
 
@@ -107,7 +119,10 @@ impl Set {
         };
         let jump = || Jump { tag: AtomicU64::new(NONE), code: AtomicU64::new(0) };
         Set {
-            entries: Arc::new(Entries((0..ENTRIES).map(|_| entry()).collect())),
+            entries: Arc::new(Entries {
+                entries: (0..ENTRIES).map(|_| entry()).collect(),
+                written: [const { AtomicU64::new(0) }; 64],
+            }),
             jumps: (0..JUMPS).map(|_| jump()).collect(),
             space: NONE,
             used: 0,
@@ -119,7 +134,7 @@ impl Set {
     }
     /// Host address of the entries.
     pub fn entries_address(&self) -> u64 {
-        self.entries.0.as_ptr() as u64
+        self.entries.entries.as_ptr() as u64
     }
     /// Host address of the jump cache.
     pub fn jumps_address(&self) -> u64 {
@@ -128,7 +143,7 @@ impl Set {
     /// The entry that a virtual address falls on.
     #[inline(always)]
     pub fn entry(&self, va: u64) -> &Entry {
-        &self.entries.0[(va >> 12) as usize % ENTRIES]
+        &self.entries.entries[(va >> 12) as usize % ENTRIES]
     }
     /// The code for `pc` in the mode of `mode_tag`, if the jump cache has it.
     #[inline(always)]
@@ -153,7 +168,7 @@ impl Set {
     pub fn fill(&mut self, va: u64, host_page: u64, rights: Rights, large: bool) {
         let page = va & !4095;
         let i = (va >> 12) as usize % ENTRIES;
-        let e = &self.entries.0[i];
+        let e = &self.entries.entries[i];
         if [&e.read, &e.write, &e.execute].iter().all(|t| t.load(Relaxed) == NONE) {
             self.filled.push(i as u16);
         }
@@ -169,15 +184,23 @@ impl Set {
         e.read.store(tag(rights.read), Relaxed);
         e.execute.store(tag(rights.execute), Relaxed);
         if rights.write {
+            // Before the tag: who looks for tags of the page and misses this comes early enough for its owner to see that the page
+            // has code.
+            let (word, bit) = self.entries.written(host_page);
+            let bits = word.load(Relaxed);
+            if bits & bit == 0 {
+                word.store(bits | bit, Relaxed);
+            }
             e.write.store(page, SeqCst);
         }
     }
     /// Forgets everything.
     pub fn flush(&mut self) {
         for i in self.filled.drain(..) {
-            let e = &self.entries.0[i as usize];
+            let e = &self.entries.entries[i as usize];
             [&e.read, &e.write, &e.execute].iter().for_each(|t| t.store(NONE, Relaxed));
         }
+        self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
         self.large.clear();
         self.forget_jumps();
     }

@@ -3,7 +3,8 @@
 //! 1. [`dead`] (backward): which instructions nobody needs, among them slots that are written again before anyone can look.
 //! 2. [`rewrite`] (forward, into a new list): copies what is needed, and at each instruction asks the rules: [`algebra`]
 //!    (identities, strength), [`extend`] (extensions that [`facts`] prove superfluous), [`boolean`] (comparisons of
-//!    truth values), [`boxing`] (NaN boxes opened again), [`target`] (jumps to known places). [`rebase`] makes addresses
+//!    truth values), [`boxing`] (NaN boxes opened again), [`target`] (jumps to known places), [`rotate`] (two shifts that
+//!    are a rotation). [`rebase`] makes addresses
 //!    relative to what a register holds now.
 //!
 //! Each rule looks at one instruction and its operands' definitions and gives what should stand there instead. The builder has
@@ -20,6 +21,7 @@ pub mod extend;
 pub mod facts;
 pub mod rebase;
 pub mod rewrite;
+pub mod rotate;
 pub mod target;
 
 use ir::{Block, HelperInfo};

@@ -25,6 +25,7 @@ pub const RULES: &[Rule] = &[
     crate::boolean::rule,
     crate::boxing::rule,
     crate::target::rule,
+    crate::rotate::rule,
 ];
 
 /// The new list, as far as it has come.
