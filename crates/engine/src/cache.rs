@@ -320,6 +320,10 @@ impl Cache {
         self.counts.host_bytes += new.code.bytes.len() as u64;
         (id, self.address(id))
     }
+    /// Link `id`: the offset in the page of its target.
+    pub fn link_offset(&self, id: Id) -> Option<u16> {
+        self.links.get(id as usize).map(|link| link.target)
+    }
     /// Link `id`: the key of its target in the mode of its own block, the page and the offset; `None` if its block is dead.
     pub fn link_target(&self, id: Id) -> Option<(Key, u64, u16)> {
         let link = self.links.get(id as usize)?;

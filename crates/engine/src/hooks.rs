@@ -75,7 +75,7 @@ impl<G: Guest> Tcg<G> {
             }
             v => {
                 if let Some(id) = exit::link_of(v) {
-                    this.follow_link(g, id as u32);
+                    this.leave_by_link(g, id as u32);
                 }
                 None
             }

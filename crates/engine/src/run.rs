@@ -256,8 +256,12 @@ impl<G: Guest> Tcg<G> {
         let at = At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc() };
         shared.translate::<G>(&self.config, &self.bus, &at)
     }
-    /// Link `id` was taken while it was not linked: links it. The pc is that of its target.
-    pub(crate) fn follow_link(&mut self, g: &mut G, id: Id) {
+    /// Link `id` was taken while it was not linked: sets the pc to its target, and links it.
+    pub(crate) fn leave_by_link(&mut self, g: &mut G, id: Id) {
+        let Some(target) = self.shared.cache().link_offset(id) else {
+            unreachable!("code was left by a link that it does not have")
+        };
+        g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(target as u64));
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;
         }

@@ -205,8 +205,14 @@ pub struct Stubs {
     pub miss: [u64; 2],
     /// Goes on at the frame's pc in whatever mode that is now.
     pub resume: u64,
-    /// `eax` = offset of a target, `rdx` = exit value: sets pc and leaves.
+    /// `eax` = offset of the block: sets pc and leaves with [`exit::INTERRUPT`].
+    pub interrupt: [u64; 2],
+    /// `rdx` = exit value: leaves.
     pub link: [u64; 2],
+    /// By the register that holds the guest address (in the order of the temporaries) and log2 of the size: looks into the TLB for
+    /// a load whose site number lies on the stack. Zero flag set: the site remembers the page, and the register holds the addend.
+    /// Else scratch word 0 holds the address. The number is gone.
+    pub site: [[u64; 4]; 4],
     /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero, canonical binary32 NaN
     /// in its box; the sign bits of both formats, and all bits but those.
     pub constants: u64,
@@ -268,7 +274,7 @@ pub struct Code {
 pub mod exit {
     /// The interrupt word was not zero at a block's entry (or the block is invalid); the frame's pc is its start.
     pub const INTERRUPT: u64 = 1;
-    /// A link that is not patched; bits 8 and up are its number. The frame's pc is the target.
+    /// A link that is not patched; bits 8 and up are its number. The frame's pc is not set: it is the target of the link.
     pub const LINK: u64 = 2;
     /// No exit: a hook's answer that the block is over and other code is gone on with.
     pub const GO: u64 = 3;

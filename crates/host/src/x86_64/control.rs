@@ -28,8 +28,7 @@ impl Emitter {
     }
     pub(super) fn interrupt_stub(&mut self) {
         self.asm.mov_imm(RAX, self.entry as u64);
-        self.asm.mov_imm(RDX, exit::INTERRUPT);
-        self.asm.jump_to(None, self.stubs.link[self.floats as usize]);
+        self.asm.jump_to(None, self.stubs.interrupt[self.floats as usize]);
     }
     /// A patchable jump to `target` in this page. The instructions from `start` on belong to a conditional jump and stay
     /// next to it.
@@ -48,9 +47,8 @@ impl Emitter {
         let here = self.asm.pos();
         let link = &mut self.links[index as usize];
         link.stub = here;
-        let (at, target) = (link.at, link.target);
+        let at = link.at;
         self.asm.patch(at, here);
-        self.asm.mov_imm(RAX, target as u64);
         self.asm.mov_imm(RDX, exit::link(self.link_base + index as u64));
         self.asm.jump_to(None, self.stubs.link[self.floats as usize]);
     }

@@ -62,11 +62,18 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.miss[x] = s.miss(xmm);
         stubs.probe[x] = s.here();
         super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[x]);
-        stubs.link[x] = s.here();
+        stubs.interrupt[x] = s.here();
         s.asm.ins(ADD, true, RAX, 0, s.field(cfg.layout.page), 0);
         s.asm.ins(MOV_MR, true, RAX, 0, s.field(cfg.layout.pc), 0);
+        s.asm.mov_imm(RDX, exit::INTERRUPT);
+        stubs.link[x] = s.asm.address(s.asm.pos());
         s.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
         s.asm.jump_to(None, stubs.leave[x]);
+    }
+    if let Some(sites) = cfg.sites {
+        for (row, r) in stubs.site.iter_mut().zip((0..16).filter(|&r| TEMPS >> r & 1 != 0)) {
+            *row = std::array::from_fn(|n| s.site(r, 1 << n, sites));
+        }
     }
     stubs.fma = s.fma();
     stubs.resume = s.here();
@@ -296,6 +303,37 @@ impl Stub<'_> {
         self.asm.ins(row, memop.bytes() == 8, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
         self.restore();
         self.ret();
+        at
+    }
+    /// See [`Stubs::site`].
+    fn site(&mut self, r: Reg, bytes: i32, sites: crate::Sites) -> u64 {
+        let at = self.here();
+        let tlb = self.cfg.tlb;
+        let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
+        let mut others = (0..16).filter(|&o| TEMPS >> o & 1 != 0 && o != r);
+        let (Some(tag), Some(n)) = (others.next(), others.next()) else { unreachable!("four temporaries") };
+        self.asm.ins(MOV_MR, true, r, 0, self.word(0), 0);
+        self.asm.ins(MOV_MR, true, tag, 0, self.word(WORD_SAVE), 0);
+        self.asm.ins(MOV_MR, true, n, 0, self.word(WORD_SAVE + 1), 0);
+        self.asm.ins(MOV, false, n, 0, Rm::M(Mem::at(RSP, 8)), 0);
+        self.asm.ins(LEA, true, tag, 0, Rm::M(Mem::at(r, bytes - 1)), 0);
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(r), (12 - tlb.entry_log2) as i64);
+        self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
+        self.asm.ins(AND_I, false, 0, 0, Rm::R(r), mask);
+        self.asm.ins(ADD, true, r, 0, self.field(self.cfg.layout.tlb), 0);
+        self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(r, tlb.read)), 0);
+        let missed = self.asm.jump(Some(cc::NE));
+        self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(r, tlb.addend)), 0);
+        let word = |table: i32| Rm::M(Mem { base: RBP, index: n, scale: 3, disp: table });
+        self.asm.ins(MOV_MR, true, r, 0, word(sites.addends), 0);
+        self.asm.ins(MOV_MR, true, tag, 0, word(sites.tags), 0);
+        let here = self.asm.pos();
+        self.asm.patch(missed, here);
+        // None of these changes flags.
+        self.asm.ins(MOV, true, tag, 0, self.word(WORD_SAVE), 0);
+        self.asm.ins(MOV, true, n, 0, self.word(WORD_SAVE + 1), 0);
+        // ret 8
+        self.asm.raw(&[0xc2, 8, 0]);
         at
     }
     fn with_arguments(&mut self, hook: u64, xmm: bool) -> u64 {

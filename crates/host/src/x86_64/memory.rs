@@ -301,20 +301,15 @@ impl Emitter {
         let again = self.asm.pos();
         (Host::Site { r, n, again }, from, d)
     }
-    /// The load was in another page: if the TLB has that one, remembers it and goes on.
-    fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, host: Host) {
-        let (Host::Site { r, n, again }, Some(sites)) = (host, self.cfg.sites) else { return };
-        let tag = if r == RCX || base == RCX { if r == RAX || base == RAX { RDX } else { RAX } } else { RCX };
-        self.asm.ins(PUSH, false, 0, 0, Rm::R(tag), 0);
-        let low = disp as i64;
-        let missed = self.probe(base, (low, low + memop.bytes() as i64 - 1), false, r, tag);
-        let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
-        self.asm.ins(MOV_MR, true, r, 0, at(sites.addends), 0);
-        self.asm.ins(MOV_MR, true, tag, 0, at(sites.tags), 0);
-        self.asm.ins(POP, false, 0, 0, Rm::R(tag), 0);
-        self.jump_back(again);
-        self.arrive(missed);
-        self.asm.ins(POP, false, 0, 0, Rm::R(tag), 0);
+    /// The load was in another page: if the TLB has that one, remembers it and goes on. Else the address is in scratch word 0.
+    fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, (r, n, again): (Reg, u32, u32)) {
+        self.sum(r, base, disp as i64);
+        // push n
+        self.asm.raw(&[0x6a, n as u8]);
+        let row = (super::TEMPS & ((1 << r) - 1)).count_ones() as usize;
+        self.asm.call(self.stubs.site[row][memop.0 as usize & 3]);
+        let hit = self.asm.jump(Some(cc::E));
+        self.asm.patch(hit, again);
     }
     pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let base = self.gpr(insts, i.args[0]);
@@ -405,9 +400,16 @@ impl Emitter {
         match c {
             Cold::Load { from, back, base, disp, dest, memop, mends, insn, host } => {
                 self.arrive(from);
-                self.cold_site(base, disp, memop, host);
-                self.mend(mends);
-                self.cold_address(base, disp, host);
+                match host {
+                    Host::Site { r, n, again } => {
+                        self.cold_site(base, disp, memop, (r, n, again));
+                        self.mend(mends);
+                    }
+                    _ => {
+                        self.mend(mends);
+                        self.cold_address(base, disp, host);
+                    }
+                }
                 let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
                 let stub = match host {
                     Host::Alone(_) | Host::Site { .. } => self.stubs.load[n],
@@ -419,7 +421,7 @@ impl Emitter {
                     Loaded::X(x) => self.asm.ins(MOVSD, false, x, 0, Rm::M(word), 0),
                 }
                 if let Host::Leader(r) = host {
-                    self.asm.mov_imm(r, 0);
+                    self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
                 }
                 self.jump_back(back);
             }
@@ -438,7 +440,7 @@ impl Emitter {
                     if let Host::Alone(_) = host { self.stubs.store[n] } else { self.stubs.store_probe[n] };
                 self.call_stub(stub, insn);
                 if let Host::Leader(r) = host {
-                    self.asm.mov_imm(r, 0);
+                    self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
                 }
                 self.jump_back(back);
             }
@@ -522,7 +524,7 @@ impl Emitter {
         self.asm.ins(LEA, true, r, 0, Rm::M(Mem::at(base, disp)), 0);
         self.asm.ins(MOV_MR, true, r, 0, m, 0);
         if let Host::Follower(_) = host {
-            self.asm.mov_imm(r, 0);
+            self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
         }
     }
 }
