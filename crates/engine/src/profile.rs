@@ -123,7 +123,8 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
 impl Shared {
     /// How often which functions of the guest were called, the busiest first.
     fn functions(&self, activities: &[Arc<Activity>]) -> String {
-        let count = |n: usize| activities.iter().filter_map(|a| a.functions.get(n)).map(Counter::get).sum::<u64>();
+        let count =
+            |n: usize| activities.iter().filter_map(|a| a.functions.get(n)).map(Counter::get).sum::<u64>();
         let mut all: Vec<(u64, &str)> =
             self.function_names.iter().enumerate().map(|(n, name)| (count(n), *name)).collect();
         all.sort_by_key(|(n, _)| std::cmp::Reverse(*n));

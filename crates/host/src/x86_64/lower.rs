@@ -9,6 +9,7 @@ use super::alloc::{NONE, Value};
 use super::asm::*;
 use super::memory::{Cold, GROUPS, Group};
 use super::nan::{Form, Pending};
+use super::series::{Member, Open, Series};
 use super::{PINS, TEMPS, XPINS};
 use crate::{Code, Config, Link, Placement, Point, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
@@ -48,6 +49,10 @@ pub struct Emitter {
     pub(super) next_site: u32,
     /// The groups that the accesses to come would lead, the next one last.
     pub(super) ahead: Vec<Group>,
+    /// Accesses in a row; see `series.rs`.
+    pub(super) series: Vec<Series>,
+    pub(super) members: Vec<Member>,
+    pub(super) open: Option<Open>,
     /// Values from here on are the addends of `groups`.
     pub(super) pseudo: u32,
     pub(super) links: Vec<Link>,
@@ -102,6 +107,9 @@ impl Emitter {
             next_group: 0,
             next_site: 0,
             ahead: Vec::new(),
+            series: Vec::new(),
+            members: Vec::new(),
+            open: None,
             pseudo: 0,
             links: Vec::new(),
             points: Vec::new(),
@@ -148,6 +156,9 @@ impl Emitter {
         self.pseudo = block.insts.len() as u32;
         self.groups = [Group::NONE; GROUPS];
         self.ahead.clear();
+        self.series.clear();
+        self.members.clear();
+        self.open = None;
         self.content = [NONE; 16];
         self.xcontent = [NONE; 16];
         self.slot_val = [NONE; 128];

@@ -6,7 +6,7 @@
 //!
 //! Accesses of one base (one value, give or take constants) are coalesced: the first of them (the leader) probes for the whole
 //! range that they cover, for writing if one of them writes, and leaves the addend in a temporary for the others
-//! (followers), which need only see that it is not zero. It is zero
+//! (followers): those that come in a row with it need nothing (`series.rs`), others only see that it is not zero. It is zero
 //! after a miss; then each access takes its slow path, which looks into the TLB itself. A call forgets addends, since
 //! it may change the mapping; no other instruction of a block does.
 
@@ -16,6 +16,7 @@ use super::asm::*;
 use super::float::Fused;
 use super::lower::Emitter;
 use super::nan::Mends;
+use super::series::{Member, Moved};
 use crate::{Point, Sites};
 use ir::{Inst, MemOp, Op, Ty, Val};
 
@@ -47,6 +48,8 @@ pub(super) enum Cold {
         insn: i64,
         host: Host,
     },
+    /// The leader of series number `index` missed.
+    Series { index: u32 },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
     Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
     /// A store-conditional whose condition is false.
@@ -76,8 +79,10 @@ pub(super) enum Cold {
 pub(super) enum Host {
     /// None: the register is free on the slow path.
     Alone(Reg),
-    /// It leaves the addend in the register.
-    Leader(Reg),
+    /// It leaves the addend in the register, for group `n`, and begins a series.
+    Leader(Reg, u32),
+    /// It is in the series that is going on.
+    Member(Reg),
     /// It has found zero in the register.
     Follower(Reg),
     /// It was not in the page of site `n`; with the addend in the register it goes on at `again`.
@@ -87,7 +92,8 @@ pub(super) enum Host {
 impl Host {
     fn reg(self) -> Reg {
         match self {
-            Host::Alone(r) | Host::Leader(r) | Host::Follower(r) | Host::Site { r, .. } => r,
+            Host::Alone(r) | Host::Leader(r, _) | Host::Member(r) | Host::Follower(r) => r,
+            Host::Site { r, .. } => r,
         }
     }
 }
@@ -134,6 +140,19 @@ fn anchor(insts: &[Inst], mut v: Val) -> (Val, i64) {
             _ => return (v, offset),
         }
     }
+}
+
+/// An access that has just been emitted.
+#[derive(Clone, Copy, Debug)]
+struct Access {
+    /// Where its instruction begins.
+    start: u32,
+    base: Reg,
+    disp: i32,
+    memop: MemOp,
+    moved: Moved,
+    mends: Mends,
+    insn: i64,
 }
 
 /// Where a loaded value goes.
@@ -241,13 +260,16 @@ impl Emitter {
             {
                 self.lock(host);
                 let d = result.map_or(NO, |v| self.dest(insts, v, NO, 0));
-                self.asm.ins(TEST, true, host, 0, Rm::R(host), 0);
-                let from = self.asm.jump(Some(cc::E));
                 let v = self.val_mut(r);
                 v.uses = v.uses.saturating_sub(1);
                 if v.uses == 0 {
                     self.dying.push(r);
                 }
+                if self.in_series(k as u32) {
+                    return (Host::Member(host), 0, d);
+                }
+                self.asm.ins(TEST, true, host, 0, Rm::R(host), 0);
+                let from = self.asm.jump(Some(cc::E));
                 return (Host::Follower(host), from, d);
             }
         }
@@ -275,7 +297,7 @@ impl Emitter {
         *self.val_mut(r) =
             super::alloc::Value { uses: led.followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
         self.content[entry as usize] = r;
-        (Host::Leader(entry), from, d)
+        (Host::Leader(entry, k as u32), from, d)
     }
     /// The load `own` by the page remembered at its site.
     fn site(
@@ -318,19 +340,47 @@ impl Emitter {
         let (insn, mends) = (self.insn, self.mends_now());
         if let Some(x) = self.wanted_float(insts, v).filter(|_| memop.bytes() == 8) {
             let (host, from, _) = self.host_address(insts, i, base, None);
+            let start = self.asm.pos();
             self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
-            let (back, dest) = (self.asm.pos(), Loaded::X(x));
-            self.cold.push(Cold::Load { from, back, base, disp, dest, memop, mends, insn, host });
             self.xbind(v, x);
+            let moved = Moved::Load(Loaded::X(x));
+            self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
             return;
         }
         let (host, from, d) = self.host_address(insts, i, base, Some(v));
+        let start = self.asm.pos();
         let m = Rm::M(Mem::sum(base, host.reg(), disp));
         let (row, w) = load_row(memop);
         self.asm.ins(row, w, d, 0, m, 0);
-        let (back, dest) = (self.asm.pos(), Loaded::R(d));
-        self.cold.push(Cold::Load { from, back, base, disp, dest, memop, mends, insn, host });
         self.bind(v, d);
+        let moved = Moved::Load(Loaded::R(d));
+        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
+    }
+    /// Puts off the slow path of the access that has just been emitted.
+    fn put_off(&mut self, host: Host, from: u32, a: Access) {
+        let Access { start, base, disp, memop, moved, mends, insn } = a;
+        let back = self.asm.pos();
+        let (Host::Leader(r, _) | Host::Member(r)) = host else {
+            self.cold.push(match moved {
+                Moved::Load(dest) => Cold::Load { from, back, base, disp, dest, memop, mends, insn, host },
+                Moved::Store(value) => {
+                    Cold::Store { from, back, base, disp, value, memop, mends, insn, host }
+                }
+            });
+            return;
+        };
+        let live = (0..GROUPS as u32).any(|k| {
+            let v = self.val(self.pseudo + k);
+            v.gpr == r && v.uses > 0 && self.content[r as usize] == self.pseudo + k
+        });
+        let m = Member { start, end: back, base, disp, memop, moved, mends, insn, host: r, live };
+        match host {
+            Host::Leader(_, group) => {
+                self.cold.push(Cold::Series { index: self.series.len() as u32 });
+                self.begin_series(group, from, m);
+            }
+            _ => self.join_series(m),
+        }
     }
     pub(super) fn store(&mut self, insts: &[Inst], i: &Inst) {
         let [a, b, ..] = i.args;
@@ -348,6 +398,7 @@ impl Emitter {
         let (host, from, _) = self.host_address(insts, i, base, None);
         self.take(a);
         self.take(b);
+        let start = self.asm.pos();
         let m = Rm::M(Mem::sum(base, host.reg(), disp));
         match stored {
             Stored::R(r) => {
@@ -367,9 +418,9 @@ impl Emitter {
                 self.asm.ins(row, false, x, 0, m, 0);
             }
         }
-        let back = self.asm.pos();
         let (insn, mends) = (self.insn, self.mends_now());
-        self.cold.push(Cold::Store { from, back, base, disp, value: stored, memop, mends, insn, host });
+        let moved = Moved::Store(stored);
+        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
     }
 
     /// Calls a stub and notes the return address.
@@ -377,11 +428,11 @@ impl Emitter {
         self.asm.call(stub);
         self.points.push(Point { return_offset: self.asm.pos(), insn });
     }
-    fn jump_back(&mut self, back: u32) {
+    pub(super) fn jump_back(&mut self, back: u32) {
         let at = self.asm.jump(None);
         self.asm.patch(at, back);
     }
-    fn arrive(&mut self, from: u32) {
+    pub(super) fn arrive(&mut self, from: u32) {
         let here = self.asm.pos();
         self.asm.patch(from, here);
     }
@@ -410,40 +461,18 @@ impl Emitter {
                         self.cold_address(base, disp, host);
                     }
                 }
-                let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
-                let stub = match host {
-                    Host::Alone(_) | Host::Site { .. } => self.stubs.load[n],
-                    _ => self.stubs.load_probe[n],
-                };
-                self.call_stub(stub, insn);
-                match dest {
-                    Loaded::R(r) => self.asm.ins(MOV, true, r, 0, Rm::M(word), 0),
-                    Loaded::X(x) => self.asm.ins(MOVSD, false, x, 0, Rm::M(word), 0),
-                }
-                if let Host::Leader(r) = host {
-                    self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
-                }
+                let probe = !matches!(host, Host::Alone(_) | Host::Site { .. });
+                self.cold_load(dest, memop, probe, insn);
                 self.jump_back(back);
             }
             Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
                 self.arrive(from);
                 self.mend(mends);
                 self.cold_address(base, disp, host);
-                let m = Rm::M(self.word(1));
-                match value {
-                    Stored::R(r) => self.asm.ins(MOV_MR, true, r, 0, m, 0),
-                    Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
-                    Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
-                }
-                let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
-                let stub =
-                    if let Host::Alone(_) = host { self.stubs.store[n] } else { self.stubs.store_probe[n] };
-                self.call_stub(stub, insn);
-                if let Host::Leader(r) = host {
-                    self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
-                }
+                self.cold_store(value, memop, !matches!(host, Host::Alone(_)), insn);
                 self.jump_back(back);
             }
+            Cold::Series { index } => self.cold_series(index),
             Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
                 for f in from {
                     if f != 0 {
@@ -513,8 +542,29 @@ impl Emitter {
             }
         }
     }
+    /// Loads from the address in scratch word 0; looks into the TLB first if `probe`.
+    pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, probe: bool, insn: i64) {
+        let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
+        self.call_stub(if probe { self.stubs.load_probe[n] } else { self.stubs.load[n] }, insn);
+        let word = Rm::M(self.word(0));
+        match dest {
+            Loaded::R(r) => self.asm.ins(MOV, true, r, 0, word, 0),
+            Loaded::X(x) => self.asm.ins(MOVSD, false, x, 0, word, 0),
+        }
+    }
+    /// Stores to the address in scratch word 0, likewise.
+    pub(super) fn cold_store(&mut self, value: Stored, memop: MemOp, probe: bool, insn: i64) {
+        let m = Rm::M(self.word(1));
+        match value {
+            Stored::R(r) => self.asm.ins(MOV_MR, true, r, 0, m, 0),
+            Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
+            Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
+        }
+        let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
+        self.call_stub(if probe { self.stubs.store_probe[n] } else { self.stubs.store[n] }, insn);
+    }
     /// The full address to scratch word 0. The addend's register may be used, but is zero again afterwards.
-    fn cold_address(&mut self, base: Reg, disp: i32, host: Host) {
+    pub(super) fn cold_address(&mut self, base: Reg, disp: i32, host: Host) {
         let m = Rm::M(self.word(0));
         if disp == 0 {
             self.asm.ins(MOV_MR, true, base, 0, m, 0);

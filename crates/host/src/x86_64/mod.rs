@@ -18,6 +18,7 @@ mod integer;
 mod lower;
 mod memory;
 mod nan;
+mod series;
 mod xalloc;
 
 pub use frame::emit_stubs;

@@ -84,7 +84,14 @@ impl Emitter {
             Op::FAdd | Op::FSub | Op::FMul | Op::FDiv | Op::FSqrt | Op::FWiden | Op::FNarrow | Op::FMa => {
                 false
             }
-            Op::FEq | Op::FLt | Op::FLe | Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64 | Op::FBox => false,
+            Op::FEq
+            | Op::FLt
+            | Op::FLe
+            | Op::FToI32
+            | Op::FToI64
+            | Op::FNearI32
+            | Op::FNearI64
+            | Op::FBox => false,
             Op::Trunc | Op::FBits | Op::FFromBits => false,
             Op::FNeg if self.fuses(v) => false,
             Op::Set => {
