@@ -234,6 +234,9 @@ impl<'a> Machine for Build<'a> {
         let v = self.double(from);
         self.put_double(to, v);
     }
+    fn set_single(&self, r: u8, v: V<'a, K64>) {
+        self.put_single(r, self.b.convert(Op::FFromBits, Ty::F32, v.lo()));
+    }
     fn change_sign(&self, w: Width, rd: u8, rs: u8, clear: bool) {
         let op = if clear { Op::FAbs } else { Op::FNeg };
         match w {

@@ -21,7 +21,7 @@ impl Guest for Hart {
         10, 15, 14, 2, 8, 13, 9, 11, 12, 1, 5, 16, 17, 18, 6, 19, 7, 20, 28, 29, 21, 22, 30, 31, 4, 3, 23,
         24, 25, 26, 27,
     ];
-    /// The order in which compilers take them: fa5 to fa0, ft0 to ft3, fs0.
+    /// What compilers take first: fa5 to fa0, ft0 to ft2, and fs0 and fs1 for what lives across calls.
     const HOT_FLOATS: &'static [u16] = &[
         slot::F0 + 15,
         slot::F0 + 14,
@@ -32,8 +32,8 @@ impl Guest for Hart {
         slot::F0,
         slot::F0 + 1,
         slot::F0 + 2,
-        slot::F0 + 3,
         slot::F0 + 8,
+        slot::F0 + 9,
     ];
     type Config = Config;
 

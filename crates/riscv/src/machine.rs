@@ -141,6 +141,11 @@ pub trait Machine {
     fn copy_f(&self, to: u8, from: u8) {
         self.set_f(to, self.f(from));
     }
+    /// Writes float register `r` with the binary32 whose bits are the low half of `v`.
+    #[inline(always)]
+    fn set_single(&self, r: u8, v: Self::V) {
+        self.set_f(r, v.lo().zx() | self.k(crate::float::BOX));
+    }
     /// Writes float register `rd` with register `rs`, its sign changed or (`clear`) cleared.
     #[inline(always)]
     fn change_sign(&self, w: Width, rd: u8, rs: u8, clear: bool) {

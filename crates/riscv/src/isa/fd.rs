@@ -1,6 +1,6 @@
 //! F and D: floating point (Unprivileged ISA, chapters "F" and "D").
 
-use crate::float::{BOX, CANONICAL_HALF_NAN, CANONICAL_NAN, Function, HALF_BOX};
+use crate::float::{CANONICAL_HALF_NAN, CANONICAL_NAN, Function, HALF_BOX};
 use crate::format::*;
 use crate::machine::softfloat_width::Width;
 use crate::machine::{Machine, Meaning};
@@ -20,10 +20,6 @@ fn unbox_half<M: Machine + ?Sized>(m: &M, r: u8) -> M::V {
     let v = m.f(r);
     let boxed = v.sar(m.k(16)).eq(m.k(u64::MAX));
     Int::select(boxed, v, m.k(CANONICAL_HALF_NAN as u64)).zext16()
-}
-/// Writes a binary32.
-pub(super) fn set_boxed<M: Machine + ?Sized>(m: &M, r: u8, v: M::V) {
-    m.set_f(r, v | m.k(BOX));
 }
 /// What sign injection makes of the sign of the second operand.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +67,7 @@ fn read<M: Machine + ?Sized>(m: &M, w: Width, r: u8) -> M::V {
 fn write<M: Machine + ?Sized>(m: &M, w: Width, r: u8, v: M::V) {
     match w {
         Width::H => m.set_f(r, v | m.k(HALF_BOX)),
-        Width::S => set_boxed(m, r, v),
+        Width::S => m.set_single(r, v),
         Width::D => m.set_f(r, v),
     }
 }
@@ -95,7 +91,7 @@ pub(super) fn load<M: Machine>(m: &M, i: FL, w: Width) -> Meaning {
     let a = m.address(i.rs1, i.imm);
     match w {
         Width::H => m.set_f(i.rd, m.load(a, MemOp::U16)? | m.k(HALF_BOX)),
-        Width::S => set_boxed(m, i.rd, m.load(a, MemOp::U32)?),
+        Width::S => m.set_single(i.rd, m.load(a, MemOp::U32)?),
         Width::D => m.set_f(i.rd, m.load(a, MemOp::U64)?),
     }
     Ok(())
@@ -156,7 +152,7 @@ precision! { single F S "F.";
     Any fcvt_s_wu "1101000 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Rv64 fcvt_s_l  "1101000 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Rv64 fcvt_s_lu "1101000 00011 ..... ... ..... 1010011" XF |m, i| m.float(FromU64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
-    Any fmv_w_x   "1111000 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } super::set_boxed(m, i.rd, m.x(i.rs1)) };
+    Any fmv_w_x   "1111000 00000 ..... 000 ..... 1010011" XFN |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_single(i.rd, m.x(i.rs1)) };
 }
 
 precision! { double D D "D.";
@@ -195,7 +191,7 @@ precision! { double D D "D.";
 }
 
 precision! { zfa_single Zfa S "Zfa on binary32.";
-    Any fli_s       "1111000 00001 ..... 000 ..... 1010011" Fli |m, i| { if !m.float_state(true)? { return Ok(()) } super::set_boxed(m, i.rd, m.k(softfloat::f32_load_immediate(i.index) as u64)) };
+    Any fli_s       "1111000 00001 ..... 000 ..... 1010011" Fli |m, i| { if !m.float_state(true)? { return Ok(()) } m.set_single(i.rd, m.k(softfloat::f32_load_immediate(i.index) as u64)) };
     Any fminm_s     "0010100 ..... ..... 010 ..... 1010011" F3N |m, i| m.float(Minm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fmaxm_s     "0010100 ..... ..... 011 ..... 1010011" F3N |m, i| m.float(Maxm, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fround_s    "0100000 00100 ..... ... ..... 1010011" F2 |m, i| m.float(Round, W, i.rm, i.rd, [i.rs1, 0, 0])?;
