@@ -44,7 +44,8 @@ impl fmt::Debug for Absent {
 impl Absent {
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Relaxed)
+        // Who sees that none is absent any more sees what has come, too.
+        self.any.load(Acquire)
     }
 
     /// From now on the pages for which `absent` holds come from `source`.
@@ -60,7 +61,7 @@ impl Absent {
         self.any.store(true, Release);
     }
 
-    /// Lets the pages within be there; `put` stores one. `full` are pages about to be overwritten.
+    /// Lets the pages within be there; `put` stores one.
     pub(crate) fn bring(&self, offset: u64, len: u64, put: &dyn Fn(u64, &[u8; PAGE_SIZE as usize])) {
         let Some(map) = self.map.get() else { return };
         if len == 0 {
