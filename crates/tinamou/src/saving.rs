@@ -230,7 +230,8 @@ impl Saving {
             Ok(()) => {
                 machine.mark();
                 *base = Some(same.unwrap_or(image));
-                control.go_on(before);
+                // A machine that had ended has not ended any more.
+                control.go_on(if before.needs_reset() { RunState::Paused } else { before });
                 Ok(())
             }
             Err(error) => {

@@ -283,3 +283,21 @@ fn disks() {
     assert_eq!(out, ["Error: Device 'd0' is writable but does not support snapshots\n"]);
     let _ = std::fs::remove_file(image);
 }
+
+#[test]
+fn a_machine_that_has_ended_is_loaded_and_runs() {
+    let kernel = common::finisher(0x5555);
+    let (_store, line) = store();
+    let mut machine = Machine::start(&format!("{line} -no-shutdown -kernel {}", kernel.display()));
+    let mut client = Client::ready(&machine);
+    client.hmp("savevm one");
+    for _ in 0..2 {
+        client.run("cont", json!({}));
+        until_status(&mut client, "shutdown");
+        assert_eq!(client.hmp("loadvm one"), "");
+        assert_eq!(status(&mut client), "paused");
+    }
+    client.run("quit", json!({}));
+    machine.wait();
+    let _ = std::fs::remove_file(kernel);
+}
