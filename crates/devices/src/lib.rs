@@ -63,7 +63,7 @@ pub fn inside(device: &Arc<dyn AnyDevice>) -> Option<Arc<dyn AnyDevice>> {
 
 /// The trace points of this crate, beside those that each type of device has.
 pub const TRACE: &[&base::trace::Points] =
-    &[&virtio::blk_request::trace::POINTS, &virtio::common::trace::POINTS];
+    &[&virtio::blk_request::trace::POINTS, &virtio::common::trace::POINTS, &virtio::net::trace::POINTS];
 
 #[cfg(test)]
 mod common_test;

@@ -28,3 +28,6 @@ pub use options::Options;
 pub use run::Tcg;
 pub use shared::Shared;
 pub use verify::VerifyCounts;
+
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&trace::points::POINTS];

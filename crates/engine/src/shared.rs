@@ -9,7 +9,7 @@ use crate::perf_map::PerfMap;
 use crate::profile::{self, Activity, Profile};
 use crate::run::Tcg;
 use crate::tlb::{self, Entries};
-use crate::trace::Trace;
+use crate::trace::{Trace, points};
 use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::HelperInfo;
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
@@ -379,6 +379,7 @@ impl Shared {
             drop(translator);
             return self.translate::<G>(config, bus, at);
         }
+        base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
         cache.counts.guest_insns += built.insns as u64;
         cache.counts.nanoseconds += began.elapsed().as_nanos() as u64;
         Some(cache.insert(NewBlock {

@@ -6,6 +6,14 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
 use ir::Block;
 use std::fmt::Write;
 
+base::trace_points! {
+    /// What is to be traced of the translator.
+    pub mod points "translate" {
+        /// A block has been translated.
+        BLOCK "block",
+    }
+}
+
 /// One translation, as the log shows it.
 pub(crate) struct Trace {
     pc: u64,

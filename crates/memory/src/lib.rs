@@ -39,3 +39,14 @@ pub use ram::Ram;
 pub use region::{Region, WHOLE};
 pub use rom::Roms;
 pub use space::{AddressSpace, EffectSink, Listener, transaction};
+
+base::trace_points! {
+    /// What is to be traced of memory.
+    pub mod trace "flatview" {
+        /// An address space is drawn anew.
+        NEW "new",
+    }
+}
+
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&trace::POINTS];

@@ -11,6 +11,7 @@ use object::Effect;
 use crate::bus::{BusError, BusResult, Mmio, mmio_read, mmio_write};
 use crate::flat::{FlatRange, FlatView};
 use crate::region::{Region, lock};
+use crate::trace;
 
 /// Performs effects of writes that reach beyond the memory map: shutdown and reset.
 pub type EffectSink = Arc<dyn Fn(Effect) + Send + Sync>;
@@ -159,6 +160,7 @@ impl AddressSpace {
         let listeners = lock(&self.drawing);
         let new = Arc::new(FlatView::render(&self.root));
         let old = self.view.swap(new.clone());
+        base::trace!(trace::NEW, "space {} ranges {}", self.name(), new.ranges().len());
         self.version.fetch_add(1, Release);
         for listener in listeners.iter() {
             listener.changed(&old, &new);

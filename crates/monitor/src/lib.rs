@@ -17,4 +17,14 @@ pub use macros::command;
 pub use vm::{Vm, read_physical, read_virtual, write_physical, write_virtual};
 
 /// The trace points of this crate.
-pub const TRACE: &[&base::trace::Points] = &[&gdb::trace::POINTS];
+pub const TRACE: &[&base::trace::Points] = &[&gdb::trace::POINTS, &trace::POINTS];
+
+base::trace_points! {
+    /// What is to be traced of the monitors.
+    pub mod trace "handle" {
+        /// A line for the human monitor.
+        HMP_COMMAND "hmp_command",
+        /// A command of the machine protocol.
+        QMP_COMMAND "qmp_command",
+    }
+}

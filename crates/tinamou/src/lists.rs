@@ -109,7 +109,7 @@ pub fn machine(name: &str) -> Option<&'static MachineType> {
 pub fn trace_points() -> Vec<&'static Points> {
     let types = types();
     let devices = types.iter().filter_map(|t| t.points.map(|points| points()));
-    let rooms = [cpu::TRACE, devices::TRACE, monitor::TRACE, riscv::TRACE];
+    let rooms = [cpu::TRACE, devices::TRACE, engine::TRACE, memory::TRACE, monitor::TRACE, riscv::TRACE];
     let mut all: Vec<_> = devices.chain(rooms.into_iter().flatten().copied()).collect();
     all.sort_by_key(|points| points.name(0));
     all

@@ -9,8 +9,17 @@ use serde_json::{Value, json};
 fn points_are_listed_and_unknown_ones_told() {
     let output = program("-trace help").output().unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
-    for name in ["riscv_trap", "vcpu_run", "vm_state_notify", "gdbstub_io_command", "riscv_sifive_test_write"]
-    {
+    for name in [
+        "riscv_trap",
+        "vcpu_run",
+        "vm_state_notify",
+        "gdbstub_io_command",
+        "riscv_sifive_test_write",
+        "flatview_new",
+        "translate_block",
+        "handle_qmp_command",
+        "virtio_net_transmit",
+    ] {
         assert!(list.lines().any(|line| line == name), "{name}:\n{list}");
     }
     let line =

@@ -301,6 +301,7 @@ impl VirtioNet {
     }
 
     fn receive(&mut self, frame: &[u8], offload: FrameOffload) -> bool {
+        base::trace!(trace::RECEIVE, "bytes {}", frame.len());
         let vlan_filter = self.virtio().has(feature::CTRL_VLAN);
         if self.link_down || !self.state.filter.wants(frame, self.state.mac, vlan_filter) {
             return true;
@@ -395,6 +396,7 @@ impl VirtioNet {
 
     fn send(&mut self, chain: &Chain, header_size: usize) -> Result<(), Broken> {
         let total = length(&chain.readable);
+        base::trace!(trace::TRANSMIT, "bytes {}", total.saturating_sub(header_size as u64));
         if total < header_size as u64 {
             return Err(Broken("a frame has no header"));
         }
@@ -643,6 +645,16 @@ impl Device for VirtioNet {
         self.ask_for_frames();
         self.transmit();
         Ok(())
+    }
+}
+
+base::trace_points! {
+    /// What is to be traced of network cards.
+    pub mod trace "virtio_net" {
+        /// A frame for the guest.
+        RECEIVE "receive",
+        /// A frame from the guest.
+        TRANSMIT "transmit",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::arguments::{Argument, Arguments, Defaults, Format, Number, Rest, Switches, Word};
 use super::{dump, info, machine};
 use crate::command::{Context, Session};
+use crate::trace;
 use crate::vm::{Vm, read_physical, read_virtual, translate, with_cpu};
 use base::log::{self, LogMask};
 use base::{Error, Result, error};
@@ -95,6 +96,7 @@ pub fn execute(vm: &dyn Vm, session: &mut Session, defaults: &mut Defaults, line
     if line.is_empty() || line.starts_with('#') {
         return String::new();
     }
+    base::trace!(trace::HMP_COMMAND, "{line}");
     let commands = vm.commands();
     let mut table = commands.hmp();
     let mut prefix = "";

@@ -3,6 +3,7 @@
 use super::json::write;
 use super::stream::Stream;
 use super::{Hub, commands};
+use crate::trace;
 use crate::{Context, Session, Vm};
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use base::error::Class;
@@ -125,6 +126,7 @@ impl Qmp {
     fn execute(&self, members: Map<String, Value>, session: &mut Session) -> Result<Value> {
         let (name, out_of_band, arguments) = take_apart(members, session.oob)?;
         let not_found = |text: String| Error::new(text).class(Class::CommandNotFound);
+        base::trace!(trace::QMP_COMMAND, "{name}");
         let registry = self.vm.commands();
         let negotiation = name == commands::QMP_CAPABILITIES.name;
         if !session.negotiated && !negotiation {
