@@ -1,5 +1,6 @@
 //! The macros of the house: [`State`](macro@State), what of a type is saved, [`Device`](macro@Device), the anatomy of
-//! a device, [`Qapi`](macro@Qapi), a type of the machine protocol, and [`command`], a command of it. They are re-exported by the crates whose traits they implement; use them from there.
+//! a device, [`Qapi`](macro@Qapi), a type of the machine protocol, and [`command`](macro@command), a command of it. They
+//! are re-exported by the crates whose traits they implement; use them from there.
 
 #![forbid(unsafe_code)]
 

@@ -257,7 +257,7 @@ fn alternate(ident: &Ident, data: &DataEnum) -> Result<TokenStream> {
                 #(if <#types as ::qapi::Qapi>::KIND.fits(&value) {
                     return <#types as ::qapi::Qapi>::from_json(value, at).map(Self::#cases);
                 })*
-                Err(::qapi::alternate_mismatch(at, #name))
+                Err(::qapi::wrong_type(at, #name))
             }
             fn to_json(&self) -> ::qapi::Value {
                 match self { #(Self::#cases(one) => ::qapi::Qapi::to_json(one)),* }

@@ -53,11 +53,6 @@ pub fn wrong_type(at: &str, expected: &str) -> Error {
     error!("Invalid parameter type for '{at}', expected: {expected}")
 }
 
-/// The error about a value none of whose types fits.
-pub fn alternate_mismatch(at: &str, name: &str) -> Error {
-    wrong_type(at, name)
-}
-
 /// Takes a member.
 ///
 /// # Errors

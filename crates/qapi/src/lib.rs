@@ -11,8 +11,7 @@ mod plain;
 mod schema;
 
 pub use derived::{
-    Anything, Object, absent, alternate_mismatch, enumeration, finish, literal, object_from_json, take,
-    wrong_type,
+    Anything, Object, absent, enumeration, finish, literal, object_from_json, take, wrong_type,
 };
 pub use event::{Emitted, Event, EventInfo, listen};
 pub use macros::Qapi;

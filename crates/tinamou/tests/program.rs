@@ -176,6 +176,7 @@ fn students_are_helped() {
     [image, firmware, elf].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
 }
 
+<<<<<<< HEAD
 /// What is typed before the monitor is there is answered after its greeting.
 #[test]
 fn the_greeting_comes_first() {
@@ -186,4 +187,22 @@ fn the_greeting_comes_first() {
     let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     let wanted = "QEMU 10.0.2 monitor - type 'help' for more information\n(qemu) info status\nVM status: running\n(qemu) quit\n";
     assert!(said.starts_with(wanted), "{said}");
+=======
+/// Commands that wait on standard input from the beginning.
+#[test]
+fn the_machine_protocol_on_standard_input() {
+    let commands =
+        "{'execute': 'qmp_capabilities'}{\n\"execute\": \"query-status\", \"id\": 7\n}\n{'execute': 'quit'}";
+    let out = monitor("-M virt -bios none -S -display none -serial null -qmp stdio", commands);
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[0].starts_with("{\"QMP\": {"), "{out}");
+    assert_eq!(lines[1], "{\"return\": {}}");
+    assert_eq!(lines[2], "{\"id\": 7, \"return\": {\"running\": false, \"status\": \"prelaunch\"}}");
+    assert_eq!(lines.len(), 5, "{out}");
+    let out = monitor(
+        "-M none -display none -qmp-pretty stdio",
+        "{'execute': 'qmp_capabilities'}{'execute': 'quit'}",
+    );
+    assert!(out.starts_with("{\n    \"QMP\": {\n"), "{out}");
+>>>>>>> eac5405 (Announce a connection before what it has sent; mend links in the documentation)
 }

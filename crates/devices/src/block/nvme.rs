@@ -5,7 +5,7 @@
 //! guest memory. Left out: scatter-gather lists, metadata and protection, several formats, namespace management, controller
 //! memory buffers, virtual functions, zoned namespaces.
 //!
-//! doorbell -> [`Nvme::take_commands`] -> [`admin`] at once, or [`io::Job`] on a worker -> [`Nvme::complete`] -> message.
+//! doorbell -> `Nvme::take_commands` -> `admin` at once, or `io::Job` on a worker -> `Nvme::complete` -> message.
 
 mod admin;
 mod io;

@@ -3,7 +3,7 @@
 //! Conventions of translated code:
 //! - `rbp` holds the state register, `rsp` is a multiple of 16 between instructions of the block.
 //! - [`PINS`] hold the hottest slots wherever code of one block meets code of another, and the engine.
-//! - In modes in which floats can be used, [`XPINS`] hold the hottest float slots in the same way. In the other modes no
+//! - In modes in which floats can be used, `XPINS` hold the hottest float slots in the same way. In the other modes no
 //!   `xmm` register means anything; the memory of the slots does.
 //! - `rax rcx rdx r11` and the other `xmm` registers are temporaries inside one block.
 //! - A hook sees every slot in the frame: the stubs store the pinned ones before they call.

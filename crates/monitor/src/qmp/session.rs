@@ -110,7 +110,6 @@ impl Qmp {
         let result = self.execute(members, &mut session);
         {
             let mut state = self.state();
-            session.received.append(&mut state.session.received);
             state.session = session;
         }
         let mut reply = match result {
@@ -188,7 +187,8 @@ impl CharReceiver for Ear {
     }
     fn receive_fds(&self, fds: Vec<OwnedFd>) {
         if let Some(qmp) = self.0.upgrade() {
-            qmp.state().session.received.extend(fds);
+            // Those that came before and were not taken are closed: a client cannot pile them up.
+            qmp.state().session.received = fds;
         }
     }
     fn event(&self, event: CharEvent) {
