@@ -168,8 +168,10 @@ impl Store {
     fn sweep(&self, list: &List) {
         for file in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
+            // The directory may be one that the user keeps other things in.
+            let ours = name.ends_with(".state") && name.matches('.').count() == 1 || name.ends_with(".disk");
             let id = name.split('.').next().and_then(|id| id.parse::<u32>().ok());
-            if id.is_some_and(|id| list.entries.iter().all(|entry| entry.id != id)) {
+            if ours && id.is_some_and(|id| list.entries.iter().all(|entry| entry.id != id)) {
                 let _ = fs::remove_file(file.path());
             }
         }

@@ -39,6 +39,10 @@ fn a_tag_is_replaced_and_deleted() {
 fn what_is_cut_off_leaves_the_old() {
     let path = directory("cut");
     let mut store = Store::new(path.clone());
+    fs::create_dir_all(&path).unwrap();
+    for other in ["2026.txt", "7.tar.state", "notes"] {
+        fs::write(path.join(other), "somebody else's").unwrap();
+    }
     let old = save(&mut store, "a");
     // Killed while the state was written, and while the index was.
     let draft = store.begin().unwrap();
@@ -52,6 +56,7 @@ fn what_is_cut_off_leaves_the_old() {
     // The next one takes the number over.
     assert_eq!(save(&mut again, "b"), id);
     assert_eq!(fs::read(again.state_file(id)).unwrap(), b"b");
+    assert!(["2026.txt", "7.tar.state", "notes"].iter().all(|other| path.join(other).exists()));
     fs::remove_dir_all(path).unwrap();
 }
 
