@@ -176,7 +176,6 @@ fn students_are_helped() {
     [image, firmware, elf].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
 }
 
-<<<<<<< HEAD
 /// What is typed before the monitor is there is answered after its greeting.
 #[test]
 fn the_greeting_comes_first() {
@@ -187,7 +186,8 @@ fn the_greeting_comes_first() {
     let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     let wanted = "QEMU 10.0.2 monitor - type 'help' for more information\n(qemu) info status\nVM status: running\n(qemu) quit\n";
     assert!(said.starts_with(wanted), "{said}");
-=======
+}
+
 /// Commands that wait on standard input from the beginning.
 #[test]
 fn the_machine_protocol_on_standard_input() {
@@ -204,5 +204,4 @@ fn the_machine_protocol_on_standard_input() {
         "{'execute': 'qmp_capabilities'}{'execute': 'quit'}",
     );
     assert!(out.starts_with("{\n    \"QMP\": {\n"), "{out}");
->>>>>>> eac5405 (Announce a connection before what it has sent; mend links in the documentation)
 }
