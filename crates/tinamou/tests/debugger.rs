@@ -5,6 +5,7 @@ mod common;
 use common::{PATIENCE, program, temporary, until};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 
 /// Takes a trap and returns from it, stores a word, and runs in circles.
@@ -25,7 +26,14 @@ const START: u64 = 0x8000_0000;
 
 struct Debugger {
     child: Child,
+    socket: PathBuf,
     stream: UnixStream,
+}
+
+fn connect(socket: &Path) -> UnixStream {
+    let stream = until("the socket does not listen", || UnixStream::connect(socket).ok());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 impl Debugger {
@@ -36,9 +44,8 @@ impl Debugger {
         command.arg("-kernel").arg(&kernel);
         command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
         let child = command.spawn().unwrap();
-        let stream = until("the socket does not listen", || UnixStream::connect(&socket).ok());
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Debugger { child, stream }
+        let stream = connect(&socket);
+        Debugger { child, socket, stream }
     }
     fn ask(&mut self, request: &str) -> String {
         let sum = request.bytes().fold(0u8, u8::wrapping_add);
@@ -73,6 +80,7 @@ impl Drop for Debugger {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
@@ -128,4 +136,26 @@ fn what_is_loaded_later_is_met() {
         assert_eq!(d.ask("vCont;c"), "T05thread:01;");
         assert_eq!((d.at(), d.register(10)), (0x10, before + 2 * turn));
     }
+}
+
+#[test]
+fn a_debugger_comes_and_goes() {
+    let mut d = Debugger::start();
+    assert_eq!(d.ask(&format!("Z0,{:x},4", START + 0x10)), "OK");
+    assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+    let before = d.register(10);
+    // What it has set goes with it, and the machine runs on.
+    assert_eq!(d.ask("D"), "OK");
+    d.stream = connect(&d.socket);
+    assert_eq!(d.ask("?"), "T05thread:01;");
+    let then = d.register(10);
+    assert!((0x10..0x1c).contains(&d.at()) && then >= before);
+    // Physical memory, whatever the processor translates.
+    assert_eq!(d.ask("Qqemu.PhyMemMode:1"), "OK");
+    assert_eq!(d.ask(&format!("m{START:x},4")), "97020000");
+    // It goes without a word: the next one finds the machine where it was left.
+    d.stream = connect(&d.socket);
+    assert_eq!((d.ask("?"), d.register(10)), ("T05thread:01;".to_owned(), then));
+    // "VM status: paused" of the monitor's `info status`.
+    assert!(d.ask("qRcmd,696e666f20737461747573").starts_with("O564d207374617475733a20706175736564"));
 }
