@@ -10,7 +10,7 @@ use crate::commands::migration_events::{MigrationEvent, MigrationPass};
 use crate::control::Control;
 use base::{Result, error};
 use cpu::RunState;
-use migration::{Driver, Last, Place, Progress, Sink, Source, Status};
+use migration::{Driver, Last, Machine, Place, Progress, Sink, Source, Status};
 use qapi::Event;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -134,9 +134,7 @@ impl Saving {
         let progress = moving.progress.clone();
         let link = Link { control: control.clone(), before: Mutex::default(), here: wait };
         if wait {
-            let result = migration::send(&machine, &mut sink, &progress, &link)
-                .and_then(|()| sink.finish().map_err(|e| error!("Unable to write to the channel: {e}")));
-            link.ended(result);
+            link.ended(send(&machine, &mut sink, &progress, &link));
             let counts = progress.counts();
             return match counts.status {
                 Status::Completed => Ok(()),
@@ -144,8 +142,7 @@ impl Saving {
             };
         }
         let work = move || {
-            let result = migration::send(&machine, &mut sink, &progress, &link)
-                .and_then(|()| sink.finish().map_err(|e| error!("Unable to write to the channel: {e}")));
+            let result = send(&machine, &mut sink, &progress, &link);
             let events = link.control.events().clone();
             events.defer(move || link.ended(result));
         };
@@ -192,12 +189,7 @@ impl Saving {
         thread.map(|_| ()).map_err(|e| error!("cannot start the migration").because(e))
     }
 
-    fn take_in(
-        source: Source,
-        machine: &migration::Machine,
-        control: &Control,
-        progress: &Progress,
-    ) -> Result<Vec<u8>> {
+    fn take_in(source: Source, machine: &Machine, control: &Control, progress: &Progress) -> Result<Vec<u8>> {
         let mut source = source.accept().map_err(|e| error!("nobody can connect: {e}"))?;
         progress.update(|counts| counts.status = Status::Active);
         Link::tell(control, Status::Active);
@@ -206,7 +198,7 @@ impl Saving {
     }
 
     /// On the main loop's thread: the whole stream has come, or it has not.
-    fn arrived(control: &Control, machine: &migration::Machine, sections: Result<Vec<u8>>) {
+    fn arrived(control: &Control, machine: &Machine, sections: Result<Vec<u8>>) {
         let Ok(saving) = control.saving() else { return };
         let result = sections.and_then(|sections| machine.load(&sections));
         let status = if result.is_ok() { Status::Completed } else { Status::Failed };
@@ -226,6 +218,12 @@ impl Saving {
             }
         }
     }
+}
+
+/// Sends everything, and waits until it is out of the program.
+fn send(machine: &Machine, sink: &mut Sink, progress: &Progress, link: &Link) -> Result<()> {
+    migration::send(machine, sink, progress, link)?;
+    sink.finish().map_err(|e| error!("Unable to write to the channel: {e}"))
 }
 
 /// What ends a write to a peer that does not read.
