@@ -6,7 +6,7 @@
 //!
 //! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
 //!   host memory, else all ones) and the distance from guest virtual to host address;
-//! - [`Jump`], 16 bytes, index `(pc >> 1) % 4096`: pc xor mode tag, host address of the code.
+//! - [`Jump`], 16 bytes, index `(pc >> 1) % 8192`: pc xor mode tag, host address of the code.
 //!
 //! Glossary. *Page*: 4 KiB of guest virtual memory. *Host page*: the host address of the RAM behind it, which also
 //! names the physical page everywhere in the engine. *Log*: indices filled since the last flush, so that flushing
@@ -23,7 +23,7 @@ pub const ENTRIES_LOG2: u32 = 12;
 /// Entries of a set.
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
 /// log2 of the entries of a jump cache.
-pub const JUMPS_LOG2: u32 = 12;
+pub const JUMPS_LOG2: u32 = 13;
 const JUMPS: usize = 1 << JUMPS_LOG2;
 /// A tag that matches no address.
 pub const NONE: u64 = u64::MAX;

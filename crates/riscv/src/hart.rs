@@ -214,9 +214,9 @@ impl Hart {
         let zero = crate::helpers::envcfg_allows(self, 7);
         self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM), zero);
         self.frame.mode_tag.store((self.mode.0 as u64) << 57, Relaxed);
-        self.space = self.space_of(privilege, status);
-        let data = self.data_privilege();
-        self.data_space = if data == privilege { self.space } else { self.space_of(data, status) };
+        // SUM and MXR are about data: what was found for fetches holds whatever they are.
+        self.space = self.space_of(privilege, status & !(mstatus::SUM | mstatus::MXR));
+        self.data_space = self.space_of(self.data_privilege(), status);
     }
     /// The privilege with which loads and stores are checked (mstatus.MPRV).
     pub(crate) fn data_privilege(&self) -> u8 {
