@@ -282,3 +282,77 @@ fn oracle_virtio() {
         compare(&mut qemu, &subject, &mut random, 3000);
     }
 }
+
+/// The configuration space of each PCI device after reset, and which of its bits can be written.
+#[test]
+fn configuration_spaces_are_the_same() {
+    use crate::pci::{Intx, PciBus, host, port};
+    use crate::virtio::pci::{Net, Rng, Serial, VirtioPci};
+    use memory::{AddressSpace, Region, WHOLE};
+    use object::{Line, Node};
+
+    let Some(program) = oracle() else { return };
+    let nvme = || {
+        let cell = DeviceCell::new(crate::block::nvme::Nvme::default());
+        cell.with(|nvme| nvme.serial = crate::block::nvme::Serial("x".into()));
+        let drive = backends::block::NullDevice { len: 1 << 20, read_only: false };
+        crate::block::nvme::Nvme::connect(&cell, Arc::new(drive));
+        cell as Arc<dyn AnyDevice>
+    };
+    let devices: [(&str, Arc<dyn AnyDevice>); 11] = [
+        ("", DeviceCell::new(host::GpexRoot::default())),
+        ("edu", DeviceCell::new(crate::misc::edu::Edu::default())),
+        ("virtio-rng-pci", DeviceCell::new(VirtioPci::<Rng>::default())),
+        ("pcie-root-port,chassis=1", DeviceCell::new(port::RootPort::default())),
+        ("pvpanic-pci", DeviceCell::new(crate::misc::pvpanic::PvpanicPci::default())),
+        ("pci-testdev", DeviceCell::new(crate::misc::pci_testdev::PciTestdev::default())),
+        ("pci-serial", DeviceCell::new(crate::char::pci_serial::PciSerial::default())),
+        ("nvme,serial=x", nvme()),
+        ("x3130-upstream", DeviceCell::new(port::UpstreamPort::default())),
+        ("virtio-net-pci,romfile=", DeviceCell::new(VirtioPci::<Net>::default())),
+        ("virtio-serial-pci", DeviceCell::new(VirtioPci::<Serial>::default())),
+    ];
+    let mut line = Vec::new();
+    for (name, _) in devices.iter().skip(1) {
+        line.extend(["-device", name]);
+    }
+    let mut qemu = Qemu::start(&program, &line);
+    let rooms = [0, 1, 2].map(|_| Region::container("room", WHOLE));
+    let [memory, io, system] = rooms;
+    let _space = AddressSpace::new("memory", &system);
+    let intx = Intx::new([0, 1, 2, 3].map(|_| Line::to_fn(|_| ())));
+    let bus = PciBus::root("pcie.0", &Node::new("PCIE"), memory, io, system, intx);
+    for (slot, (name, device)) in devices.iter().enumerate() {
+        let node = Node::for_device(device.clone());
+        let function = bus.plug(device, &node, Some(slot as u8 * 8), false, false).unwrap();
+        let base = 0x3000_0000 + ((slot as u64) << 15);
+        for offset in (0..0x200u64).step_by(4) {
+            let (ours, theirs) = (function.read_config(offset, 4), qemu.read(base + offset, 4));
+            assert_eq!(ours, theirs, "{name} at {offset:#x}: QEMU right");
+            let mut masks = [0; 2];
+            // Bit 15 of device control resets the function, each side its own way.
+            let ones = if offset < 0x40 { 0xffff_ffff } else { 0xffff_7fff };
+            for value in [ones, 0] {
+                qemu.write(base + offset, 4, value);
+                function.write_config(offset, 4, value).perform(&mut |_| ());
+                masks[0] ^= function.read_config(offset, 4);
+                masks[1] ^= qemu.read(base + offset, 4);
+            }
+            qemu.write(base + offset, 4, theirs);
+            function.write_config(offset, 4, theirs).perform(&mut |_| ());
+            for byte in (0..32).step_by(8) {
+                let [our_mask, their_mask] = masks.map(|mask| mask >> byte & 0xff);
+                // QEMU lets all reserved bytes be written.
+                let reserved = offset >= 0x40
+                    && our_mask == 0
+                    && their_mask & 0x7f == 0x7f
+                    && theirs >> byte & 0xff == 0;
+                assert!(
+                    our_mask == their_mask || reserved,
+                    "{name} at {offset:#x}: {masks:x?}, QEMU's second"
+                );
+            }
+        }
+        println!("{name}: configuration space agrees");
+    }
+}

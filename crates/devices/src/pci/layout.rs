@@ -379,13 +379,9 @@ impl Layout {
         self.allow16(at + 8, 0xf);
         self.clear_by_one(at + 8, 0x000f_0000);
         let (width, speed) = (u32::from(express.link.0), u32::from(express.link.1));
-        let reports = if matches!(express.port, PortType::RootPort | PortType::Downstream) {
-            // Reports whether the link is up, and changes of its bandwidth.
-            0x0030_0000
-        } else {
-            // Standby.
-            0x400
-        };
+        // Standby; ports also report whether the link is up, and changes of its bandwidth.
+        let is_port = matches!(express.port, PortType::RootPort | PortType::Downstream);
+        let reports = if is_port { 0x0030_0400 } else { 0x400 };
         self.put32(at + 0xc, u32::from(express.number) << 24 | reports | width << 4 | speed);
         self.put32(at + 0x10, (width << 4 | speed) << 16);
         if let Some(number) = express.slot {
