@@ -121,6 +121,28 @@ impl EventLoop {
         Timer::new(self.clone(), clock, Box::new(callback))
     }
 
+    /// The earliest deadline of a timer on `clock`.
+    pub fn next_deadline(&self, clock: Clock) -> Option<u64> {
+        self.timers(clock).first()
+    }
+
+    /// Moves the stopped virtual clock forward to `ns`, and runs the timers that it passes, each at its own time. For the
+    /// main-loop thread, where nothing else moves the clock. A timer that is armed for the present again and again is left
+    /// for the next time.
+    pub fn move_virtual(&self, ns: u64) {
+        let clocks = &self.0.clocks;
+        for _ in 0..MOST_STEPS {
+            let Some(next) = self.next_deadline(Clock::Virtual).filter(|next| *next <= ns) else { break };
+            clocks.set_virtual(next.max(clocks.now_ns(Clock::Virtual)));
+            let horizon = self.timers(Clock::Virtual).horizon();
+            let now = clocks.now_ns(Clock::Virtual);
+            while let Some(timer) = { self.timers(Clock::Virtual).take_expired(now, horizon) } {
+                timer.fire();
+            }
+        }
+        clocks.set_virtual(ns.max(clocks.now_ns(Clock::Virtual)));
+    }
+
     /// Runs `work` soon on the main-loop thread, in the order of the calls.
     pub fn defer(&self, work: impl FnOnce() + Send + 'static) {
         locked(&self.0.deferred).push(Box::new(work));
@@ -138,6 +160,9 @@ impl EventLoop {
         locked(&self.0.timers[clock as usize])
     }
 }
+
+/// How many times that timers are armed for one move of the clock goes through.
+const MOST_STEPS: u32 = 1_000_000;
 
 /// The main thread's end of the loop.
 pub struct Runner {

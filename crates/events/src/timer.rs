@@ -32,9 +32,14 @@ pub(crate) struct TimerList {
 }
 
 impl TimerList {
+    /// The earliest deadline.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.armed.first_key_value().map(|((deadline, _), _)| *deadline)
+    }
+
     /// The earliest deadline, which the loop promises to wake for.
     pub(crate) fn before_sleep(&mut self) -> Option<u64> {
-        let first = self.armed.first_key_value().map(|((deadline, _), _)| *deadline);
+        let first = self.first();
         self.known_to_loop = first.unwrap_or(u64::MAX);
         first
     }

@@ -233,6 +233,11 @@ impl Control {
         self.devices().iter().for_each(drain);
     }
 
+    /// Memory as processors see it.
+    pub fn memory_space(&self) -> &Arc<AddressSpace> {
+        &self.parts.memory
+    }
+
     /// The board in the object tree.
     pub fn machine(&self) -> &ObjectRef {
         &self.parts.sockets.machine

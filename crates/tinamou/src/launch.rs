@@ -3,10 +3,11 @@
 use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
-use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs};
+use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs, test_ports};
 use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points};
 use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects};
+use crate::qtest::Qtest;
 use crate::report;
 use crate::saving::Saving;
 use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
@@ -81,10 +82,12 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     warn_unused(&config, &backends);
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
+    let test_ports = test_ports(&lines, &config)?;
 
     let control = start(board, (&config, kind, ram), options, &lines, (backends, sockets), states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
+    let _tests: Vec<_> = test_ports.into_iter().map(|port| Qtest::attach(&control.1, port)).collect();
     let debuggers: Vec<_> =
         debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program)).collect();
     let asked = control.1.clone();
@@ -122,7 +125,7 @@ fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u
                 control.saving()?.receive(control, uri)?;
             }
         }
-        None if config.stopped => {}
+        None if config.stopped || is_for_tests(config) => {}
         None => control.run_some(None)?,
     }
     runner.run(|| control.ended().is_some()).map_err(|e| error!("cannot wait for events").because(e))?;
@@ -208,6 +211,10 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
     let mut refused = Vec::new();
     for (name, given) in given.chain(listed) {
         let blame = |e: base::Error| given.map_or_else(|| error!("{e}"), |given| given.blame(error!("{e}")));
+        // Tests play the processors, which never start.
+        if name == "qtest" {
+            return Ok(options);
+        }
         if name != "tcg" {
             refused.push(blame(error!("invalid accelerator {name}")));
             continue;
@@ -222,6 +229,13 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
         return Ok(options);
     }
     if refused.is_empty() { Ok(options) } else { Err(refused.remove(0)) }
+}
+
+/// Whether the accelerator is the one that executes nothing.
+fn is_for_tests(config: &Config) -> bool {
+    let listed = config.machine.get("accel").unwrap_or_default().split(':');
+    let mut given = config.accelerators.iter().filter_map(|opts| opts.get("accel")).chain(listed);
+    given.find(|name| matches!(*name, "tcg" | "qtest")) == Some("qtest")
 }
 
 fn drives(config: &Config) -> Result<Blocks> {

@@ -10,6 +10,7 @@ mod lines;
 mod lists;
 pub mod options;
 mod plug;
+mod qtest;
 mod report;
 mod sandbox;
 mod saving;

@@ -174,6 +174,16 @@ pub fn console(lines: &Lines, config: &Config) -> Result<Console> {
     Ok(console)
 }
 
+/// Ports for tests that play the processor (`-qtest`).
+pub fn test_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort>>> {
+    let mut ports = Vec::new();
+    for (device, shown) in config.qtest.iter().filter(|(device, _)| device != "none") {
+        let port = lines.open(device, "qtest").map_err(|e| lines.fail(shown, &e, &not_connected(device)))?;
+        ports.extend(port);
+    }
+    Ok(ports)
+}
+
 /// Opens what `-gdb` describes.
 pub fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn CharPort>>> {
     let mut ports = Vec::new();

@@ -110,6 +110,8 @@ pub struct Config {
     pub stopped: bool,
     /// `-gdb`, `-s`: character devices, with the option for messages.
     pub gdb: Vec<(String, String)>,
+    /// `-qtest`: likewise.
+    pub qtest: Vec<(String, String)>,
     /// `-action`, `-no-reboot`, `-no-shutdown`, `-watchdog-action`.
     pub actions: Actions,
     /// `-nodefaults`.
@@ -326,6 +328,7 @@ impl Config {
             "nographic" => (self.nographic, self.no_display) = (true, true),
             "S" => self.stopped = true,
             "gdb" => self.gdb.push((one.value.clone(), one.shown.clone())),
+            "qtest" => self.qtest.push((one.value.clone(), one.shown.clone())),
             "s" => self.gdb.push(("tcp::1234".into(), "-s".into())),
             "no-reboot" => self.actions.reboot = RebootAction::Shutdown,
             "no-shutdown" => self.actions.shutdown = ShutdownAction::Pause,

@@ -173,8 +173,8 @@ options! {
         Accepted No "enable-sync-profile";
         Missing No "perfmap";
         Missing No "jitdump";
-        Missing Yes "qtest";
-        Missing Yes "qtest-log";
+        Works Yes "qtest" "-qtest dev\tserve tests that play the processor on 'dev' (with -accel qtest nothing else does)";
+        Accepted Yes "qtest-log";
     }
     "Generic object creation" {
         Works Yes "object" "-object TYPENAME[,PROP1=VALUE1,...]\tcreate a new object of type TYPENAME setting properties\n\tin the order they are specified. The 'id' property must be set.";
