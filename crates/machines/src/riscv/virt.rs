@@ -497,6 +497,10 @@ fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartP
         if entry == 0 {
             return Err(error!("the built-in SBI has nothing to start: give a kernel (-kernel)"));
         }
+        // Firmware delegates the sources of the machine-level APLIC and hides the machine level from the kernel.
+        if board.fdt.find_compatible("riscv,aplic").is_some() {
+            return Err(error!("the built-in SBI does not set up 'aia=' yet: give OpenSBI (-bios)"));
+        }
         platform.serve_sbi(Some(map::UART0));
         board.reset_processor = Arc::new(move |cpu| {
             cpu.reset();
