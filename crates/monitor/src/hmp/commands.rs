@@ -252,7 +252,19 @@ fn sum(context: &mut Context<'_>, (Number(address), Number(size)): (Number, Numb
 
 fn examine(context: &mut Context<'_>, (format, Number(at)): (Format, Number)) -> Result<()> {
     let (vm, cpu) = (context.vm, context.session.cpu);
-    show(context, format, at as u64, &mut |at, bytes| read_virtual(vm, cpu, at, bytes));
+    // The vCPU is asked once for each page, not for each line: it may be running.
+    let mut known: Option<(u64, u64)> = None;
+    let mut read = |at: u64, bytes: &mut [u8]| {
+        let page = at & !0xfff;
+        if at.wrapping_add(bytes.len() as u64 - 1) & !0xfff != page {
+            return read_virtual(vm, cpu, at, bytes);
+        }
+        if known.is_none_or(|(of, _)| of != page) {
+            known = translate(vm, cpu, page).map(|physical| (page, physical));
+        }
+        known.is_some_and(|(_, physical)| read_physical(vm, physical | at & 0xfff, bytes))
+    };
+    show(context, format, at as u64, &mut read);
     Ok(())
 }
 
