@@ -59,7 +59,7 @@ impl Hasher for Mix {
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// A translation.
-pub struct Block {
+struct Block {
     key: Key,
     host_page: u64,
     /// The page in which its last bytes lie, if it is one instruction that crosses into it; else 0.
@@ -68,11 +68,9 @@ pub struct Block {
     offset: u16,
     bytes: u16,
     /// Where the code starts, as an offset in code memory.
-    pub start: u32,
+    start: u32,
     /// Where the code that is apart starts.
     apart: u32,
-    /// Length of the code at `start`.
-    pub len: u32,
     entry_jne: u32,
     /// The first of its points; they end where those of the next block begin.
     points: u32,
@@ -96,15 +94,15 @@ impl Block {
 }
 
 /// A patchable jump from one block to another in the same page.
-pub struct Link {
+struct Link {
     /// The block it lies in.
-    pub from: Id,
+    from: Id,
     /// Offset in code memory of its 32-bit displacement.
     at: u32,
     /// Offset in code memory of the stub where it goes while it is not linked.
     stub: u32,
     /// Offset in the page of its target.
-    pub target: u16,
+    target: u16,
     /// Whether it jumps to a block now, and the next link that jumps to the same one.
     linked: bool,
     next: Id,
@@ -234,10 +232,6 @@ impl Cache {
     fn address(&self, id: Id) -> u64 {
         self.code.address(self.blocks[id as usize].start as usize)
     }
-    /// The block with this number.
-    pub fn block(&self, id: Id) -> &Block {
-        &self.blocks[id as usize]
-    }
     /// Offsets in code memory where the next block and its code that is apart will begin.
     pub fn next_offsets(&self) -> (usize, usize) {
         (self.used, self.used_apart)
@@ -295,7 +289,6 @@ impl Cache {
             bytes: new.bytes,
             start,
             apart,
-            len: hot,
             entry_jne: start + new.code.entry_jne,
             points,
             incoming: NONE,
@@ -435,11 +428,6 @@ impl Cache {
         self.alive = 0;
         self.counts.cleared += 1;
         self.pages.drain().map(|(p, _)| p).collect()
-    }
-    /// All blocks alive: host address and length of the code, page and offset they were made from.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u32, u64, u16)> + '_ {
-        let alive = self.blocks.iter().filter(|b| !b.dead);
-        alive.map(|b| (self.code.address(b.start as usize), b.len, b.host_page, b.offset))
     }
 }
 

@@ -196,7 +196,7 @@ extern "sysv64" fn store_cond<G: Guest>(
 /// Fused multiply-add on raw bits for hosts that have none.
 extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const [u64; 4]) -> u64 {
     // SAFETY: as in `amo`.
-    let ((_, g), [a, b, c, _]) = unsafe { (both(context, Doing::Memory), *args) };
+    let ((t, g), [a, b, c, _]) = unsafe { (both(context, Doing::Function), *args) };
     let mut env = softfloat::Env::default();
     let value = if double != 0 {
         softfloat::f64_fma(&mut env, a, b, c)
@@ -206,6 +206,7 @@ extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const
     if env.flags != softfloat::Flags::default() {
         g.accrue_fp_flags(env.flags.0);
     }
+    t.activity.begin(Doing::Code);
     value
 }
 
