@@ -126,14 +126,20 @@ impl Group {
     }
 }
 
-/// What `v` is a constant away from, and that constant.
-fn anchor(insts: &[Inst], mut v: Val) -> (Val, i64) {
-    let mut offset = 0i64;
+/// Displacements from here on are left as they are: ranges must fit the 32 bits of a displacement, counted from whichever base.
+const FAR: u32 = 1 << 20;
+
+/// What the base of access `i` is a small constant away from, and that constant.
+fn anchor(insts: &[Inst], i: &Inst) -> (Val, i64) {
+    let (mut v, mut offset) = (i.args[0], 0i64);
+    if MemOp::disp(i.imm).unsigned_abs() >= FAR {
+        return (v, 0);
+    }
     loop {
         let d = &insts[v.index()];
         let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
         match (d.op, d.ty) {
-            (Op::Add, Ty::I64) => match constant(d.args[1]).filter(|c| c.abs() < SPAN) {
+            (Op::Add, Ty::I64) => match constant(d.args[1]).filter(|c| c.unsigned_abs() < SPAN as u64) {
                 Some(c) => (v, offset) = (d.args[0], offset + c),
                 None => return (v, offset),
             },
@@ -208,7 +214,7 @@ impl Emitter {
     }
     /// Backward walk: notes the access `i` and puts the group it would lead on the list.
     pub(super) fn group_ahead(&mut self, insts: &[Inst], i: &Inst) {
-        let (base, offset) = anchor(insts, i.args[0]);
+        let (base, offset) = anchor(insts, i);
         let own = Group::of(i, base.0, offset);
         let mut slot = self.next_group;
         for (k, g) in self.groups.iter().enumerate() {
@@ -245,7 +251,7 @@ impl Emitter {
     /// displacement of the jump to the slow path, and where `result` goes: it is chosen before the jump if that may take a spill,
     /// which both paths must have behind them.
     fn host_address(&mut self, insts: &[Inst], i: &Inst, base: Reg, result: Option<Val>) -> (Host, u32, Reg) {
-        let (anchor, offset) = anchor(insts, i.args[0]);
+        let (anchor, offset) = anchor(insts, i);
         let root = self.root(anchor);
         let own = Group::of(i, root, offset);
         let led = self.ahead.pop().unwrap_or(own);
