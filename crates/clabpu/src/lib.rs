@@ -9,6 +9,11 @@
 //! 0x0300_0000  interrupt controller (intc.rs)       --> machine external interrupt of the hart
 //! 0x0300_1000  error detection: reg1, 0x0300_2000: err (edc.rs)   --> interrupt 1
 //! 0x0300_3000  tick timer (timer.rs)                              --> interrupt 2
+//! 0x0300_4000  PCI Express host bridge (pcihost.rs): address and data --> interrupts 3 to 6: INTA to INTD of device 0
+//! 0x0301_0000  I/O ports of PCI Express
+//! 0x3000_0000  configuration space of PCI Express
+//! 0x4000_0000  memory of PCI Express, up to
+//! 0x7fc0_0000  boot flash of the card at 00:01.0 (mxfc.rs)
 //! 0x8000_0000  memory
 //! ```
 #![forbid(unsafe_code)]
@@ -18,15 +23,19 @@
 mod edc;
 mod intc;
 mod machine;
+mod mxfc;
+mod pcihost;
 mod timer;
 
 pub use edc::Edc;
 pub use intc::Intc;
 pub use machine::MACHINE;
+pub use mxfc::Mxfc;
 use object::{Anatomy, TypeInfo};
+pub use pcihost::{PciHost, PciRoot};
 pub use timer::TickTimer;
 
 /// The types of its devices.
-pub fn types() -> [&'static TypeInfo; 3] {
-    [Edc::TYPE, Intc::TYPE, TickTimer::TYPE]
+pub fn types() -> [&'static TypeInfo; 6] {
+    [Edc::TYPE, Intc::TYPE, Mxfc::TYPE, PciHost::TYPE, PciRoot::TYPE, TickTimer::TYPE]
 }

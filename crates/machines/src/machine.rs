@@ -93,6 +93,8 @@ pub struct MachineType {
     pub ram_name: &'static str,
     /// Model of its processors unless the user says otherwise.
     pub default_cpu: &'static str,
+    /// How many flash banks a user may fill (`-pflash`), up to two.
+    pub flash_banks: u32,
     /// Its own properties beside those that all machines have: name, type, description.
     pub properties: &'static [(&'static str, &'static str, &'static str)],
     /// Builds one.

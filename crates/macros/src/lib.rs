@@ -37,7 +37,7 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 ///
 /// A PCI function has `#[pci(vendor = .., device = .., class = .., revision = .., subsystem = (.., ..), pin = ..,
 /// bridge, adjust = Self::f)]`, for each base address register `#[bar(index = 0, kind = Memory64, prefetchable, ..)]`
-/// with the words of `#[mmio]`, and for each capability `#[capability(expr)]`. `adjust` may change what the attributes
+/// with the words of `#[mmio]` (`fixed = ..`: at an address of its own from power on), and for each capability `#[capability(expr)]`. `adjust` may change what the attributes
 /// say: `fn(&Self, &mut PciInfo)`.
 #[proc_macro_derive(
     Device,

@@ -13,6 +13,7 @@ pub struct BarOptions {
     kind: Option<Ident>,
     prefetchable: bool,
     offset: Option<Expr>,
+    fixed: Option<Expr>,
 }
 
 impl BarOptions {
@@ -22,10 +23,11 @@ impl BarOptions {
             "index" => self.index = Some(meta.value()?.parse()?),
             "kind" => self.kind = Some(meta.value()?.parse()?),
             "offset" => self.offset = Some(meta.value()?.parse()?),
+            "fixed" => self.fixed = Some(meta.value()?.parse()?),
             "prefetchable" => self.prefetchable = true,
             _ => {
                 return Err(meta.error(
-                    "expected index, kind, prefetchable, offset, name, size, access, implemented, endian or unaligned",
+                    "expected index, kind, prefetchable, offset, fixed, name, size, access, implemented, endian or unaligned",
                 ));
             }
         }
@@ -40,6 +42,10 @@ impl BarOptions {
         let kind = self.kind.map_or_else(|| quote!(Memory32), |kind| quote!(#kind));
         let prefetchable = self.prefetchable;
         let offset = self.offset.map_or_else(|| quote!(0), |offset| quote!(#offset));
+        let fixed = self.fixed.map_or_else(
+            || quote!(::core::option::Option::None),
+            |fixed| quote!(::core::option::Option::Some(#fixed)),
+        );
         Ok(quote! {
             ::object::pci::BarWindow {
                 index: #index,
@@ -48,6 +54,7 @@ impl BarOptions {
                 window: #window,
                 offset: #offset,
                 size: (#size) as u64,
+                fixed: #fixed,
             }
         })
     }

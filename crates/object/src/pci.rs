@@ -52,6 +52,8 @@ pub struct BarWindow {
     pub offset: u64,
     /// Bytes; the register asks for the power of two that holds all its windows.
     pub size: u64,
+    /// Address that is wired in: the window is there from power on, whatever is written to the register.
+    pub fixed: Option<u64>,
 }
 
 /// What kind of PCI Express function it is (PCI Express 7.8.2, device/port type).

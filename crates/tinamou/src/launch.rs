@@ -345,13 +345,16 @@ fn setup(
     let flash = {
         let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bank = |unit| -> Result<_> {
+            if unit >= kind.flash_banks {
+                return Ok(None);
+            }
             let Some(id) = blocks.at(DriveInterface::Pflash, 0, unit).map(|d| d.id.clone()) else {
                 return Ok(None);
             };
             let drive = blocks.take(&id).transpose().map_err(|e| error!("{e}"))?;
             Ok(drive.and_then(|d| d.device.clone()))
         };
-        if kind.name == "virt" { [bank(0)?, bank(1)?] } else { [None, None] }
+        [bank(0)?, bank(1)?]
     };
     Ok(Setup {
         events: events.clone(),

@@ -1,7 +1,9 @@
 //! The commands of the book's lectures are run, and what the book shows is what they say.
 //!
 //! A block ```` ```console ```` begins with `$ tinamou-system-riscv64 ...`; lines `(qemu) ...` are typed at the monitor, the others are
-//! the answer. A line `...` stands for any lines. A block ```` ```words NAME ```` is a program, which commands name.
+//! the answer. A line `...` stands for any lines. A block ```` ```words NAME ```` is a program, which commands name; with
+//! a size behind the name it is an image of so many bytes. Where a machine stays when it has ended (`-no-shutdown`), what is
+//! typed is typed then.
 
 mod common;
 
@@ -25,6 +27,15 @@ fn transcript(command: &str, typed: &[&str]) -> String {
         while !text.ends_with(PROMPT) {
             assert_eq!(output.read(&mut byte).unwrap(), 1, "{command}: {text}");
             text.push(byte[0] as char);
+        }
+        while command.contains("-no-shutdown") && !text.contains("(shutdown)") {
+            writeln!(input, "info status").unwrap();
+            let end = text.len();
+            while !text[end..].ends_with(PROMPT) {
+                assert_eq!(output.read(&mut byte).unwrap(), 1, "{command}: {text}");
+                text.push(byte[0] as char);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
         typed.iter().for_each(|line| writeln!(input, "{line}").unwrap());
         writeln!(input, "quit").unwrap();
@@ -58,8 +69,11 @@ fn the_lectures_show_what_happens() {
             let (name, rest) = block.split_once('\n').unwrap();
             let words = rest.split("\n```").next().unwrap().split_whitespace();
             let bytes = words.flat_map(|word| u32::from_str_radix(word, 16).unwrap().to_le_bytes());
+            let mut bytes: Vec<u8> = bytes.collect();
+            let (name, size) = name.split_once(' ').unwrap_or((name, "0"));
+            bytes.resize(bytes.len().max(size.parse().unwrap()), 0xff);
             let file = temporary(name);
-            std::fs::write(&file, bytes.collect::<Vec<_>>()).unwrap();
+            std::fs::write(&file, bytes).unwrap();
             programs.push((name, file));
         }
         for block in page.split("```console\n").skip(1) {

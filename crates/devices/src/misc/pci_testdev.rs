@@ -68,6 +68,7 @@ impl PciTestdev {
                 window: usize::MAX,
                 offset: 0,
                 size: self.membar.0,
+                fixed: None,
             });
         }
     }

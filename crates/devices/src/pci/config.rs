@@ -145,6 +145,9 @@ impl ConfigSpace {
     pub fn decoded(&self) -> Decoded {
         let command = self.get16(register::COMMAND);
         let bars = self.layout.bars.iter().map(|bar| {
+            if bar.fixed.is_some() {
+                return bar.fixed;
+            }
             let at = register::BAR0 + 4 * usize::from(bar.index);
             let low = u64::from(self.get(at, 4));
             let (enabled, address, limit) = match bar.kind {

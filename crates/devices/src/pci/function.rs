@@ -1,6 +1,7 @@
 //! A function: a device's place on a bus.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -50,6 +51,8 @@ pub struct Function {
     /// What each base address register maps.
     bars: Mutex<Vec<(BarKind, Arc<Region>)>>,
     mapped: Mutex<Mapped>,
+    /// Regions that stand for register windows of the device, by their number.
+    shown: Mutex<BTreeMap<usize, Arc<Region>>>,
     hook: OnceLock<Weak<dyn ConfigHook>>,
     /// The bus behind a bridge.
     secondary: OnceLock<Arc<PciBus>>,
@@ -90,6 +93,7 @@ impl Function {
             master,
             bars: Mutex::default(),
             mapped: Mutex::default(),
+            shown: Mutex::default(),
             hook: OnceLock::new(),
             secondary: OnceLock::new(),
             this: this.clone(),
@@ -109,6 +113,8 @@ impl Function {
         let config = DeviceCell::new(config);
         let _ = function.config.set(config.clone());
         function.make_regions(device, &config);
+        // What is wired in is there before anybody has configured anything.
+        function.update();
         Ok(function)
     }
 
@@ -117,6 +123,8 @@ impl Function {
         let name = device.type_info().name;
         let (layout, infos) = (config.with(|c| c.layout().clone()), device.regions());
         let mut regions = Vec::new();
+        let shown = std::mem::take(&mut *lock(&self.shown));
+        let part_of = |n: usize| shown.get(&n).cloned().or_else(|| port_region(device, n));
         for bar in &layout.bars {
             let tables: Vec<_> = layout
                 .msix
@@ -127,13 +135,13 @@ impl Function {
                 .collect();
             let region = match bar.windows[..] {
                 // One window that fills its register is the region itself.
-                [(n, 0)] if infos.get(n).is_some_and(|i| i.size == bar.size) => port_region(device, n),
+                [(n, 0)] if infos.get(n).is_some_and(|i| i.size == bar.size) => part_of(n),
                 _ => {
                     let alone = bar.windows.is_empty() && !tables.is_empty();
                     let label = if alone { format!("{name}-msix") } else { name.to_owned() };
                     let region = Region::container(&label, bar.size);
                     for (n, offset) in &bar.windows {
-                        if let Some(part) = port_region(device, *n) {
+                        if let Some(part) = part_of(*n) {
                             part.set_owner(&self.node);
                             region.add_subregion(*offset, &part);
                         }
@@ -192,6 +200,11 @@ impl Function {
     /// The interrupt pin (0 for INTA) and the slot it leaves from, for the bus behind this bridge.
     pub(super) fn pin_of_bridge(&self, pin: u8) -> Line {
         self.bus.intx(self.devfn, pin)
+    }
+    /// Has a region stand for register window `n` of the device: memory, or what another device shows. To be said while
+    /// the device is realized.
+    pub fn show(&self, n: usize, region: Arc<Region>) {
+        lock(&self.shown).insert(n, region);
     }
     /// Has `hook` take part in accesses to the configuration registers.
     pub fn set_hook(&self, hook: Weak<dyn ConfigHook>) {

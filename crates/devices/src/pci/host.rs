@@ -103,7 +103,7 @@ impl GpexHost {
         io.add_overlap(0, &named(node, "gpex_ioport", pio_size), 0);
         let bus =
             PciBus::root("pcie.0", &bus_node, memory.clone(), io.clone(), system.clone(), Intx::new(irqs));
-        let ecam = Region::mmio("pcie-mmcfg-mmio", ecam_size, Arc::new(Ecam(bus.clone())));
+        let ecam = ecam(&bus, ecam_size);
         [&ecam, &memory, &io].into_iter().for_each(|r| r.set_owner(node));
         node.add_child("pcie.0", &bus_node);
         let root: Arc<dyn object::AnyDevice> = DeviceCell::new(GpexRoot::default());
@@ -118,6 +118,11 @@ fn named(node: &ObjectRef, name: &str, size: u64) -> Arc<Region> {
     let region = Region::mmio(name, size, Arc::new(OpenBus));
     region.set_owner(node);
     region
+}
+
+/// Configuration space in memory, of as many buses as there are mebibytes.
+pub fn ecam(bus: &Arc<PciBus>, size: u64) -> Arc<Region> {
+    Region::mmio("pcie-mmcfg-mmio", size, Arc::new(Ecam(bus.clone())))
 }
 
 /// Configuration space in memory.

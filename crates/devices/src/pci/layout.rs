@@ -55,6 +55,8 @@ pub struct Bar {
     pub size: u64,
     /// The device's register windows in it: number and offset.
     pub windows: Vec<(usize, u64)>,
+    /// Where it lies, if the register cannot be written.
+    pub fixed: Option<u64>,
 }
 
 /// Where the parts of MSI-X are.
@@ -183,7 +185,7 @@ impl Layout {
     fn bar(&mut self, bar: &Bar) {
         let at = register::BAR0 + 4 * usize::from(bar.index);
         let prefetchable = if bar.prefetchable { 8 } else { 0 };
-        let mask = !(bar.size.max(1) - 1);
+        let mask = if bar.fixed.is_some() { 0 } else { !(bar.size.max(1) - 1) };
         match bar.kind {
             BarKind::Io => {
                 self.put32(at, 1);
@@ -198,6 +200,13 @@ impl Layout {
                 self.put32(at, 4 | prefetchable);
                 self.allow32(at, mask as u32 & !0xf);
                 self.allow32(at + 4, (mask >> 32) as u32);
+            }
+        }
+        if let Some(address) = bar.fixed {
+            let flags = self.initial.get(at).copied().unwrap_or(0);
+            self.put32(at, address as u32 | u32::from(flags));
+            if bar.kind == BarKind::Memory64 {
+                self.put32(at + 4, (address >> 32) as u32);
             }
         }
     }
@@ -216,6 +225,7 @@ impl Layout {
                     prefetchable: false,
                     size,
                     windows: Vec::new(),
+                    fixed: None,
                 }),
             }
         }
@@ -440,6 +450,7 @@ fn collect(windows: &[BarWindow]) -> Vec<Bar> {
                 prefetchable: window.prefetchable,
                 size: end,
                 windows: vec![(window.window, window.offset)],
+                fixed: window.fixed,
             }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memory::Dma;
+use memory::{Dma, Region};
 use object::{BusLink, BusPlace, Properties, PropertyError, PropertySet, PropertyType, PropertyValue, Size};
 use object::{Line, PropertyInfo};
 
@@ -169,6 +169,12 @@ impl Pci {
     /// Whether the bus is PCI Express.
     pub fn is_express(&self) -> bool {
         self.function.as_ref().is_some_and(|f| f.bus().is_express())
+    }
+    /// Has a region stand for register window `n` of the device ([`Function::show`]).
+    pub fn show(&self, n: usize, region: &Arc<Region>) {
+        if let Some(function) = &self.function {
+            function.show(n, region.clone());
+        }
     }
     /// Sends message `vector`. False when the driver has switched messages off.
     pub fn signal(&self, vector: u16) -> bool {

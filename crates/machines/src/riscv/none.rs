@@ -12,6 +12,7 @@ pub const TYPE: MachineType = MachineType {
     default_memory: 0,
     ram_name: "ram",
     default_cpu: "",
+    flash_banks: 0,
     properties: &[],
     build,
 };

@@ -20,6 +20,7 @@ pub const TYPE: MachineType = MachineType {
     default_memory: 128 << 20,
     ram_name: "riscv.spike.ram",
     default_cpu: "rv64",
+    flash_banks: 0,
     properties: &[
         ("signature", "string", "File to write ACT test signature"),
         ("signature-granularity", "uint8", "Size of each line in ACT signature file"),

@@ -33,6 +33,7 @@ pub const TYPE: MachineType = MachineType {
     default_memory: 128 << 20,
     ram_name: "riscv_virt_board.ram",
     default_cpu: "rv64",
+    flash_banks: 2,
     properties: &[
         ("aclint", "bool", "(TCG only) Set on/off to enable/disable emulating ACLINT devices"),
         ("acpi", "OnOffAuto", "Enable ACPI"),
