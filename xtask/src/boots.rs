@@ -1,5 +1,7 @@
 //! Boots and dialogues through the real binary, as a user would have them.
 
+mod card;
+
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
 use crate::paths::{self, Images};
@@ -49,6 +51,8 @@ pub const TESTS: &[Test] = &[
     ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt")),
     ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic")),
     ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic")),
+    ("network card of another make: interrupts by pin", |w| card::card(w, "virt")),
+    ("network card of another make: interrupts by messages", |w| card::card(w, "virt,aia=aplic-imsic")),
     ("devices come and go", hot_plug),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),

@@ -12,6 +12,7 @@ pub mod char;
 pub mod firmware;
 pub mod intc;
 pub mod misc;
+pub mod net;
 pub mod pci;
 pub mod property_types;
 pub mod rtc;
@@ -39,6 +40,7 @@ pub fn types() -> Vec<&'static TypeInfo> {
         misc::platform_bus::PlatformBus::TYPE,
         misc::pvpanic::PvpanicPci::TYPE,
         misc::sifive_test::SifiveTest::TYPE,
+        net::e1000e::E1000e::TYPE,
         rtc::goldfish_rtc::GoldfishRtc::TYPE,
         virtio::blk::VirtioBlk::TYPE,
         virtio::console::VirtioSerial::TYPE,
@@ -62,8 +64,12 @@ pub fn inside(device: &Arc<dyn AnyDevice>) -> Option<Arc<dyn AnyDevice>> {
 }
 
 /// The trace points of this crate, beside those that each type of device has.
-pub const TRACE: &[&base::trace::Points] =
-    &[&virtio::blk_request::trace::POINTS, &virtio::common::trace::POINTS, &virtio::net::trace::POINTS];
+pub const TRACE: &[&base::trace::Points] = &[
+    &net::e1000e::trace::POINTS,
+    &virtio::blk_request::trace::POINTS,
+    &virtio::common::trace::POINTS,
+    &virtio::net::trace::POINTS,
+];
 
 #[cfg(test)]
 mod common_test;

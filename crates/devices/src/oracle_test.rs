@@ -299,7 +299,12 @@ fn configuration_spaces_are_the_same() {
         crate::block::nvme::Nvme::connect(&cell, Arc::new(drive));
         cell as Arc<dyn AnyDevice>
     };
-    let devices: [(&str, Arc<dyn AnyDevice>); 11] = [
+    let card = || {
+        let cell = DeviceCell::new(crate::net::e1000e::E1000e::default());
+        cell.with(|card| card.mac = crate::property_types::MacAddress::nth(0));
+        cell as Arc<dyn AnyDevice>
+    };
+    let devices: [(&str, Arc<dyn AnyDevice>); 12] = [
         ("", DeviceCell::new(host::GpexRoot::default())),
         ("edu", DeviceCell::new(crate::misc::edu::Edu::default())),
         ("virtio-rng-pci", DeviceCell::new(VirtioPci::<Rng>::default())),
@@ -311,6 +316,7 @@ fn configuration_spaces_are_the_same() {
         ("x3130-upstream", DeviceCell::new(port::UpstreamPort::default())),
         ("virtio-net-pci,romfile=", DeviceCell::new(VirtioPci::<Net>::default())),
         ("virtio-serial-pci", DeviceCell::new(VirtioPci::<Serial>::default())),
+        ("e1000e,romfile=,mac=52:54:00:12:34:56", card()),
     ];
     let mut line = Vec::new();
     for (name, _) in devices.iter().skip(1) {
@@ -342,13 +348,15 @@ fn configuration_spaces_are_the_same() {
             function.write_config(offset, 4, theirs).perform(&mut |_| ());
             for byte in (0..32).step_by(8) {
                 let [our_mask, their_mask] = masks.map(|mask| mask >> byte & 0xff);
+                // QEMU's card lets power data be chosen that are not there, and its device control cannot be written.
+                let own = name.starts_with("e1000e") && matches!(offset, 0xcc | 0xe8);
                 // QEMU lets all reserved bytes be written.
                 let reserved = offset >= 0x40
                     && our_mask == 0
                     && their_mask & 0x7f == 0x7f
                     && theirs >> byte & 0xff == 0;
                 assert!(
-                    our_mask == their_mask || reserved,
+                    our_mask == their_mask || reserved || own,
                     "{name} at {offset:#x}: {masks:x?}, QEMU's second"
                 );
             }

@@ -68,6 +68,12 @@ impl MacAddress {
         self != Self::default()
     }
 
+    /// This address, or `other` where there is none.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self.is_set() { self } else { other }
+    }
+
     /// Reads the usual notation, with `:` or `-`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];

@@ -9,10 +9,10 @@ use backends::rng::Entropy;
 use base::{Result, error};
 use devices::block::nvme::Nvme;
 use devices::char::pci_serial::PciSerial;
+use devices::net::card::{Card, card};
 use devices::property_types::MacAddress;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::{PortConfig, VirtioSerial};
-use devices::virtio::net::VirtioNet;
 use devices::virtio::rng::VirtioRng;
 use machines::{Arrivals, Sockets};
 use memory::Ram;
@@ -329,7 +329,7 @@ impl Backends {
                 }
             };
             VirtioRng::connect(&cell, &sockets.events, source);
-        } else if let Some(cell) = device.clone().downcast::<VirtioNet>() {
+        } else if let Some(card) = card(device) {
             let peer = match named("netdev") {
                 None => None,
                 Some(id) => {
@@ -342,14 +342,9 @@ impl Backends {
                     Some(net.clone() as Arc<dyn NetPeer>)
                 }
             };
-            let card = self.cards;
+            let mac = MacAddress::nth(self.cards);
             self.cards = self.cards.wrapping_add(1);
-            cell.with(|net| {
-                if !net.mac.is_set() {
-                    net.mac = MacAddress::nth(card);
-                }
-            });
-            VirtioNet::connect(&cell, &sockets.events, peer);
+            card.connect(&sockets.events, peer, mac);
         } else if let Some(cell) = device.clone().downcast::<VirtioSerial>() {
             VirtioSerial::connect(&cell, &sockets.events);
         }
@@ -443,7 +438,7 @@ pub struct NetworkCard {
     /// The user's name for it, or one that is made up.
     pub name: String,
     /// The card.
-    pub cell: Arc<object::DeviceCell<VirtioNet>>,
+    pub card: Arc<dyn Card>,
     /// The network that it has.
     pub network: Option<String>,
 }
@@ -456,7 +451,7 @@ impl Backends {
             let Some(device) = holder.upgrade() else { continue };
             let kind = device.type_info().name;
             let working = devices::virtio::pci::inside(&device).unwrap_or(device);
-            let Some(cell) = working.downcast::<VirtioNet>() else { continue };
+            let Some(card) = card(&working) else { continue };
             let network = held.iter().find_map(|one| match one {
                 Held::Network(id) => Some(id.clone()),
                 Held::Drive(_) => None,
@@ -464,7 +459,7 @@ impl Backends {
             let alike = |card: &&NetworkCard| card.name.starts_with(kind);
             let made_up = format!("{kind}.{}", cards.iter().filter(alike).count());
             let name = id.clone().unwrap_or(made_up);
-            cards.push(NetworkCard { name, cell, network });
+            cards.push(NetworkCard { name, card, network });
         }
         cards
     }

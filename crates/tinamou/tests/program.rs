@@ -34,6 +34,10 @@ fn refusals() {
             "tinamou: -device nosuchdev: 'nosuchdev' is not a valid device model name",
         ),
         (
+            "-M virt -device e1000e,netdev=no -display none",
+            "tinamou: -device e1000e,netdev=no: Property 'e1000e.netdev' can't find value 'no'",
+        ),
+        (
             "-M virt -device virtio-blk-device -display none",
             "tinamou: -device virtio-blk-device: drive property not set",
         ),
@@ -59,6 +63,7 @@ fn lists() {
         ("-cpu ?", "  rv64"),
         ("-accel ?", "tcg"),
         ("-device ?", "name \"virtio-blk-device\", bus virtio-bus"),
+        ("-device e1000e,help", "  subsys_ven=<uint16>    - PCI device Subsystem Vendor ID (default: 32902)"),
         ("-device virtio-rng-device,help", "  max-bytes=<uint64>     -  (default: 9223372036854775807)"),
         ("-M virt,help", "  dumpdtb=<string>       - Dump current dtb to a file and quit"),
         ("-version", "QEMU emulator version 10.0.2 (Tinamou 0.1.0)"),

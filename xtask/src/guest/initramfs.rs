@@ -13,7 +13,7 @@ const UDHCPC: &str = include_str!("../../../tests/guest/udhcpc.sh");
 /// What `/init` loads, in this order, each after what it depends on. ext4 asks for a crc32c driver at
 /// mount time through modprobe, which is not there: so it is loaded first.
 const LOADED: &[&str] =
-    &["crc32c_generic", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng", "nvme", "ext4"];
+    &["crc32c_generic", "virtio_mmio", "virtio_blk", "virtio_net", "e1000e", "virtio-rng", "nvme", "ext4"];
 
 /// Builds the archive from a module tree (`/usr/lib/modules/RELEASE`), or without modules, and a static busybox.
 pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf]) -> Result<Vec<u8>> {

@@ -322,6 +322,9 @@ impl Layout {
                 self.allow16(at + 6, 0x5f);
             }
             CapabilityKind::SerialNumber(number) => {
+                if at != 0 {
+                    self.next_extended = at.into();
+                }
                 let at = self.claim_extended(3, 1, 12);
                 self.put(at + 4, &number.to_le_bytes());
             }

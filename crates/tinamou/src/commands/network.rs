@@ -6,7 +6,7 @@ use crate::plug::{NetworkCard, netdev_text};
 use backends::net::{HostForward, NetdevKind, NetdevOption, Transport, UserNet};
 use base::error::Class;
 use base::{Error, Result, error};
-use devices::virtio::net::{RxFilter, VirtioNet};
+use devices::virtio::net::RxFilter;
 use monitor::hmp::Arguments;
 use monitor::{Command, Context, command};
 use qapi::Qapi;
@@ -88,7 +88,7 @@ pub fn netdev_del(context: &mut Context<'_>, id: String) -> Result<()> {
     let net = backends.networks.remove(&id).ok_or_else(|| not_found(&id))?;
     // A card that has it sees the cable pulled out.
     for card in backends.cards().iter().filter(|card| card.network.as_deref() == Some(&id)) {
-        VirtioNet::set_link(&card.cell, false);
+        card.card.set_link(false);
     }
     backends::net::NetPeer::set_receiver(&*net, None);
     Ok(())
@@ -101,7 +101,7 @@ pub fn set_link(context: &mut Context<'_>, name: String, up: bool) -> Result<()>
     let cards = backends.cards();
     let named = |card: &&NetworkCard| card.name == name || card.network.as_deref() == Some(&name);
     let card = cards.iter().find(named).ok_or_else(|| not_found(&name))?;
-    VirtioNet::set_link(&card.cell, up);
+    card.card.set_link(up);
     Ok(())
 }
 
@@ -111,8 +111,9 @@ pub fn query_rx_filter(context: &mut Context<'_>, name: Option<String>) -> Resul
     let backends = Control::of(context)?.backends.lock().unwrap_or_else(PoisonError::into_inner);
     let cards = backends.cards();
     let wanted = cards.iter().filter(|card| name.as_ref().is_none_or(|name| card.name == *name));
-    let list: Vec<_> =
-        wanted.map(|card| RxFilter { name: card.name.clone(), ..VirtioNet::rx_filter(&card.cell) }).collect();
+    let list: Vec<_> = wanted
+        .filter_map(|card| Some(RxFilter { name: card.name.clone(), ..card.card.rx_filter()? }))
+        .collect();
     match name {
         Some(name) if list.is_empty() => Err(error!("invalid net client name: {name}")),
         _ => Ok(list),
@@ -127,7 +128,7 @@ fn info_network(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Res
     let cards = backends.cards();
     let mut out = String::new();
     for card in &cards {
-        let _ = writeln!(out, "{}: index=0,type=nic,{}", card.name, card.cell.with(|card| card.describe()));
+        let _ = writeln!(out, "{}: index=0,type=nic,{}", card.name, card.card.describe());
         if let Some((id, net)) = card.network.as_ref().and_then(|id| backends.networks.get_key_value(id)) {
             let _ = writeln!(out, " \\ {id}: index=0,{}", describe(net));
         }
