@@ -12,4 +12,4 @@ pub mod net;
 pub mod options;
 pub mod rng;
 
-pub use error::Error;
+pub use error::{Error, reason};

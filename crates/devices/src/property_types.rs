@@ -1,5 +1,6 @@
 //! Types of properties that several devices have.
 
+use backends::block::ErrorAction;
 use object::{PropertyError, PropertyType, PropertyValue};
 
 /// `on`, `off`, or what is best.
@@ -49,6 +50,37 @@ impl PropertyType for OnOffAuto {
             }
             (None, None) => return Err(PropertyError::Type(Self::KIND)),
         };
+        Ok(())
+    }
+}
+
+/// What is done about an error of the host's under a disk; none said, what the drive says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnError(pub Option<ErrorAction>);
+
+impl OnError {
+    const NAMES: [(&str, Option<ErrorAction>); 5] = [
+        ("report", Some(ErrorAction::Report)),
+        ("ignore", Some(ErrorAction::Ignore)),
+        ("enospc", Some(ErrorAction::Enospc)),
+        ("stop", Some(ErrorAction::Stop)),
+        ("auto", None),
+    ];
+}
+
+impl PropertyType for OnError {
+    const KIND: &'static str = "BlockdevOnError";
+
+    fn get(&self) -> PropertyValue {
+        let name = Self::NAMES.iter().find(|entry| entry.1 == self.0).map_or("auto", |entry| entry.0);
+        PropertyValue::Str(name.to_owned())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        let text = value.as_str().ok_or(PropertyError::Type(Self::KIND))?;
+        let entry = Self::NAMES.iter().find(|entry| entry.0 == text);
+        let refused = || PropertyError::Value(format!("Parameter '(null)' does not accept value '{text}'"));
+        self.0 = entry.ok_or_else(refused)?.1;
         Ok(())
     }
 }

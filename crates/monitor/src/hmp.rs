@@ -12,6 +12,6 @@ mod line;
 mod machine;
 mod session;
 
-pub use arguments::{Argument, Arguments, Switches, Word, argument};
+pub use arguments::{Argument, Arguments, Format, Number, Rest, Size, Switches, Word, argument};
 pub use commands::{COMMANDS, Command, INFO, failed, refused};
 pub use session::{Executor, Monitor};

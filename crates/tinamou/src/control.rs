@@ -1,7 +1,7 @@
 //! The machine's run state and who may change it: the main loop, and nobody else. All others send requests.
 
-use crate::commands::jobs::Jobs;
 use crate::commands::pci::DeviceDeleted;
+use crate::jobs::Jobs;
 use crate::lines::Lines;
 use crate::options::Opts;
 use crate::plug::{Backends, drain};
@@ -141,6 +141,7 @@ impl Control {
                 control.ask(request);
             }
         });
+        crate::disk_faults::listen(&control);
         let weak = Arc::downgrade(&control);
         if let Some(root) = control.pci() {
             root.on_gone(Box::new(move |function| {
@@ -202,6 +203,7 @@ impl Control {
     /// Puts everything into the state after power-on. The vCPUs stand still.
     pub fn initialize(&self) {
         let parts = &self.parts;
+        lock(&self.blocks).nodes().for_each(|node| node.give_up(false));
         self.devices().iter().for_each(|d| d.reset());
         parts.resets.iter().for_each(|reset| reset());
         parts.roms.reset();
@@ -230,7 +232,10 @@ impl Control {
 
     /// Waits until no device has a request under way.
     pub fn drain(&self) {
+        let nodes: Vec<_> = lock(&self.blocks).nodes().cloned().collect();
+        nodes.iter().for_each(|node| node.hurry(true));
         self.devices().iter().for_each(drain);
+        nodes.iter().for_each(|node| node.hurry(false));
     }
 
     /// Memory as processors see it.

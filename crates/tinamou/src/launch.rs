@@ -3,6 +3,7 @@
 use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
+use crate::disk_faults;
 use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs, test_ports};
 use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points};
 use crate::options::{Config, Opts, parse_smp};
@@ -10,7 +11,7 @@ use crate::plug::{Backends, Objects};
 use crate::qtest::Qtest;
 use crate::report;
 use crate::saving::Saving;
-use backends::block::{BlockdevOption, Blocks, DriveInterface, DriveOption};
+use backends::block::{BlockDevice, BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharPort, flush_all};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
 use base::log::LogMask;
@@ -102,6 +103,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     hub.deliver();
     debuggers.iter().for_each(|d| d.ended(status));
     control.1.vcpus().stop();
+    disk_faults::end(&control.1);
     control.1.drain();
     control.0.iter().for_each(|flush| flush());
     control.1.saving()?.close();
@@ -352,7 +354,7 @@ fn setup(
                 return Ok(None);
             };
             let drive = blocks.take(&id).transpose().map_err(|e| error!("{e}"))?;
-            Ok(drive.and_then(|d| d.device.clone()))
+            Ok(drive.and_then(|d| d.device.clone()).map(|node| node as Arc<dyn BlockDevice>))
         };
         [bank(0)?, bank(1)?]
     };

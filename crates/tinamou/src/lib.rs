@@ -5,6 +5,8 @@ mod background;
 mod commands;
 mod control;
 mod debugger;
+mod disk_faults;
+mod jobs;
 mod launch;
 mod lines;
 mod lists;

@@ -2,7 +2,7 @@
 
 use crate::lists::types;
 use crate::options::Opts;
-use backends::block::{BlockDevice, Blocks};
+use backends::block::{self, Blocks};
 use backends::char::{CharPort, Chardevs};
 use backends::net::{NetPeer, UserNet};
 use backends::rng::Entropy;
@@ -305,7 +305,16 @@ impl Backends {
         let mut held = Vec::new();
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
             let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
-            VirtioBlk::connect(&cell, self.medium(&id, name)?);
+            let node = self.medium(&id, name)?;
+            let (write, read) = cell.with(|blk| (blk.werror.0, blk.rerror.0));
+            node.change_actions(write, read);
+            VirtioBlk::connect(&cell, node.clone());
+            let weak = Arc::downgrade(&cell);
+            node.on_resize(move || {
+                if let Some(cell) = weak.upgrade() {
+                    VirtioBlk::resized(&cell);
+                }
+            });
             held.push(Held::Drive(id));
             if name.contains("-pci") {
                 // A queue for each processor, unless the user has chosen.
@@ -366,7 +375,7 @@ impl Backends {
     }
 
     /// The drive that a device of type `name` is to have.
-    fn medium(&self, id: &str, name: &str) -> Result<Arc<dyn BlockDevice>> {
+    fn medium(&self, id: &str, name: &str) -> Result<Arc<block::Node>> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let absent = || error!("Property '{name}.drive' can't find value '{id}'");
         let drive = blocks.take(id).ok_or_else(absent)?.map_err(|e| error!("{e}"))?;

@@ -216,6 +216,7 @@ impl Saving {
         let (entry, image) = lock(&self.store).open(tag)?;
         let machine = self.machine(control);
         machine.origin.check(&image.origin)?;
+        self.disks.check_jobs()?;
         self.disks.fits(&entry)?;
         let before = control.hold(RunState::RestoreVm);
         control.drain();

@@ -225,7 +225,7 @@ fn libvirt_starts_a_domain() {
     assert_eq!((&nodes[1]["node-name"], &nodes[1]["drv"]), (&json!("format"), &json!("raw")));
     assert_eq!(nodes[1]["image"]["virtual-size"], 1 << 16);
     let block = client.run("query-block", json!({}));
-    assert_eq!(block[0]["qdev"], "/machine/peripheral/virtio-disk0");
+    assert_eq!(block[0]["qdev"], "virtio-disk0");
     let peripheral = client.run("qom-list", json!({"path": "/machine/peripheral"}));
     assert!(
         peripheral.as_array().unwrap().contains(&json!({"name": "net0", "type": "child<virtio-net-device>"}))

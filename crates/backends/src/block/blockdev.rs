@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::raw::ReadOnly;
 use super::{BlockDevice, History, NullDevice, RawFile, RawOptions};
 use crate::Error;
 use crate::options::Options;
@@ -27,7 +28,10 @@ enum Node {
     /// `raw` over a node defined in place.
     Raw(Box<Node>),
     /// `raw` over a node named elsewhere.
-    RawOver(String),
+    RawOver {
+        name: String,
+        read_only: bool,
+    },
 }
 
 fn missing(key: &str) -> Error {
@@ -57,19 +61,26 @@ impl BlockdevOption {
         Ok(BlockdevOption { node_name, node })
     }
 
+    /// A raw image in a file, which keeps no space for zeroes.
+    pub fn image(node_name: &str, filename: &str) -> BlockdevOption {
+        let options = RawOptions { discard: true, ..RawOptions::default() };
+        let file = Node::File { filename: filename.to_owned(), options };
+        BlockdevOption { node_name: node_name.to_owned(), node: Node::Raw(Box::new(file)) }
+    }
+
     /// The driver's name.
     pub fn driver(&self) -> &'static str {
         match &self.node {
             Node::File { .. } => "file",
             Node::Null { .. } => "null-co",
-            Node::Raw(_) | Node::RawOver(_) => "raw",
+            Node::Raw(_) | Node::RawOver { .. } => "raw",
         }
     }
 
     /// The name of the node below, if it is one with a name.
     pub fn below(&self) -> Option<&str> {
         match &self.node {
-            Node::RawOver(name) => Some(name),
+            Node::RawOver { name, .. } => Some(name),
             _ => None,
         }
     }
@@ -82,6 +93,26 @@ impl BlockdevOption {
         }
         match node {
             Node::File { filename, .. } => Some(filename),
+            _ => None,
+        }
+    }
+
+    /// Whether writes are to be refused.
+    pub fn read_only(&self) -> bool {
+        match &self.node {
+            Node::Null { read_only, .. } | Node::RawOver { read_only, .. } => *read_only,
+            Node::File { .. } | Node::Raw(_) => self.raw_options().is_some_and(|options| options.read_only),
+        }
+    }
+
+    /// How its file is to be opened, if the option names one.
+    pub fn raw_options(&self) -> Option<RawOptions> {
+        let mut node = &self.node;
+        while let Node::Raw(below) = node {
+            node = below;
+        }
+        match node {
+            Node::File { options, .. } => Some(*options),
             _ => None,
         }
     }
@@ -114,11 +145,14 @@ fn open(
     find: &dyn Fn(&str) -> Option<Arc<dyn BlockDevice>>,
 ) -> Result<Arc<dyn BlockDevice>, Error> {
     match node {
-        Node::File { filename, options } => Ok(Arc::new(History::new(RawFile::open(filename, *options)?))),
+        Node::File { filename, options } => Ok(History::new(RawFile::open(filename, *options)?)),
         Node::Null { len, read_only } => Ok(Arc::new(NullDevice { len: *len, read_only: *read_only })),
         Node::Raw(below) => open(below, find),
-        Node::RawOver(name) => find(name)
-            .ok_or_else(|| Error::new(format!("Cannot find device='{name}' nor node-name='{name}'"))),
+        Node::RawOver { name, read_only } => {
+            let absent = || Error::new(format!("Cannot find device='{name}' nor node-name='{name}'"));
+            let below = find(name).ok_or_else(absent)?;
+            Ok(if *read_only { Arc::new(ReadOnly(below)) } else { below })
+        }
     }
 }
 
@@ -151,7 +185,7 @@ fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
             Ok(Node::Null { len, read_only })
         }
         "raw" => match options.take(&key("file")) {
-            Some(name) => Ok(Node::RawOver(name)),
+            Some(name) => Ok(Node::RawOver { name, read_only }),
             None => {
                 let below = key("file.");
                 if options.get(&format!("{below}driver")).is_none() {

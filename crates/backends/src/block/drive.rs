@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::probe::{Guarded, guessed_raw, probe};
-use super::{BlockDevice, History, NullDevice, Overlay, RawFile, RawOptions};
+use super::{BlockDevice, History, LIMITS, Limits, NullDevice, Overlay, RawFile, RawOptions};
 use crate::Error;
 use crate::options::Options;
 
@@ -145,6 +145,8 @@ pub struct DriveOption {
     pub null_size: Option<u64>,
     /// The serial number the guest sees.
     pub serial: Option<String>,
+    /// I/O limits.
+    pub limits: Limits,
 }
 
 fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
@@ -188,6 +190,7 @@ impl DriveOption {
         cache.no_flush |= options.take_bool("cache.no-flush")?.unwrap_or(false);
         cache.writethrough |= options.take_bool("cache.writeback")? == Some(false);
         let discard = read_tuning(&mut options)?;
+        let limits = read_limits(&mut options)?;
         let serial = options.take("serial");
         let (file, null_size) = read_file(&mut options)?;
         let lock = match options.take("file.locking").as_deref() {
@@ -219,6 +222,7 @@ impl DriveOption {
             lock,
             null_size,
             serial,
+            limits,
         };
         Ok(option)
     }
@@ -247,9 +251,9 @@ impl DriveOption {
             notice(&guessed_raw(path));
         }
         Ok(Some(match (self.snapshot, guard) {
-            (true, _) => Arc::new(History::new(Overlay::new(raw)?)),
+            (true, _) => History::new(Overlay::new(raw)?),
             (false, true) => Arc::new(Guarded(History::new(raw))),
-            (false, false) => Arc::new(History::new(raw)),
+            (false, false) => History::new(raw),
         }))
     }
 
@@ -339,6 +343,20 @@ fn read_tuning(options: &mut Options) -> Result<bool, Error> {
     }
 }
 
+/// `throttling.bps-total`, `throttling.bps-total-max`, `throttling.bps-total-max-length`, and so on.
+fn read_limits(options: &mut Options) -> Result<Limits, Error> {
+    let mut limits = Limits::default();
+    for (name, limit) in LIMITS.iter().zip(&mut limits.each) {
+        let mut take = |rest: &str| options.take_number(&format!("throttling.{name}{rest}"));
+        limit.average = take("")?.unwrap_or(0);
+        limit.burst = take("-max")?.unwrap_or(0);
+        limit.burst_length = take("-max-length")?.unwrap_or(0);
+    }
+    limits.request_size = options.take_number("throttling.iops-size")?.unwrap_or(0);
+    limits.check()?;
+    Ok(limits)
+}
+
 /// The image's path, or the length of a device without one.
 fn read_file(options: &mut Options) -> Result<(Option<String>, Option<u64>), Error> {
     let driver = options.take("file.driver");
@@ -346,6 +364,9 @@ fn read_file(options: &mut Options) -> Result<(Option<String>, Option<u64>), Err
     let size = options.take_size("file.size")?;
     let file = options.take("file").or(nested);
     if let Some("null-co" | "null-aio") = driver.as_deref() {
+        return Ok((None, Some(size.unwrap_or(1 << 30))));
+    }
+    if let Some("null-co://" | "null-aio://") = file.as_deref() {
         return Ok((None, Some(size.unwrap_or(1 << 30))));
     }
     let Some(file) = file else {
@@ -357,9 +378,6 @@ fn read_file(options: &mut Options) -> Result<(Option<String>, Option<u64>), Err
     };
     if file.is_empty() {
         return invalid("A block device must be specified for \"file\"");
-    }
-    if let Some("null-co://" | "null-aio://") = Some(&*file) {
-        return Ok((None, Some(1 << 30)));
     }
     for protocol in ["http", "https", "ftp", "nbd", "nbd+unix", "iscsi", "ssh", "rbd", "fat", "json", "nvme"]
     {

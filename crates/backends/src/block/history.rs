@@ -16,10 +16,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::UNIX_EPOCH;
 
-use super::{BlockDevice, check_range};
+use super::{BlockDevice, Layers, RawOptions, check_range};
 use crate::Error;
 
 /// The unit that is kept.
@@ -202,6 +202,7 @@ pub struct History<D> {
     logs: RwLock<Vec<Arc<Log>>>,
     /// Held while old content is kept.
     keeping: Mutex<()>,
+    this: Weak<Self>,
 }
 
 /// What snapshots do with a disk that keeps logs.
@@ -235,10 +236,15 @@ pub trait Rewindable: BlockDevice {
     fn image(&self) -> &str;
 }
 
-impl<D: Rewindable> History<D> {
+impl<D: Rewindable + 'static> History<D> {
     /// A disk without a past.
-    pub fn new(device: D) -> History<D> {
-        History { device, logs: RwLock::default(), keeping: Mutex::default() }
+    pub fn new(device: D) -> Arc<History<D>> {
+        Arc::new_cyclic(|this| History {
+            device,
+            logs: RwLock::default(),
+            keeping: Mutex::default(),
+            this: this.clone(),
+        })
     }
 
     fn logs(&self) -> RwLockReadGuard<'_, Vec<Arc<Log>>> {
@@ -267,7 +273,7 @@ impl<D: Rewindable> History<D> {
     }
 }
 
-impl<D: Rewindable> Past for History<D> {
+impl<D: Rewindable + 'static> Past for History<D> {
     fn begin(&self, log: Arc<Log>, outlives: bool) -> io::Result<()> {
         for range in self.device.overlaid().filter(|_| outlives).unwrap_or_default() {
             for cluster in range.start / CLUSTER..range.end.div_ceil(CLUSTER) {
@@ -314,7 +320,7 @@ impl<D: Rewindable> Past for History<D> {
     }
 }
 
-impl<D: Rewindable> BlockDevice for History<D> {
+impl<D: Rewindable + 'static> BlockDevice for History<D> {
     fn len(&self) -> u64 {
         self.device.len()
     }
@@ -343,8 +349,23 @@ impl<D: Rewindable> BlockDevice for History<D> {
     fn commit(&self) -> Result<(), Error> {
         self.device.commit()
     }
-    fn past(&self) -> Option<&dyn Past> {
-        Some(self)
+    fn past(&self) -> Option<Arc<dyn Past>> {
+        self.this.upgrade().map(|this| this as Arc<dyn Past>)
+    }
+    fn resize(&self, len: u64) -> Result<(), Error> {
+        if !self.logs().is_empty() {
+            return Err(Error::new("the disk has snapshots of its present size"));
+        }
+        self.device.resize(len)
+    }
+    fn reopen(&self, options: RawOptions) -> Result<(), Error> {
+        self.device.reopen(options)
+    }
+    fn layers(&self) -> Option<Layers> {
+        self.device.layers()
+    }
+    fn pull(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.device.pull(offset, len)
     }
 }
 

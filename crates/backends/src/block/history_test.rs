@@ -25,7 +25,7 @@ fn content(disk: &dyn BlockDevice) -> Vec<u8> {
     bytes
 }
 
-fn open(image: &TempFile) -> History<RawFile> {
+fn open(image: &TempFile) -> Arc<History<RawFile>> {
     History::new(RawFile::open(&image.0, RawOptions { lock: false, ..RawOptions::default() }).unwrap())
 }
 
@@ -57,19 +57,19 @@ fn back_and_forth() {
             None => Log::in_memory(LEN as u64),
         };
         let log = Arc::new(log);
-        moments.push((content(&disk), log.clone()));
+        moments.push((content(&*disk), log.clone()));
         disk.begin(log, true).unwrap();
-        scribble(&disk, &mut seed);
+        scribble(&*disk, &mut seed);
     }
     for round in 0..40 {
         let (wanted, log) = &moments[(next(&mut seed) % 6) as usize];
         disk.rewind(log).unwrap();
-        assert!(content(&disk) == *wanted, "round {round}");
-        scribble(&disk, &mut seed);
+        assert!(content(&*disk) == *wanted, "round {round}");
+        scribble(&*disk, &mut seed);
     }
     disk.forget(&moments[0].1);
     disk.rewind(&moments[5].1).unwrap();
-    assert!(content(&disk) == moments[5].0);
+    assert!(content(&*disk) == moments[5].0);
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_log_outlives_the_program() {
     let path = Path::new(&image.0);
     let wanted = {
         let disk = open(&image);
-        scribble(&disk, &mut seed);
+        scribble(&*disk, &mut seed);
         let log = Arc::new(Log::create(&file.0, LEN as u64).unwrap());
-        let wanted = content(&disk);
+        let wanted = content(&*disk);
         disk.begin(log, true).unwrap();
-        scribble(&disk, &mut seed);
+        scribble(&*disk, &mut seed);
         // Here the program is killed.
         wanted
     };
@@ -92,14 +92,14 @@ fn a_log_outlives_the_program() {
         let disk = open(&image);
         let log = Arc::new(Log::open(&file.0, path, LEN as u64, true).unwrap());
         disk.attach(log.clone());
-        scribble(&disk, &mut seed);
+        scribble(&*disk, &mut seed);
         log.close(path).unwrap();
     }
     let disk = open(&image);
     let log = Arc::new(Log::open(&file.0, path, LEN as u64, true).unwrap());
     disk.attach(log.clone());
     disk.rewind(&log).unwrap();
-    assert!(content(&disk) == wanted);
+    assert!(content(&*disk) == wanted);
     log.close(path).unwrap();
     drop(disk);
     // Somebody else writes.
@@ -122,14 +122,14 @@ fn above_an_overlay() {
     let (file, mut seed) = (LogFile::new("above"), 3);
     let wanted = {
         let disk = over();
-        scribble(&disk, &mut seed);
-        let wanted = content(&disk);
+        scribble(&*disk, &mut seed);
+        let wanted = content(&*disk);
         let log = Arc::new(Log::create(&file.0, LEN as u64).unwrap());
         disk.begin(log.clone(), true).unwrap();
         for _ in 0..3 {
-            scribble(&disk, &mut seed);
+            scribble(&*disk, &mut seed);
             disk.rewind(&log).unwrap();
-            assert!(content(&disk) == wanted);
+            assert!(content(&*disk) == wanted);
         }
         log.close(Path::new(&image.0)).unwrap();
         wanted
@@ -137,8 +137,8 @@ fn above_an_overlay() {
     let disk = over();
     let log = Arc::new(Log::open(&file.0, Path::new(&image.0), LEN as u64, false).unwrap());
     disk.attach(log.clone());
-    scribble(&disk, &mut seed);
+    scribble(&*disk, &mut seed);
     disk.rewind(&log).unwrap();
-    assert!(content(&disk) == wanted);
+    assert!(content(&*disk) == wanted);
     assert!(std::fs::read(&image.0).unwrap() == original);
 }

@@ -5,8 +5,11 @@
 
 mod blockdev;
 mod blocks;
+mod copy;
 mod drive;
+mod faults;
 mod history;
+mod node;
 #[allow(unsafe_code)]
 mod ofd_lock;
 mod overlay;
@@ -16,18 +19,25 @@ mod raw;
 mod stats;
 #[cfg(test)]
 mod test_support;
+mod throttle;
 
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 pub use blockdev::BlockdevOption;
 pub use blocks::{Blocks, Drive};
+pub use copy::{Copy, Moment, Side};
 pub use drive::{Cache, DriveInterface, DriveOption, ErrorAction, FORMAT_HELP};
+pub use faults::{Fault, FaultAction, IoStatus};
 pub use history::{History, Log, Past, Rewindable};
+pub use node::{Node, Watcher};
 pub use overlay::Overlay;
 pub use queue::{BlockQueue, Request};
 pub use raw::{NullDevice, RawFile, RawOptions};
 
 pub use stats::{BlockStats, Count};
+pub use throttle::{LIMITS, Limit, Limits};
 
 use crate::Error;
 
@@ -92,7 +102,7 @@ pub trait BlockDevice: Send + Sync {
     fn read_only(&self) -> bool;
 
     /// What snapshots do with it; `None` for a device whose content they cannot keep.
-    fn past(&self) -> Option<&dyn Past> {
+    fn past(&self) -> Option<Arc<dyn Past>> {
         None
     }
 
@@ -103,6 +113,51 @@ pub trait BlockDevice: Send + Sync {
     fn commit(&self) -> Result<(), Error> {
         Ok(())
     }
+
+    /// Makes it longer or shorter.
+    ///
+    /// # Errors
+    /// It cannot have this length.
+    fn resize(&self, len: u64) -> Result<(), Error> {
+        let _ = len;
+        Err(Error::new("Image format driver does not support resize"))
+    }
+
+    /// Opens the image in another way. No request is under way.
+    ///
+    /// # Errors
+    /// It cannot be opened so, and stays as it is.
+    fn reopen(&self, options: RawOptions) -> Result<(), Error> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// What it consists of, if it is a temporary overlay over an image.
+    fn layers(&self) -> Option<Layers> {
+        None
+    }
+
+    /// Makes the range independent of an image below.
+    ///
+    /// # Errors
+    /// The host's.
+    fn pull(&self, offset: u64, len: u64) -> io::Result<()> {
+        let _ = (offset, len);
+        Ok(())
+    }
+
+    /// Requests that wait until the machine goes on.
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+/// An overlay and what lies below it.
+pub struct Layers {
+    /// The parts that lie in the overlay.
+    pub above: Vec<Range<u64>>,
+    /// The image.
+    pub below: Arc<dyn BlockDevice>,
 }
 
 pub(crate) fn check_range(len: u64, offset: u64, count: u64) -> io::Result<()> {

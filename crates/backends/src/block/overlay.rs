@@ -5,10 +5,10 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::raw::{RawFile, read_padded};
-use super::{BlockDevice, Rewindable, check_range};
+use super::{BlockDevice, History, Layers, Rewindable, check_range};
 use crate::Error;
 
 /// The unit of the bitmap. Guests write pages, so that copying a part of a block from below is rare.
@@ -16,7 +16,7 @@ const BLOCK: u64 = 4096;
 
 /// A device whose writes are forgotten at the end unless they are committed.
 pub struct Overlay {
-    base: RawFile,
+    base: Arc<RawFile>,
     file: File,
     /// Which blocks are in `file`, one bit for each. Held for writing while a block comes in piecemeal.
     bitmap: RwLock<Vec<u64>>,
@@ -34,7 +34,7 @@ impl Overlay {
         let words = base.len().div_ceil(BLOCK * 64);
         let words =
             usize::try_from(words).map_err(|_| Error::new("The image is too large for an overlay"))?;
-        Ok(Overlay { base, file, bitmap: RwLock::new(vec![0; words]) })
+        Ok(Overlay { base: Arc::new(base), file, bitmap: RwLock::new(vec![0; words]) })
     }
 
     fn bitmap(&self) -> RwLockReadGuard<'_, Vec<u64>> {
@@ -164,6 +164,22 @@ impl BlockDevice for Overlay {
 
     fn read_only(&self) -> bool {
         false
+    }
+
+    fn layers(&self) -> Option<Layers> {
+        let below = History::new(self.base.reopen_writable().ok()?);
+        Some(Layers { above: self.overlaid()?, below })
+    }
+
+    fn pull(&self, offset: u64, len: u64) -> io::Result<()> {
+        check_range(self.len(), offset, len)?;
+        let mut bitmap = self.bitmap_mut();
+        let mut at = offset / BLOCK * BLOCK;
+        while at < offset + len {
+            self.copy_up(&mut bitmap, at)?;
+            at += BLOCK;
+        }
+        Ok(())
     }
 
     fn commit(&self) -> Result<(), Error> {

@@ -4,8 +4,9 @@
 //! at the next start, files of the host opened as its "backing files". Such writes are refused.
 
 use std::io;
+use std::sync::Arc;
 
-use super::{BlockDevice, Past, SECTOR};
+use super::{BlockDevice, Past, RawOptions, SECTOR};
 use crate::Error;
 
 const MAGICS: [(&[u8], &str); 9] = [
@@ -50,9 +51,9 @@ pub(crate) fn guessed_raw(path: &str) -> String {
 }
 
 /// A device whose first sector may not become the header of another format.
-pub(crate) struct Guarded<D>(pub(crate) D);
+pub(crate) struct Guarded(pub(crate) Arc<dyn BlockDevice>);
 
-impl<D: BlockDevice> BlockDevice for Guarded<D> {
+impl BlockDevice for Guarded {
     fn len(&self) -> u64 {
         self.0.len()
     }
@@ -91,11 +92,19 @@ impl<D: BlockDevice> BlockDevice for Guarded<D> {
         self.0.read_only()
     }
 
-    fn past(&self) -> Option<&dyn Past> {
+    fn past(&self) -> Option<Arc<dyn Past>> {
         self.0.past()
     }
 
     fn commit(&self) -> Result<(), Error> {
         self.0.commit()
+    }
+
+    fn resize(&self, len: u64) -> Result<(), Error> {
+        self.0.resize(len)
+    }
+
+    fn reopen(&self, options: RawOptions) -> Result<(), Error> {
+        self.0.reopen(options)
     }
 }

@@ -106,12 +106,14 @@ impl BlockQueue {
         }
     }
 
-    /// Returns when everything submitted before this call has completed. Not to be called with a lock that a
+    /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be called with a lock that a
     /// completion takes.
     pub fn drain(&self) {
         let mut state = locked(&self.shared.state);
-        while state.running > 0 || !state.queue.is_empty() {
-            state = self.shared.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
+        // Nobody tells when a request begins to wait for the machine to go on.
+        while state.running > self.device.held() || !state.queue.is_empty() {
+            let pause = std::time::Duration::from_millis(10);
+            state = self.shared.idle.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
@@ -42,9 +44,14 @@ impl Default for RawOptions {
 /// A file or block device of the host. What lies between the end of a file and the next sector's reads as
 /// zeroes; writing there makes the file longer.
 pub struct RawFile {
-    file: File,
     path: String,
-    len: u64,
+    len: AtomicU64,
+    open: RwLock<Open>,
+}
+
+/// How it is open at present.
+struct Open {
+    file: File,
     options: RawOptions,
 }
 
@@ -53,7 +60,13 @@ impl RawFile {
     ///
     /// # Errors
     /// `Could not open 'PATH': reason` and the messages about locks.
-    pub fn open(path: &str, mut options: RawOptions) -> Result<RawFile, Error> {
+    pub fn open(path: &str, options: RawOptions) -> Result<RawFile, Error> {
+        let (open, len) = RawFile::open_file(path, options)?;
+        Ok(RawFile { path: path.to_owned(), len: AtomicU64::new(len), open: RwLock::new(open) })
+    }
+
+    /// The open file and the device's length.
+    fn open_file(path: &str, mut options: RawOptions) -> Result<(Open, u64), Error> {
         let failed = |error| Error::io(format_args!("Could not open '{path}'"), error);
         let mut file = open(path, options.read_only);
         let denied = |error: &io::Error| {
@@ -76,7 +89,7 @@ impl RawFile {
             ofd_lock::lock(&file, !options.read_only, path)?;
         }
         let len = if kind.is_char_device() { 0 } else { file.seek(SeekFrom::End(0)).map_err(failed)? };
-        Ok(RawFile { file, path: path.to_owned(), len: round_up(len), options })
+        Ok((Open { file, options }, round_up(len)))
     }
 
     /// The path it was opened by.
@@ -87,18 +100,32 @@ impl RawFile {
     /// The same image once more, writable.
     pub(crate) fn reopen_writable(&self) -> Result<RawFile, Error> {
         // The locks of the first opening are ours.
-        RawFile::open(&self.path, RawOptions { read_only: false, lock: false, ..self.options })
+        let options = self.opened().options;
+        RawFile::open(&self.path, RawOptions { read_only: false, lock: false, ..options })
     }
 
-    fn check_write(&self, offset: u64, len: u64) -> io::Result<()> {
-        if self.options.read_only {
+    fn opened(&self) -> RwLockReadGuard<'_, Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file for a write to this range.
+    fn for_write(&self, offset: u64, len: u64) -> io::Result<RwLockReadGuard<'_, Open>> {
+        let open = self.opened();
+        if open.options.read_only {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        check_range(self.len, offset, len)
+        check_range(self.len(), offset, len)?;
+        Ok(open)
     }
+}
 
+impl Open {
     fn after_write(&self) -> io::Result<()> {
         if self.options.writethrough { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        if self.options.no_flush || self.options.read_only { Ok(()) } else { self.file.sync_data() }
     }
 }
 
@@ -142,59 +169,111 @@ impl Rewindable for RawFile {
 
 impl BlockDevice for RawFile {
     fn len(&self) -> u64 {
-        self.len
+        self.len.load(Relaxed)
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        check_range(self.len, offset, bytes.len() as u64)?;
-        read_padded(&self.file, offset, bytes)
+        check_range(self.len(), offset, bytes.len() as u64)?;
+        read_padded(&self.opened().file, offset, bytes)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.check_write(offset, bytes.len() as u64)?;
-        self.file.write_all_at(bytes, offset)?;
-        self.after_write()
+        let open = self.for_write(offset, bytes.len() as u64)?;
+        open.file.write_all_at(bytes, offset)?;
+        open.after_write()
     }
 
     fn flush(&self) -> io::Result<()> {
-        if self.options.no_flush || self.options.read_only { Ok(()) } else { self.file.sync_data() }
+        self.opened().flush()
     }
 
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.check_write(offset, len)?;
-        if self.options.discard && len > 0 {
+        let open = self.for_write(offset, len)?;
+        if open.options.discard && len > 0 {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // A host file system that cannot do it loses nothing.
-            let _ = fallocate(&self.file, flags, offset, len);
+            let _ = fallocate(&open.file, flags, offset, len);
         }
         Ok(())
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
-        self.check_write(offset, len)?;
+        let open = self.for_write(offset, len)?;
         if len == 0 {
             return Ok(());
         }
-        let flags = if unmap && self.options.discard {
+        let flags = if unmap && open.options.discard {
             FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
         } else {
             FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE
         };
-        if fallocate(&self.file, flags, offset, len).is_ok() {
-            return self.after_write();
+        if fallocate(&open.file, flags, offset, len).is_ok() {
+            return open.after_write();
         }
         let zeroes = vec![0; len.min(1 << 20) as usize];
         let mut done = 0;
         while done < len {
             let count = (len - done).min(zeroes.len() as u64);
-            self.file.write_all_at(&zeroes[..count as usize], offset + done)?;
+            open.file.write_all_at(&zeroes[..count as usize], offset + done)?;
             done += count;
         }
-        self.after_write()
+        open.after_write()
     }
 
     fn read_only(&self) -> bool {
-        self.options.read_only
+        self.opened().options.read_only
+    }
+
+    fn resize(&self, len: u64) -> Result<(), Error> {
+        let open = self.opened();
+        if open.options.read_only {
+            return Err(Error::new("Image is read-only"));
+        }
+        let regular = open.file.metadata().is_ok_and(|data| data.is_file());
+        if regular {
+            open.file.set_len(len).map_err(|error| Error::io("Failed to resize file", error))?;
+        } else if len > self.len() {
+            return Err(Error::new("Cannot grow device files"));
+        }
+        self.len.store(round_up(len), Relaxed);
+        Ok(())
+    }
+
+    fn reopen(&self, options: RawOptions) -> Result<(), Error> {
+        // The locks of the first opening are ours.
+        let (new, _) = RawFile::open_file(&self.path, RawOptions { lock: false, ..options })?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *open, Open { options, ..new });
+        drop(old.file);
+        let regular = open.file.metadata().is_ok_and(|data| data.is_file());
+        if options.lock && regular {
+            ofd_lock::lock(&open.file, !options.read_only, &self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// A device that is written to by others only.
+pub(super) struct ReadOnly(pub(super) Arc<dyn BlockDevice>);
+
+impl BlockDevice for ReadOnly {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, bytes)
+    }
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+    fn read_only(&self) -> bool {
+        true
     }
 }
 
@@ -229,6 +308,9 @@ impl BlockDevice for NullDevice {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, _: bool) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         check_range(self.len(), offset, len)
     }
 

@@ -15,7 +15,7 @@ use super::common::{
     CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length};
-use crate::property_types::{BootIndex, OnOffAuto};
+use crate::property_types::{BootIndex, OnError, OnOffAuto};
 
 mod feature {
     pub const SEG_MAX: u64 = 1 << 2;
@@ -112,6 +112,12 @@ virtio_device! {
         /// Others may write the drive too.
         #[property(name = "share-rw", default = false)]
         pub share_rw: bool,
+        /// What is done about the host's errors in reading.
+        #[property(desc = "Error handling policy (report/ignore/enospc/stop/auto)")]
+        pub rerror: OnError,
+        /// What is done about them in writing.
+        #[property(desc = "Error handling policy (report/ignore/enospc/stop/auto)")]
+        pub werror: OnError,
         store: Option<Arc<BlockQueue>>,
         gate: Arc<Gate>,
         flights: Vec<Flights>,

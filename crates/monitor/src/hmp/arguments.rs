@@ -152,6 +152,27 @@ impl Argument for Option<Number> {
     }
 }
 
+/// A number of bytes: mebibytes, unless a suffix says otherwise.
+pub struct Size(pub i64);
+
+impl Argument for Size {
+    fn take(from: &mut Arguments<'_>) -> Result<Size> {
+        let word = from.word().unwrap_or_default();
+        let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+        let (number, suffix) = word.split_at(digits);
+        let shift = match suffix.to_ascii_uppercase().as_str() {
+            "B" => 0,
+            "K" => 10,
+            "" | "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => return Err(error!("invalid size")),
+        };
+        let number: f64 = number.parse().map_err(|_| error!("invalid size"))?;
+        Ok(Size((number * (1i64 << shift) as f64) as i64))
+    }
+}
+
 /// A word.
 pub struct Word(pub String);
 

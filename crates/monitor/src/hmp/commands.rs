@@ -1,6 +1,6 @@
 //! All commands: names, arguments, parameters as help shows them, help, function.
 
-use super::arguments::{Argument, Arguments, Defaults, Format, Number, Rest, Switches, Word};
+use super::arguments::{Arguments, Defaults, Format, Number, Rest, Word};
 use super::{dump, info, machine};
 use crate::command::{Context, Session};
 use crate::trace;
@@ -22,30 +22,33 @@ pub struct Command {
     pub run: fn(&mut Context<'_>, &mut Arguments<'_>) -> Result<()>,
 }
 
-macro_rules! commands {
+/// Tables of commands for people: names, function, types of the arguments (`switches "af"` first, if there are any),
+/// parameters and help. The function gets the context, the switches and the tuple of the arguments.
+#[macro_export]
+macro_rules! hmp_rows {
     ($($(#[$doc:meta])* $table:ident { $($names:literal $function:path, ($($arg:tt)*), $params:literal, $help:literal;)* })*) => {
-        $($(#[$doc])* pub const $table: &[Command] = &[$(Command {
+        $($(#[$doc])* pub const $table: &[$crate::hmp::Command] = &[$($crate::hmp::Command {
             names: $names,
             params: $params,
             help: $help,
-            run: |context, arguments| commands!(@call context, arguments, $function, $($arg)*),
+            run: |context, arguments| $crate::hmp_rows!(@call context, arguments, $function, $($arg)*),
         }),*];)*
     };
     // Switches are told which letters there are; all other types take themselves from the line.
     (@call $context:ident, $arguments:ident, $function:path, switches $letters:literal $(, $ty:ty)*) => {{
-        let switches = Switches::take($arguments, $letters)?;
-        let rest = ($(<$ty as Argument>::take($arguments)?,)*);
+        let switches = $crate::hmp::Switches::take($arguments, $letters)?;
+        let rest = ($(<$ty as $crate::hmp::Argument>::take($arguments)?,)*);
         $arguments.finish()?;
         $function($context, switches, rest)
     }};
     (@call $context:ident, $arguments:ident, $function:path, $($ty:ty),*) => {{
-        let rest = ($(<$ty as Argument>::take($arguments)?,)*);
+        let rest = ($(<$ty as $crate::hmp::Argument>::take($arguments)?,)*);
         $arguments.finish()?;
         $function($context, rest)
     }};
 }
 
-commands! {
+hmp_rows! {
     /// The commands, in the order of help.
     COMMANDS {
         "boot_set" machine::boot_set, (Word), "bootdevice", "define new values for the boot device list";

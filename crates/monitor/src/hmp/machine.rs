@@ -4,6 +4,7 @@ use super::arguments::{Number, Rest, Switches, Word};
 use super::commands::{failed, refused};
 use crate::Context;
 use crate::vm::lock;
+use backends::block::BlockDevice;
 use base::{Result, error};
 use std::fmt::Write;
 

@@ -1,47 +1,26 @@
-//! Jobs: snapshots by the machine protocol, which begins them, looks how they stand, and dismisses them.
+//! Jobs of all kinds, and snapshots by the machine protocol, which are jobs.
 
 use crate::control::Control;
+use crate::jobs::{Job, JobStatus, JobType, Manners};
 use crate::saving::Keep;
 use base::{Result, error};
 use monitor::{Command, Context, command};
-use qapi::{Event, EventInfo, Qapi};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use qapi::Qapi;
+use std::sync::Arc;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] =
-    &[JOB_CANCEL, JOB_DISMISS, QUERY_JOBS, SNAPSHOT_DELETE, SNAPSHOT_LOAD, SNAPSHOT_SAVE];
-
-/// All events of this file.
-pub const EVENTS: &[EventInfo] = &[JobStatusChange::INFO];
-
-/// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Qapi)]
-pub enum JobStatus {
-    /// It exists.
-    Created,
-    /// It is at work.
-    Running,
-    /// Its work is done.
-    Waiting,
-    /// Its end can be seen by everybody.
-    Pending,
-    /// It has ended, well or not.
-    Concluded,
-    /// It is gone.
-    Null,
-}
-
-/// What a job does.
-#[allow(clippy::enum_variant_names, reason = "the names of the protocol")]
-#[derive(Clone, Copy, Debug, Qapi)]
-pub enum JobType {
-    /// Takes the machine back to a snapshot.
-    SnapshotLoad,
-    /// Takes a snapshot.
-    SnapshotSave,
-    /// Deletes one.
-    SnapshotDelete,
-}
+pub const COMMANDS: &[Command] = &[
+    JOB_CANCEL,
+    JOB_COMPLETE,
+    JOB_DISMISS,
+    JOB_FINALIZE,
+    JOB_PAUSE,
+    JOB_RESUME,
+    QUERY_JOBS,
+    SNAPSHOT_DELETE,
+    SNAPSHOT_LOAD,
+    SNAPSHOT_SAVE,
+];
 
 /// A job.
 #[derive(Clone, Debug, Qapi)]
@@ -55,98 +34,69 @@ pub struct JobInfo {
     error: Option<String>,
 }
 
-/// A job is further than it was.
-#[derive(Debug, Qapi)]
-#[qapi(event = "JOB_STATUS_CHANGE")]
-pub struct JobStatusChange {
-    id: String,
-    status: JobStatus,
-}
-
-/// The jobs of this program.
-#[derive(Default)]
-pub struct Jobs(Mutex<Vec<JobInfo>>);
-
-impl Jobs {
-    fn list(&self) -> MutexGuard<'_, Vec<JobInfo>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, id: &str, status: JobStatus) {
-        for job in self.list().iter_mut().filter(|job| job.id == id) {
-            job.status = status;
-        }
-        JobStatusChange { id: id.to_owned(), status }.emit();
-    }
-
-    /// Begins a job that does `work` on the main loop's thread, after the reply.
-    fn begin(
-        &self,
-        control: &Control,
-        id: String,
-        kind: JobType,
-        work: impl FnOnce(&Control) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
-        if id.is_empty() || !id.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return Err(error!("Invalid job ID '{id}'"));
-        }
-        if self.list().iter().any(|job| job.id == id) {
-            return Err(error!("Job ID '{id}' already in use"));
-        }
-        let status = JobStatus::Created;
-        let (current_progress, total_progress, error) = (0, 1, None);
-        self.list().push(JobInfo { id: id.clone(), kind, status, current_progress, total_progress, error });
-        self.change(&id, JobStatus::Created);
-        self.change(&id, JobStatus::Running);
-        let control = control.shared()?;
-        control.events().clone().defer(move || {
-            let result = work(&control);
-            let jobs = control.jobs();
-            for job in jobs.list().iter_mut().filter(|job| job.id == id) {
-                job.current_progress = 1;
-                job.error = result.as_ref().err().map(ToString::to_string);
-            }
-            if result.is_ok() {
-                jobs.change(&id, JobStatus::Waiting);
-                jobs.change(&id, JobStatus::Pending);
-            }
-            jobs.change(&id, JobStatus::Concluded);
-        });
-        Ok(())
-    }
-}
-
 /// All jobs that have not been dismissed.
 #[command]
 pub fn query_jobs(context: &mut Context<'_>) -> Result<Vec<JobInfo>> {
-    Ok(Control::of(context)?.jobs().list().clone())
+    let info = |job: &Arc<Job>| {
+        let standing = job.standing();
+        JobInfo {
+            id: job.id.clone(),
+            kind: job.kind,
+            status: standing.status,
+            current_progress: standing.offset as i64,
+            total_progress: standing.len as i64,
+            error: standing.error,
+        }
+    };
+    Ok(Control::of(context)?.jobs().all().iter().map(info).collect())
+}
+
+fn find(control: &Control, id: &str) -> Result<Arc<Job>> {
+    control.jobs().find(id).ok_or_else(|| error!("Job not found"))
+}
+
+/// Gives a job up.
+#[command]
+pub fn job_cancel(context: &mut Context<'_>, id: String) -> Result<()> {
+    let control = Control::of(context)?;
+    let job = find(control, &id)?;
+    if !job.on_disk && job.standing().status == JobStatus::Running {
+        // It is the main loop's own work, and nearly done.
+        return Err(error!("Job '{id}' in state 'running' cannot accept command verb 'cancel'"));
+    }
+    control.jobs().cancel(control, &job, true)
+}
+
+/// Brings a job that is ready to its end.
+#[command]
+pub fn job_complete(context: &mut Context<'_>, id: String) -> Result<()> {
+    find(Control::of(context)?, &id)?.complete()
 }
 
 /// Forgets a job that has ended.
 #[command]
 pub fn job_dismiss(context: &mut Context<'_>, id: String) -> Result<()> {
-    let jobs = Control::of(context)?.jobs();
-    let status = jobs.list().iter().find(|job| job.id == id).map(|job| job.status);
-    match status {
-        None => Err(error!("Job not found")),
-        Some(JobStatus::Concluded) => {
-            jobs.change(&id, JobStatus::Null);
-            jobs.list().retain(|job| job.id != id);
-            Ok(())
-        }
-        Some(other) => {
-            Err(error!("Job '{id}' in state '{}' cannot accept command verb 'dismiss'", other.name()))
-        }
-    }
+    let control = Control::of(context)?;
+    control.jobs().dismiss(&find(control, &id)?)
 }
 
-/// Gives a job up: snapshots cannot be.
+/// Lets the end of a job be seen that waits for that.
 #[command]
-pub fn job_cancel(context: &mut Context<'_>, id: String) -> Result<()> {
-    let jobs = Control::of(context)?.jobs();
-    let status = jobs.list().iter().find(|job| job.id == id).map(|job| job.status);
-    let status = status.ok_or_else(|| error!("Job not found"))?;
-    Err(error!("Job '{id}' in state '{}' cannot accept command verb 'cancel'", status.name()))
+pub fn job_finalize(context: &mut Context<'_>, id: String) -> Result<()> {
+    let control = Control::of(context)?;
+    control.jobs().finalize(control, &find(control, &id)?)
+}
+
+/// Lets a job wait.
+#[command]
+pub fn job_pause(context: &mut Context<'_>, id: String) -> Result<()> {
+    find(Control::of(context)?, &id)?.pause()
+}
+
+/// Lets a job go on.
+#[command]
+pub fn job_resume(context: &mut Context<'_>, id: String) -> Result<()> {
+    find(Control::of(context)?, &id)?.resume()
 }
 
 /// Where the machine's memory and devices are to be kept if not in the store.
@@ -164,6 +114,18 @@ fn check(control: &Control, vmstate: Option<&str>, devices: &[String]) -> Result
     }
 }
 
+/// Begins a job of snapshots: it ends by itself and stays until it is dismissed.
+fn begin(
+    control: &Control,
+    id: String,
+    kind: JobType,
+    work: impl FnOnce(&Control) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let manners = Manners { auto_finalize: true, auto_dismiss: false };
+    let job = control.jobs().create(id, kind, manners, false, 0, None)?;
+    control.jobs().start_here(control, &job, work)
+}
+
 /// Takes a snapshot, in the store, or, with `vmstate` being `memory`, in memory.
 #[command]
 pub fn snapshot_save(
@@ -176,7 +138,7 @@ pub fn snapshot_save(
     let control = Control::of(context)?;
     check(control, Some(&vmstate), &devices)?;
     let keep = if vmstate == IN_MEMORY { Keep::InMemory } else { Keep::OnDisk };
-    control.jobs().begin(control, job_id, JobType::SnapshotSave, move |control| {
+    begin(control, job_id, JobType::SnapshotSave, move |control| {
         let saving = control.saving()?;
         if saving.entries()?.iter().any(|entry| entry.tag == tag) {
             return Err(error!("Snapshot '{tag}' already exists in one or more devices"));
@@ -196,9 +158,7 @@ pub fn snapshot_load(
 ) -> Result<()> {
     let control = Control::of(context)?;
     check(control, Some(&vmstate), &devices)?;
-    control
-        .jobs()
-        .begin(control, job_id, JobType::SnapshotLoad, move |control| control.saving()?.load(control, &tag))
+    begin(control, job_id, JobType::SnapshotLoad, move |control| control.saving()?.load(control, &tag))
 }
 
 /// Deletes a snapshot.
@@ -211,7 +171,5 @@ pub fn snapshot_delete(
 ) -> Result<()> {
     let control = Control::of(context)?;
     check(control, None, &devices)?;
-    control
-        .jobs()
-        .begin(control, job_id, JobType::SnapshotDelete, move |control| control.saving()?.delete(&tag))
+    begin(control, job_id, JobType::SnapshotDelete, move |control| control.saving()?.delete(&tag))
 }

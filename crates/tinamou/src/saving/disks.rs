@@ -1,6 +1,6 @@
 //! The machine's disks, as snapshots see them.
 
-use backends::block::{BlockDevice, Blocks, DriveInterface, Log, Past};
+use backends::block::{BlockDevice, Blocks, DriveInterface, Log, Node, Past};
 use base::{Result, error};
 use migration::Entry;
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone)]
 pub struct Disk {
     id: String,
-    device: Arc<dyn BlockDevice>,
+    device: Arc<Node>,
 }
 
 impl Disk {
-    fn past(&self) -> Result<&dyn Past> {
+    fn past(&self) -> Result<Arc<dyn Past>> {
         let past = self.device.past();
         past.ok_or_else(|| error!("Device '{}' is writable but does not support snapshots", self.id))
     }
@@ -24,12 +24,19 @@ impl Disk {
 /// The log of a disk, with the disk; or why there is none.
 pub struct Kept {
     disk: Disk,
-    log: std::result::Result<Arc<Log>, String>,
+    log: std::result::Result<KeptLog, String>,
+}
+
+/// A log and the medium that keeps it; the disk may have another by now.
+#[derive(Clone)]
+struct KeptLog {
+    log: Arc<Log>,
+    past: Arc<dyn Past>,
 }
 
 impl Kept {
     fn forget(&self) {
-        if let (Some(past), Ok(log)) = (self.disk.device.past(), &self.log) {
+        if let Ok(KeptLog { log, past }) = &self.log {
             past.forget(log);
         }
     }
@@ -78,20 +85,33 @@ impl Disks {
         self.disks().into_iter().map(|disk| disk.id).collect()
     }
 
-    /// Refuses a machine with a disk whose content cannot be kept.
+    /// Refuses a machine with a disk whose content cannot be kept, or that waits for its host.
     pub fn check(&self) -> Result<()> {
-        self.disks().iter().try_for_each(|disk| disk.past().map(|_| ()))
+        self.disks().iter().try_for_each(|disk| match disk.device.held() {
+            0 => disk.past().map(|_| ()),
+            _ => Err(error!("disk '{}' has requests that wait for the machine to go on", disk.id)),
+        })
+    }
+
+    /// Refuses to take disks back that a job is at work on.
+    pub fn check_jobs(&self) -> Result<()> {
+        self.disks().iter().try_for_each(|disk| match disk.device.job() {
+            None => Ok(()),
+            Some(kind) => {
+                Err(error!("Node '{}' is busy: block device is in use by block job: {kind}", disk.id))
+            }
+        })
     }
 
     /// Takes up the logs of a snapshot from an earlier run; `file` says where a disk's is.
     pub fn attach(&self, tag: &str, file: &dyn Fn(&str) -> PathBuf) {
-        let open = |disk: &Disk| -> std::result::Result<Arc<Log>, String> {
+        let open = |disk: &Disk| -> std::result::Result<KeptLog, String> {
             let past = disk.past().map_err(|e| e.to_string())?;
             let (path, image) = (file(&disk.id), Path::new(past.image()));
             let log = Log::open(&path, image, disk.device.len(), past.writes_image());
             let log = Arc::new(log.map_err(|e| e.to_string())?);
             past.attach(log.clone());
-            Ok(log)
+            Ok(KeptLog { log, past })
         };
         let logs = self.disks().into_iter().map(|disk| {
             let log = open(&disk);
@@ -114,10 +134,10 @@ impl Disks {
     fn begin_each(&self, outlives: bool, make: impl Fn(&Disk) -> io::Result<Log>) -> Result<Logs> {
         let mut logs = Logs::new();
         for disk in self.disks() {
-            let begin = |log: Arc<Log>| disk.device.past().map(|past| past.begin(log.clone(), outlives));
             let log = make(&disk).map(Arc::new).and_then(|log| {
-                begin(log.clone()).unwrap_or(Ok(()))?;
-                Ok(log)
+                let past = disk.device.past().ok_or(io::ErrorKind::Unsupported)?;
+                past.begin(log.clone(), outlives)?;
+                Ok(KeptLog { log, past })
             });
             match log {
                 Ok(log) => logs.insert(disk.id.clone(), Kept { disk, log: Ok(log) }),
@@ -159,7 +179,13 @@ impl Disks {
         let all = self.logs();
         for id in ours {
             match all.get(&entry.tag).and_then(|logs| logs.get(&id)) {
-                Some(Kept { log: Ok(_), .. }) => {}
+                Some(Kept { disk, log: Ok(kept) }) => {
+                    if disk.device.past().is_none_or(|past| !Arc::ptr_eq(&past, &kept.past)) {
+                        return Err(error!(
+                            "disk '{id}' cannot be taken back: it has another image since then"
+                        ));
+                    }
+                }
                 Some(Kept { log: Err(reason), .. }) => {
                     return Err(error!("disk '{id}' cannot be taken back: {reason}"));
                 }
@@ -172,8 +198,8 @@ impl Disks {
     /// Makes the disks what they were at the snapshot `tag`.
     pub fn rewind(&self, tag: &str) -> Result<()> {
         let all = self.logs();
-        for (id, Kept { disk, log }) in all.get(tag).into_iter().flatten() {
-            if let (Some(past), Ok(log)) = (disk.device.past(), log) {
+        for (id, Kept { log, .. }) in all.get(tag).into_iter().flatten() {
+            if let Ok(KeptLog { log, past }) = log {
                 past.rewind(log).map_err(|e| error!("disk '{id}' cannot be taken back: {e}"))?;
             }
         }
@@ -182,8 +208,8 @@ impl Disks {
 
     /// The program ends and will not change the images any more.
     pub fn close(&self) {
-        for Kept { disk, log } in self.logs().values().flat_map(BTreeMap::values) {
-            if let (Some(past), Ok(log)) = (disk.device.past(), log) {
+        for Kept { log, .. } in self.logs().values().flat_map(BTreeMap::values) {
+            if let Ok(KeptLog { log, past }) = log {
                 // A log that cannot be marked is found to be another program's the next time.
                 let _ = log.close(Path::new(past.image()));
             }

@@ -3,20 +3,20 @@
 use super::{Qapi, command};
 use crate::vm::lock;
 use crate::{Command, Context};
-use backends::block::{BlockStats, Drive};
+use backends::block::{BlockDevice, BlockStats, Drive, IoStatus, Limit};
 use base::{Result, error};
 use qapi::Value;
 use std::fmt::Write;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] =
-    &[BLOCKDEV_DEL, QUERY_BLOCK, QUERY_BLOCKSTATS, QUERY_BLOCK_JOBS, QUERY_NAMED_BLOCK_NODES];
+pub const COMMANDS: &[Command] = &[BLOCKDEV_DEL, QUERY_BLOCK, QUERY_BLOCKSTATS, QUERY_NAMED_BLOCK_NODES];
 
 /// What an image is.
 #[derive(Debug, Qapi)]
 pub struct ImageInfo {
     filename: String,
     format: String,
+    dirty_flag: Option<bool>,
     virtual_size: i64,
     actual_size: Option<i64>,
 }
@@ -36,6 +36,67 @@ pub enum BlockdevDetectZeroesOptions {
     Off,
 }
 
+macro_rules! limits {
+    ($($n:literal $average:ident $text:literal $burst:ident $burst_text:literal $length:ident $length_text:literal,)*) => {
+        /// The I/O limits of a node. What is not about an average is there only when some limit is.
+        #[derive(Debug, Default, Qapi)]
+        pub struct IoLimits {
+            $(
+                #[qapi(name = $text)]
+                $average: i64,
+                #[qapi(name = $burst_text)]
+                $burst: Option<i64>,
+                #[qapi(name = $length_text)]
+                $length: Option<i64>,
+            )*
+            #[qapi(name = "iops_size")]
+            iops_size: Option<i64>,
+            group: Option<String>,
+        }
+
+        impl IoLimits {
+            fn of(drive: &Drive) -> IoLimits {
+                let Some(limits) = drive.device.as_ref().map(|node| node.limits()) else {
+                    return IoLimits::default();
+                };
+                let some = |value: u64| (value > 0).then_some(value as i64);
+                let limit = |n: usize| limits.each.get(n).copied().unwrap_or_default();
+                let length = |limit: Limit| some(limit.burst).map(|_| limit.burst_length.max(1) as i64);
+                IoLimits {
+                    $(
+                        $average: limit($n).average as i64,
+                        $burst: some(limit($n).burst),
+                        $length: length(limit($n)),
+                    )*
+                    iops_size: some(limits.request_size),
+                    group: limits.any().then(|| drive.id.clone()),
+                }
+            }
+
+            /// A line of `info block`.
+            fn describe(&self, out: &mut String) {
+                let Some(group) = &self.group else { return };
+                out.push_str("    I/O throttling:  ");
+                let all = [$(($text, self.$average, $burst_text, self.$burst.unwrap_or(0)),)*];
+                for part in all.chunks(3) {
+                    part.iter().for_each(|(name, value, ..)| { let _ = write!(out, " {name}={value}"); });
+                    part.iter().for_each(|(.., name, value)| { let _ = write!(out, " {name}={value}"); });
+                }
+                let _ = writeln!(out, " iops_size={} group={group}", self.iops_size.unwrap_or(0));
+            }
+        }
+    };
+}
+
+limits! {
+    0 bps "bps" bps_max "bps_max" bps_max_length "bps_max_length",
+    1 bps_rd "bps_rd" bps_rd_max "bps_rd_max" bps_rd_max_length "bps_rd_max_length",
+    2 bps_wr "bps_wr" bps_wr_max "bps_wr_max" bps_wr_max_length "bps_wr_max_length",
+    3 iops "iops" iops_max "iops_max" iops_max_length "iops_max_length",
+    4 iops_rd "iops_rd" iops_rd_max "iops_rd_max" iops_rd_max_length "iops_rd_max_length",
+    5 iops_wr "iops_wr" iops_wr_max "iops_wr_max" iops_wr_max_length "iops_wr_max_length",
+}
+
 /// A block node.
 #[derive(Debug, Qapi)]
 pub struct BlockDeviceInfo {
@@ -49,27 +110,23 @@ pub struct BlockDeviceInfo {
     encrypted: bool,
     #[qapi(name = "detect_zeroes")]
     detect_zeroes: BlockdevDetectZeroesOptions,
-    bps: i64,
-    #[qapi(name = "bps_rd")]
-    bps_rd: i64,
-    #[qapi(name = "bps_wr")]
-    bps_wr: i64,
-    iops: i64,
-    #[qapi(name = "iops_rd")]
-    iops_rd: i64,
-    #[qapi(name = "iops_wr")]
-    iops_wr: i64,
+    #[qapi(flatten)]
+    limits: IoLimits,
     image: ImageInfo,
     cache: BlockdevCacheInfo,
     #[qapi(name = "write_threshold")]
     write_threshold: i64,
 }
 
-/// Whether the host has reported an error.
+/// Whether the host has reported an error for which the machine has stopped.
 #[derive(Clone, Copy, Debug, Qapi)]
 pub enum BlockDeviceIoStatus {
     /// It has not.
     Ok,
+    /// It has.
+    Failed,
+    /// Its disk is full.
+    Nospace,
 }
 
 /// A drive.
@@ -93,22 +150,18 @@ fn inserted(drive: &Drive) -> Option<BlockDeviceInfo> {
     let actual =
         std::fs::metadata(&file).map(|data| std::os::unix::fs::MetadataExt::blocks(&data) as i64 * 512);
     Some(BlockDeviceInfo {
-        node_name: Some(drive.node_name()),
+        node_name: Some(drive.node_name().to_owned()),
         ro: device.read_only(),
         drv: format.clone(),
         backing_file_depth: 0,
         active: true,
         encrypted: false,
         detect_zeroes: BlockdevDetectZeroesOptions::Off,
-        bps: 0,
-        bps_rd: 0,
-        bps_wr: 0,
-        iops: 0,
-        iops_rd: 0,
-        iops_wr: 0,
+        limits: IoLimits::of(drive),
         image: ImageInfo {
             filename: file.clone(),
             format,
+            dirty_flag: Some(false),
             virtual_size: device.len() as i64,
             actual_size: actual.ok(),
         },
@@ -122,6 +175,12 @@ fn inserted(drive: &Drive) -> Option<BlockDeviceInfo> {
     })
 }
 
+/// How a device is named: by its id if it has one, else by its path.
+fn user(path: &str) -> String {
+    let id = path.strip_prefix("/machine/peripheral/").filter(|id| !id.contains('/'));
+    id.unwrap_or(path).to_owned()
+}
+
 /// The drives, and the nodes that a device has.
 #[command(hmp("info block", "", "show info of one block device or all block devices"))]
 pub fn query_block(context: &mut Context<'_>) -> Result<Vec<BlockInfo>> {
@@ -132,12 +191,19 @@ pub fn query_block(context: &mut Context<'_>) -> Result<Vec<BlockInfo>> {
         let named = drive.option.is_some();
         let info = BlockInfo {
             device: if named { drive.id.clone() } else { String::new() },
-            qdev: drive.user.clone(),
+            qdev: drive.user.as_deref().map(user),
             kind: "unknown".into(),
-            removable: false,
+            removable: drive.removable(),
             locked: false,
             inserted: inserted(drive),
-            io_status: drive.taken.then_some(BlockDeviceIoStatus::Ok),
+            // Only devices that wait when the machine stops for an error have a status.
+            io_status: drive.device.as_ref().filter(|node| drive.taken && node.can_tell_size()).map(|node| {
+                match node.status() {
+                    IoStatus::Ok => BlockDeviceIoStatus::Ok,
+                    IoStatus::Failed => BlockDeviceIoStatus::Failed,
+                    IoStatus::NoSpace => BlockDeviceIoStatus::Nospace,
+                }
+            }),
         };
         describe(&mut context.out, drive, &info);
         list.push(info);
@@ -159,11 +225,15 @@ fn describe(out: &mut String, drive: &Drive, info: &BlockInfo) {
     if let Some(user) = &info.qdev {
         let _ = writeln!(out, "    Attached to:      {user}");
     }
+    if info.removable {
+        out.push_str("    Removable device: not locked, tray closed\n");
+    }
     if let Some(node) = &info.inserted {
         let mode = if node.cache.writeback { "writeback" } else { "writethrough" };
         let direct = if node.cache.direct { ", direct" } else { "" };
         let ignored = if node.cache.no_flush { ", ignore flushes" } else { "" };
         let _ = writeln!(out, "    Cache mode:       {mode}{direct}{ignored}");
+        node.limits.describe(out);
     }
 }
 
@@ -185,15 +255,11 @@ pub fn blockdev_del(context: &mut Context<'_>, node_name: String) -> Result<()> 
     if node.taken {
         return Err(error!("Node {node_name} is in use"));
     }
+    if let Some(kind) = node.device.as_ref().and_then(|node| node.job()) {
+        return Err(error!("Node '{node_name}' is busy: block device is in use by block job: {kind}"));
+    }
     blocks.remove(&node_name);
     Ok(())
-}
-
-/// Jobs on block devices: there are none yet.
-#[command(hmp("info block-jobs", "", "show progress of ongoing block device operations"))]
-pub fn query_block_jobs(context: &mut Context<'_>) -> Result<Vec<Value>> {
-    context.out.push_str("No active jobs\n");
-    Ok(Vec::new())
 }
 
 macro_rules! counters {
@@ -291,7 +357,8 @@ pub fn query_blockstats(
     let mut list = Vec::new();
     for drive in blocks.iter().filter(|drive| nodes || drive.option.is_some() || drive.taken) {
         let device = if drive.option.is_some() { drive.id.clone() } else { String::new() };
-        let stats = BlockDeviceStats::of(&drive.stats);
+        let stats = drive.device.as_ref().map(|node| node.stats().clone()).unwrap_or_default();
+        let stats = BlockDeviceStats::of(&stats);
         let _ = writeln!(
             context.out,
             "{device}: rd_bytes={} wr_bytes={} rd_operations={} wr_operations={} flush_operations={} \
@@ -305,10 +372,10 @@ pub fn query_blockstats(
             stats.rd_total_time_ns,
             stats.flush_total_time_ns
         );
-        let node_name = drive.device.as_ref().map(|_| drive.node_name());
+        let node_name = drive.device.as_ref().map(|_| drive.node_name().to_owned());
         list.push(BlockStatsInfo {
             device: (!nodes).then_some(device),
-            qdev: drive.user.clone(),
+            qdev: drive.user.as_deref().map(user),
             node_name,
             stats,
         });
