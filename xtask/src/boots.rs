@@ -1,6 +1,7 @@
 //! Boots and dialogues through the real binary, as a user would have them.
 
 mod card;
+mod pcie;
 
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
@@ -53,7 +54,14 @@ pub const TESTS: &[Test] = &[
     ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic")),
     ("network card of another make: interrupts by pin", |w| card::card(w, "virt")),
     ("network card of another make: interrupts by messages", |w| card::card(w, "virt,aia=aplic-imsic")),
+    ("all on PCI Express, interrupts by wire, 1 to 4 harts", |w| pcie::everything(w, "virt")),
+    ("all on PCI Express, interrupts by APLIC, 1 to 4 harts", |w| pcie::everything(w, "virt,aia=aplic")),
+    ("all on PCI Express, interrupts by messages, 1 to 4 harts", |w| {
+        pcie::everything(w, "virt,aia=aplic-imsic")
+    }),
     ("devices come and go", hot_plug),
+    ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
+    ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
     ("boot: U-Boot", uboot),
     ("boot: EDK2 in pflash", edk2),
     ("monitor: registers, reset, quit", monitor),

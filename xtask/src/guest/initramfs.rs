@@ -15,8 +15,9 @@ const UDHCPC: &str = include_str!("../../../tests/guest/udhcpc.sh");
 const LOADED: &[&str] =
     &["crc32c_generic", "virtio_mmio", "virtio_blk", "virtio_net", "e1000e", "virtio-rng", "nvme", "ext4"];
 
-/// Builds the archive from a module tree (`/usr/lib/modules/RELEASE`), or without modules, and a static busybox.
-pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf]) -> Result<Vec<u8>> {
+/// Builds the archive from a module tree (`/usr/lib/modules/RELEASE`), or without modules, and a static busybox. `more` are
+/// modules beyond those that all guests load.
+pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf], more: &[&str]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "etc", "lib", "lib/modules", "etc/udhcpc"] {
         archive.directory(dir);
@@ -30,7 +31,7 @@ pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf]) -> Re
     for program in programs {
         archive.file(&format!("bin/{}", name(program)), true, &fs::read(program)?);
     }
-    let order = modules.map_or_else(|| Ok(Vec::new()), modules_in_order)?;
+    let order = modules.map_or_else(|| Ok(Vec::new()), |tree| modules_in_order(tree, more))?;
     for (module, content) in &order {
         archive.file(&format!("lib/modules/{module}.ko"), false, content);
     }
@@ -40,14 +41,14 @@ pub fn build(modules: Option<&Path>, busybox: &Path, programs: &[PathBuf]) -> Re
 }
 
 /// The modules to load, dependencies first, with their contents.
-fn modules_in_order(tree: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+fn modules_in_order(tree: &Path, more: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = BTreeMap::new();
     collect(tree, &mut files)?;
     if files.is_empty() {
         return Err(format!("no kernel modules in {}", tree.display()).into());
     }
     let mut order = Vec::new();
-    for module in LOADED {
+    for module in LOADED.iter().chain(more) {
         place(module, &files, &mut order)?;
     }
     Ok(order)

@@ -100,7 +100,7 @@ fn make(mirror: Option<&str>) -> Result<()> {
 
     step.set_message("building the initramfs");
     let modules = unpacked.join("usr/lib/modules").join(&release);
-    let archive = initramfs::build(Some(&modules), &out.join("busybox"), &[])?;
+    let archive = initramfs::build(Some(&modules), &out.join("busybox"), &[], &[])?;
     fs::write(out.join("initrd.cpio"), archive)?;
     copy_modules(&modules, &out)?;
     fs::remove_dir_all(&unpacked)?;
@@ -110,12 +110,17 @@ fn make(mirror: Option<&str>) -> Result<()> {
 
 /// An initramfs like the guest's with further programs in its `/bin`.
 pub fn initrd_with(images: &Images, programs: &[PathBuf]) -> Result<Vec<u8>> {
-    initramfs::build(Some(&images.dir.join("modules")), &images.dir.join("busybox"), programs)
+    initrd_loading(images, programs, &[])
+}
+
+/// The same, with further modules that `/init` loads.
+pub fn initrd_loading(images: &Images, programs: &[PathBuf], modules: &[&str]) -> Result<Vec<u8>> {
+    initramfs::build(Some(&images.dir.join("modules")), &images.dir.join("busybox"), programs, modules)
 }
 
 /// An initramfs like the guest's that loads no modules.
 pub fn initrd_without_modules(images: &Images) -> Result<Vec<u8>> {
-    initramfs::build(None, &images.dir.join("busybox"), &[])
+    initramfs::build(None, &images.dir.join("busybox"), &[], &[])
 }
 
 /// Keeps the module tree: the Debian root file system wants it too.

@@ -8,7 +8,7 @@ use base::Result;
 use devices::intc::riscv_aplic::Aplic;
 use devices::intc::riscv_imsic::Imsic;
 use memory::Dma;
-use object::DeviceCell;
+use object::{AnyDevice, DeviceCell};
 use riscv::InterruptFile;
 use std::sync::Arc;
 
@@ -25,6 +25,16 @@ mod map {
 const SOURCES: u32 = 97;
 /// Messages of a file, the one that does not exist (0) included.
 const MESSAGES: u32 = 256;
+
+/// What firmware writes to the domain of machine level (AIA 1.0, 4.5).
+mod register {
+    /// The configuration of source 1; the others follow.
+    pub const SOURCECFG: u64 = 0x0004;
+    pub const MMSIADDRCFG: u64 = 0x1bc0;
+    pub const SMSIADDRCFG: u64 = 0x1bc8;
+    /// The source is delegated to the first child.
+    pub const DELEGATED: u64 = 1 << 10;
+}
 /// What follows the number of an interrupt in the device tree: a level that is active when high.
 const LEVEL_HIGH: &[u32] = &[4];
 
@@ -41,6 +51,7 @@ pub enum Aia {
 pub struct Controllers {
     root: Arc<DeviceCell<Aplic>>,
     supervisor: u32,
+    firmware: Firmware,
     /// Phandle of what takes messages.
     pub msi: Option<u32>,
 }
@@ -50,6 +61,52 @@ impl Controllers {
     pub fn source(&self, n: u32) -> Irq {
         Irq { line: self.root.input_line(n), controller: self.supervisor, number: n, flags: LEVEL_HIGH }
     }
+    /// What is to be done where no firmware runs.
+    pub fn firmware(&self) -> Firmware {
+        self.firmware.clone()
+    }
+}
+
+/// The work of firmware for the supervisor: the machine level gives everything away and is hidden.
+#[derive(Clone)]
+pub struct Firmware {
+    root: Arc<DeviceCell<Aplic>>,
+    /// Registers that say where the messages go, and their values.
+    addresses: Vec<(u64, u64)>,
+    /// Nodes of the device tree that are the machine level's.
+    nodes: Vec<String>,
+}
+
+impl Firmware {
+    /// Delegates all sources, and says where messages go. To be done after each reset.
+    pub fn delegate(&self) {
+        let sources = (0..u64::from(SOURCES) - 1).map(|n| (register::SOURCECFG + 4 * n, register::DELEGATED));
+        for (offset, value) in sources.chain(self.addresses.iter().copied()) {
+            AnyDevice::write(&*self.root, 0, offset, 4, value).perform(&mut |_| ());
+        }
+    }
+    /// Hides the machine level's controllers from the kernel.
+    pub fn hide(&self, board: &mut Board) {
+        for node in &self.nodes {
+            board.describe(node).prop_str("status", "disabled");
+        }
+    }
+}
+
+/// Where messages go (AIA 1.0, 4.5.3 and 4.5.4): the first page of each level, and how the number of a hart becomes an address.
+fn message_addresses(count: u32, guest_bits: u32) -> Vec<(u64, u64)> {
+    let hart_bits = u64::from(count.next_power_of_two().ilog2());
+    vec![
+        (register::MMSIADDRCFG, map::IMSIC_M >> 12),
+        (register::MMSIADDRCFG + 4, hart_bits << 12),
+        (register::SMSIADDRCFG, map::IMSIC_S >> 12),
+        (register::SMSIADDRCFG + 4, u64::from(guest_bits) << 20),
+    ]
+}
+
+/// Bits of the number of a guest's file, the hart's own included.
+fn guest_bits(guests: u32) -> u32 {
+    u32::BITS - guests.leading_zeros()
 }
 
 /// Adds the controllers.
@@ -102,7 +159,13 @@ pub fn add(
             })
             .done()?;
     }
-    Ok(Controllers { root, supervisor: phandles[1], msi: messages.map(|files| files[1]) })
+    let mut firmware = Firmware { root: root.clone(), addresses: Vec::new(), nodes: Vec::new() };
+    firmware.nodes.push(format!("/soc/interrupt-controller@{:x}", map::APLIC_M));
+    if let Aia::Imsic(guests) = aia {
+        firmware.nodes.push(format!("/soc/interrupt-controller@{:x}", map::IMSIC_M));
+        firmware.addresses = message_addresses(count, guest_bits(guests));
+    }
+    Ok(Controllers { root, supervisor: phandles[1], firmware, msi: messages.map(|files| files[1]) })
 }
 
 /// Adds the incoming MSI controllers. Returns the phandles of those of machine and of supervisor level.
@@ -115,9 +178,8 @@ fn files(
 ) -> Result<[u32; 2]> {
     let mut phandles = [0; 2];
     let mut all: [Vec<File>; 2] = Default::default();
-    let guest_bits = u32::BITS - guests.leading_zeros();
     for (level, (base, pages, bits, wire)) in
-        [(map::IMSIC_M, 1, 0, input::MEI), (map::IMSIC_S, 1 + guests, guest_bits, input::SEI)]
+        [(map::IMSIC_M, 1, 0, input::MEI), (map::IMSIC_S, 1 + guests, guest_bits(guests), input::SEI)]
             .into_iter()
             .enumerate()
     {

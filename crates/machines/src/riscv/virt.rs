@@ -2,7 +2,7 @@
 //!
 //! Its map, its interrupt numbers and its device tree are those of QEMU 10.0.2.
 
-use super::aia::{self, Aia};
+use super::aia::{self, Aia, Firmware};
 use super::boot::{self, Boot, Layout};
 use super::harts::{Harts, input};
 use super::pcie;
@@ -173,12 +173,12 @@ fn build(setup: Setup) -> Result<Board> {
     pcie::begin(&mut board);
     harts.describe(&mut board, &config, TIMEBASE);
     timers(&mut board, &harts, &properties, &platform, setup.cpus)?;
-    let (source, msi): (Box<dyn Fn(u32) -> Irq>, _) = match properties.aia {
-        None => (plic(&mut board, &harts, setup.cpus)?, None),
+    let (source, msi, firmware): (Box<dyn Fn(u32) -> Irq>, _, _) = match properties.aia {
+        None => (plic(&mut board, &harts, setup.cpus)?, None, None),
         Some(aia) => {
             let controllers = aia::add(&mut board, &harts, &platform, setup.cpus, aia)?;
-            let msi = controllers.msi;
-            (Box::new(move |n| controllers.source(n)), msi)
+            let (msi, firmware) = (controllers.msi, controllers.firmware());
+            (Box::new(move |n| controllers.source(n)), msi, Some(firmware))
         }
     };
     memory(&mut board, ram, size)?;
@@ -206,7 +206,7 @@ fn build(setup: Setup) -> Result<Board> {
         board.fdt.dump(Path::new(path)).map_err(base::Error::new)?;
         return Err(super::dumped(path));
     }
-    finish(&mut board, &setup, layout, &platform)?;
+    finish(&mut board, &setup, layout, &platform, firmware)?;
     Ok(board)
 }
 
@@ -478,8 +478,14 @@ fn software(device: &mut FwCfgMem, setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// Loads what runs, and says what a reset does.
-fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartPlatform>) -> Result<()> {
+/// Loads what runs, and says what a reset does. `aia` is what firmware has to do for its controllers.
+fn finish(
+    board: &mut Board,
+    setup: &Setup,
+    layout: Layout,
+    platform: &Arc<HartPlatform>,
+    aia: Option<Firmware>,
+) -> Result<()> {
     let mut boot = Boot::firmware(board, setup, layout)?;
     if setup.flash[0].is_some() {
         // Without firmware in memory the flash holds it; with firmware, the flash holds what comes after it.
@@ -490,6 +496,10 @@ fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartP
     } else {
         boot.kernel(board, setup, layout)?;
     }
+    let aia = aia.filter(|_| boot.builtin);
+    if let Some(firmware) = aia.as_ref().filter(|_| setup.dtb.is_none()) {
+        firmware.hide(board);
+    }
     let fdt = Boot::device_tree(board, layout)?;
     boot.reset_vector(board, layout, fdt);
     boot.check(board)?;
@@ -498,9 +508,8 @@ fn finish(board: &mut Board, setup: &Setup, layout: Layout, platform: &Arc<HartP
         if entry == 0 {
             return Err(error!("the built-in SBI has nothing to start: give a kernel (-kernel)"));
         }
-        // Firmware delegates the sources of the machine-level APLIC and hides the machine level from the kernel.
-        if board.fdt.find_compatible("riscv,aplic").is_some() {
-            return Err(error!("the built-in SBI does not set up 'aia=' yet: give OpenSBI (-bios)"));
+        if let Some(firmware) = aia {
+            board.resets.push(Box::new(move || firmware.delegate()));
         }
         platform.serve_sbi(Some(map::UART0));
         board.reset_processor = Arc::new(move |cpu| {
