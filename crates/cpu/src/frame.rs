@@ -1,7 +1,7 @@
 //! The frame: the part of a vCPU that translated code reaches at constant offsets from one host register.
 
 use ir::SLOTS;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Pages that a frame remembers for translated loads.
 pub const SITES: usize = 32;
@@ -32,6 +32,8 @@ pub struct Frame {
     pub context: AtomicU64,
     /// What distinguishes this translation mode in the jump cache: the guest's mode number shifted left by 57.
     pub mode_tag: AtomicU64,
+    /// Where instructions are counted: how many more may run. What counts them is told by [`crate::Counter`].
+    pub budget: AtomicI64,
     /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
     pub scratch: [AtomicU64; 26],
     /// The guest's slots. Which register lives where is the guest's matter.
@@ -53,6 +55,7 @@ impl Default for Frame {
             pc: AtomicU64::new(0),
             context: AtomicU64::new(0),
             mode_tag: AtomicU64::new(0),
+            budget: AtomicI64::new(0),
             scratch: [const { AtomicU64::new(0) }; 26],
             slots: [const { AtomicU64::new(0) }; SLOTS],
             site_tags: [const { AtomicU64::new(u64::MAX) }; SITES],

@@ -54,6 +54,11 @@ pub enum Exit {
     Watched(Watchpoint),
     /// The vCPU has been stopped for good until somebody starts it (SBI HSM stop).
     Parked,
+    /// Instructions are counted, and the frame's budget is used up.
+    Spent,
+    /// An accelerator's own: the instruction at the pc has done nothing yet and is to be interpreted, so that the count
+    /// is exact while it runs and nothing follows it unseen.
+    Alone,
 }
 
 /// Where a page of guest virtual memory lies.

@@ -1,9 +1,10 @@
 //! A vCPU as other threads see it: input lines, a kick, work for its thread.
 
-use crate::{Breakpoints, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, Watchpoints};
+use crate::in_turn::Bell;
+use crate::{Breakpoints, Counter, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, Watchpoints};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 
 /// What a vCPU is to do when the machine goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct CpuHandle {
     pub(crate) changed: Condvar,
     pub(crate) halted: AtomicBool,
     pub(crate) thread_id: AtomicU64,
+    /// Of a thread that runs several vCPUs in turn.
+    pub(crate) bell: OnceLock<Arc<Bell>>,
 }
 
 impl CpuHandle {
@@ -60,6 +63,7 @@ impl CpuHandle {
             changed: Condvar::new(),
             halted: AtomicBool::new(false),
             thread_id: AtomicU64::new(0),
+            bell: OnceLock::new(),
         })
     }
     /// Index among the machine's vCPUs.
@@ -109,13 +113,20 @@ impl CpuHandle {
             let mut asked = self.lock();
             asked.woken = true;
             drop(asked);
-            self.changed.notify_all();
+            self.wake();
+        }
+    }
+    /// Wakes the vCPU's thread if it waits.
+    fn wake(&self) {
+        self.changed.notify_all();
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
         }
     }
     /// Makes the vCPU come out of its accelerator soon.
     pub fn kick(&self) {
         self.frame.interrupt.fetch_or(INTERRUPT_EXIT, SeqCst);
-        self.changed.notify_all();
+        self.wake();
     }
     /// Runs `f` on the vCPU's thread, soon; does not wait.
     pub fn async_run_on(&self, f: impl FnOnce(&mut dyn Cpu) + Send + 'static) {
@@ -147,7 +158,7 @@ impl CpuHandle {
         asked.step = step;
         asked.parked = false;
         drop(asked);
-        self.changed.notify_all();
+        self.wake();
     }
     /// Ends the vCPU's thread.
     pub fn ask_quit(&self) {
@@ -169,6 +180,9 @@ pub struct Cpus {
     pub watchpoints: Watchpoints,
     exclusive: Mutex<Running>,
     left: Condvar,
+    /// Held by whoever stops or starts several vCPUs.
+    gate: Mutex<()>,
+    counter: OnceLock<Arc<Counter>>,
 }
 
 #[derive(Default)]
@@ -182,6 +196,14 @@ impl Cpus {
     pub fn new() -> Arc<Cpus> {
         Arc::default()
     }
+    /// Instructions are counted from now on. To be called before an accelerator is made.
+    pub fn count(&self, counter: Arc<Counter>) {
+        let _ = self.counter.set(counter);
+    }
+    /// What counts instructions, if they are counted: then one thread runs all vCPUs.
+    pub fn counter(&self) -> Option<&Arc<Counter>> {
+        self.counter.get()
+    }
     /// Adds a vCPU.
     pub fn add(&self, h: Arc<CpuHandle>) {
         self.all_mut().push(h);
@@ -193,11 +215,19 @@ impl Cpus {
     fn all_mut(&self) -> MutexGuard<'_, Vec<Arc<CpuHandle>>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    /// Does something that concerns several vCPUs, so that it is seen as a whole or not at all by those who do the same.
+    pub(crate) fn undivided<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        f()
+    }
+    /// Asks all vCPUs to stop.
+    pub fn ask_stop(&self) {
+        self.undivided(|| self.all().iter().for_each(|h| h.ask_stop()));
+    }
     /// Stops all vCPUs and waits until they stand still. Not to be called on a vCPU's thread.
     pub fn stop(&self) {
-        let all = self.all();
-        all.iter().for_each(|h| h.ask_stop());
-        for h in all {
+        self.ask_stop();
+        for h in self.all() {
             let mut asked = h.lock();
             while !asked.parked && !asked.quit {
                 asked = h.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +236,11 @@ impl Cpus {
     }
     /// Lets all vCPUs run.
     pub fn start(&self) {
-        self.all().iter().for_each(|h| h.ask_run(Resume::Run));
+        self.undivided(|| self.all().iter().for_each(|h| h.ask_run(Resume::Run)));
+    }
+    /// Lets each vCPU do what `how` says.
+    pub fn resume(&self, how: &[Resume]) {
+        self.undivided(|| self.all().iter().zip(how).for_each(|(h, how)| h.ask_run(*how)));
     }
     /// Ends all threads.
     pub fn quit(&self) {

@@ -12,6 +12,7 @@ mod breakpoint;
 mod frame;
 mod guest;
 mod handle;
+mod in_turn;
 mod run_control;
 mod run_state;
 mod vcpu;
@@ -24,6 +25,7 @@ pub use guest::{
     Step, Stop, Trap,
 };
 pub use handle::{CpuHandle, Cpus, Resume, SingleStep};
+pub use in_turn::{Agenda, Counter, Moment, spawn_in_turn};
 pub use run_control::{Cause, Request, RunControl};
 pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};

@@ -99,7 +99,7 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
             cpus.leave();
             trace::POINTS.end(trace::RUN, begin, || format!("cpu {index} {exit:?}"));
             match exit {
-                Exit::Kicked => {}
+                Exit::Kicked | Exit::Spent | Exit::Alone => {}
                 Exit::Halted | Exit::Parked => cpu.set_halted(true),
                 Exit::Debug | Exit::Watched(_) => {
                     handle.lock().stop = true;
@@ -117,7 +117,7 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
 }
 
 /// Linux thread id of the caller.
-fn thread_id() -> u64 {
+pub(crate) fn thread_id() -> u64 {
     std::fs::read_link("/proc/thread-self")
         .ok()
         .and_then(|p| p.file_name()?.to_str()?.parse().ok())

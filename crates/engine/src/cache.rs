@@ -74,6 +74,8 @@ struct Block {
     entry_jne: u32,
     /// The first of its points; they end where those of the next block begin.
     points: u32,
+    /// The first of its instructions, likewise.
+    insns: u32,
     /// The last link that was made to jump here; the others follow from it.
     incoming: Id,
     /// Guest instructions, if running them twice is harmless.
@@ -135,6 +137,8 @@ pub struct NewBlock<'a> {
     pub repeatable: Option<u16>,
     /// Host code.
     pub code: &'a host::Code,
+    /// Where its instructions begin, as offsets from the page base, if they are counted.
+    pub insns: &'a [u16],
 }
 
 #[derive(Default)]
@@ -183,6 +187,7 @@ pub struct Cache {
     blocks: Vec<Block>,
     links: Vec<Link>,
     points: Vec<Point>,
+    insns: Vec<u16>,
     alive: usize,
     /// Counters.
     pub counts: Counts,
@@ -211,6 +216,7 @@ impl Cache {
             blocks: Vec::new(),
             links: Vec::new(),
             points: Vec::new(),
+            insns: Vec::new(),
             alive: 0,
             counts: Counts::default(),
         }
@@ -291,10 +297,12 @@ impl Cache {
             apart,
             entry_jne: start + new.code.entry_jne,
             points,
+            insns: self.insns.len() as u32,
             incoming: NONE,
             repeatable: new.repeatable,
             dead: false,
         });
+        self.insns.extend_from_slice(new.insns);
         match new.second {
             None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
@@ -342,6 +350,17 @@ impl Cache {
     }
     /// The guest instruction (offset from the page base) to which the host return address `at` belongs.
     pub fn point(&self, at: u64) -> Option<i64> {
+        self.block_and_point(at).map(|(_, insn)| insn.into())
+    }
+    /// How many instructions of its block follow the one to which the host return address `at` belongs, where they are counted.
+    pub fn instructions_behind(&self, at: u64) -> Option<u32> {
+        let (b, insn) = self.block_and_point(at)?;
+        let end = self.blocks.get(b + 1).map_or(self.insns.len(), |next| next.insns as usize);
+        let insns = &self.insns[self.blocks[b].insns as usize..end];
+        let n = insns.iter().position(|&begin| begin == insn)?;
+        Some((insns.len() - 1 - n) as u32)
+    }
+    fn block_and_point(&self, at: u64) -> Option<(usize, u16)> {
         let o = self.code.offset(at)? as u32;
         // A return address may be the first byte behind a block's code.
         let in_block = o as usize <= self.used;
@@ -355,7 +374,7 @@ impl Cache {
         let at = if in_block { (o - block.start) as u16 | IN_BLOCK } else { (o - block.apart) as u16 };
         let end = self.blocks.get(b + 1).map_or(self.points.len(), |next| next.points as usize);
         let points = &self.points[block.points as usize..end];
-        points.iter().find(|p| p.at == at).map(|p| p.insn as i64)
+        points.iter().find(|p| p.at == at).map(|p| (b, p.insn))
     }
     /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether it is no
     /// page of code any more.
@@ -425,6 +444,7 @@ impl Cache {
         self.blocks.clear();
         self.links.clear();
         self.points.clear();
+        self.insns.clear();
         self.alive = 0;
         self.counts.cleared += 1;
         self.pages.drain().map(|(p, _)| p).collect()

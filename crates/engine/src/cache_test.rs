@@ -21,6 +21,7 @@ fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[(
         bytes,
         repeatable: None,
         code: &code,
+        insns: &[offset, offset + 2, offset + 6],
     })
     .0
 }

@@ -84,8 +84,9 @@ impl<G: Guest> Tcg<G> {
     /// The answer to translated code, which goes on if there is a value.
     #[inline(always)]
     fn answer(&mut self, g: &mut G, result: Result<u64, Stop>, at: u64) -> Answer {
-        if let Err(Stop::Trap(_) | Stop::Exit(Exit::Watched(_))) = result {
+        if let Err(Stop::Trap(_) | Stop::Exit(Exit::Watched(_) | Exit::Alone)) = result {
             self.restore_pc(g, at);
+            self.give_back(g, at, matches!(result, Err(Stop::Trap(_))));
         }
         self.answer_here(g, result)
     }
@@ -129,6 +130,7 @@ impl<G: Guest> Tcg<G> {
                     return Answer { value: code, status: exit::GO };
                 }
             }
+            Stop::Exit(Exit::Alone) => self.alone = true,
             Stop::Exit(e) => self.exit = Some(e),
         }
         Answer { value: 0, status: STATUS }
@@ -229,6 +231,10 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
         let frame = g.frame();
         let insn = frame.scratch[host::SCRATCH_INSN].load(Relaxed);
         frame.set_pc(frame.page.load(Relaxed).wrapping_add(insn));
+        if t.counter.is_some() {
+            t.give_back(g, at, false);
+            return t.answer_here(g, Err(Stop::Exit(Exit::Alone)));
+        }
     }
     let result = (h.run)(g, t, args);
     t.follow_spaces(g);
@@ -251,6 +257,8 @@ extern "sysv64" fn lookup<G: Guest>(context: *mut Tcg<G>) -> Answer {
             ok(code)
         }
         Next::Interpret => leave,
+        // The dispatcher knows whether the fault may still be counted.
+        Next::Fault(_) if t.counter.is_some() => leave,
         Next::Fault(trap) => {
             t.trapped = Some(trap);
             g.take_trap(trap);

@@ -10,6 +10,7 @@ mod cache;
 mod code;
 mod fp;
 mod hooks;
+mod icount;
 mod index;
 mod mmu;
 mod options;

@@ -94,7 +94,10 @@ impl<G: Guest> Tcg<G> {
         match self.place(g, va, Access::Read)? {
             Place::Direct(host) => Ok(crate::raw::load(host, bytes)),
             Place::Ram(ram, offset) => Ok(ram.read_int(offset, bytes)),
-            Place::Bus(pa) => self.bus_read(pa, bytes).ok_or_else(|| g.bus_fault(va, Access::Read).into()),
+            Place::Bus(pa) => {
+                self.alone()?;
+                self.bus_read(pa, bytes).ok_or_else(|| g.bus_fault(va, Access::Read).into())
+            }
             Place::Nowhere => Ok(0),
         }
     }
@@ -121,6 +124,7 @@ impl<G: Guest> Tcg<G> {
             Place::Direct(host) => crate::raw::store(host, bytes, value),
             Place::Ram(ram, offset) => ram.write_int(offset, bytes, value),
             Place::Bus(pa) => {
+                self.alone()?;
                 if !self.bus_write(pa, bytes, value) {
                     return Err(g.bus_fault(va, Access::Write).into());
                 }
@@ -221,6 +225,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
                 }
             },
             Place::Bus(pa) => {
+                self.alone()?;
                 let fault = g.bus_fault(va, Access::Write);
                 let old = self.bus_read(pa, bytes).ok_or(fault)?;
                 if !self.bus_write(pa, bytes, amo_result(kind, bytes, old, value)) {
@@ -238,6 +243,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         let found = match self.atomic_place(g, va, bytes as u64)? {
             Place::Ram(ram, offset) => cas_int(&ram, offset, bytes, old & mask, new & mask),
             Place::Bus(pa) => {
+                self.alone()?;
                 let fault = g.bus_fault(va, Access::Write);
                 let found = self.bus_read(pa, bytes).ok_or(fault)?;
                 if found == old & mask && !self.bus_write(pa, bytes, new) {

@@ -19,7 +19,7 @@ use crate::shared::{At, Shared};
 use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
-use cpu::{Accelerator, Access, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
+use cpu::{Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -57,6 +57,10 @@ pub struct Tcg<G: Guest> {
     /// The pc of the breakpoint that stopped the vCPU last.
     stopped_at: Option<u64>,
     pub(crate) config: G::Config,
+    /// Counts instructions, if they are counted; see `icount.rs`.
+    pub(crate) counter: Option<Arc<Counter>>,
+    /// The next instruction is to be interpreted.
+    pub(crate) alone: bool,
 }
 
 // SAFETY note: `guest` is null outside `run`; the struct moves between threads only then.
@@ -81,6 +85,8 @@ impl<G: Guest> Tcg<G> {
         shared.activities().push(activity.clone());
         Tcg {
             bus: Bus::new(shared.memory.clone()),
+            counter: shared.cpus.counter().cloned(),
+            alone: false,
             shared,
             tlb: Sets::default(),
             frame: None,
@@ -273,9 +279,11 @@ impl<G: Guest> Tcg<G> {
     pub(crate) fn interpret(&mut self, g: &mut G) -> Option<Exit> {
         self.activity.interpreted.count();
         let before = self.activity.begin(Doing::Interpreter);
+        self.make_exact(g);
         let step = g.interpret(self);
         self.activity.begin(before);
         self.follow_spaces(g);
+        self.count_interpreted(g, step);
         match step {
             Step::Done => None,
             Step::Exit(exit) => Some(exit),
@@ -287,6 +295,10 @@ impl<G: Guest> Tcg<G> {
         let frame = g.frame().clone();
         self.refresh(g);
         loop {
+            // First: what happens at a deadline comes before the interrupts that are taken there.
+            if self.is_spent(&frame) {
+                return Exit::Spent;
+            }
             let word = frame.interrupt.load(Acquire);
             if word != 0 {
                 if word & INTERRUPT_EXIT != 0 {
@@ -307,13 +319,14 @@ impl<G: Guest> Tcg<G> {
                 self.shared.ask_clear(&handle);
                 return Exit::Kicked;
             }
-            let exit = match self.find(g) {
+            let exit = match self.next_counted(&frame).map_or_else(|| self.find(g), |()| Next::Interpret) {
                 Next::Code(code) => {
                     trace::before_block(g, code);
                     if self.shared.options.verify { self.enter_checked(g, code) } else { self.enter(g, code) }
                 }
                 Next::Interpret => self.interpret(g),
                 Next::Fault(t) => {
+                    self.count(g, 1);
                     g.take_trap(t);
                     self.follow_spaces(g);
                     None

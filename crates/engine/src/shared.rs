@@ -65,6 +65,8 @@ struct Translator {
     emitter: host::Emitter,
     code: host::Code,
     helpers: Vec<HelperInfo>,
+    /// Where the block's instructions begin, if they are counted.
+    insns: Vec<u16>,
     page: Box<[u8; 4096]>,
 }
 
@@ -201,6 +203,7 @@ impl Shared {
             }),
             parallel: cpus.all().len() > 1,
             loops: !options.nochain,
+            budget: cpus.counter().map(|_| offset_of!(Frame, budget) as i32 - FRAME_BIAS as i32),
         };
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);
@@ -219,6 +222,7 @@ impl Shared {
                 pipeline: opt::Pipeline::new(),
                 emitter: host::Emitter::new(config, stubs),
                 code: host::Code::default(),
+                insns: Vec::new(),
                 helpers: G::HELPERS.iter().map(|h| h.info).collect(),
                 page: Box::new([0; 4096]),
             }),
@@ -335,6 +339,11 @@ impl Shared {
             bytes.extend(next.unwrap_or_default());
             trace.built::<G>(config, &bytes[..built.bytes as usize], block);
         }
+        t.insns.clear();
+        if self.cpus.counter().is_some() {
+            let begins = |i: &ir::Inst| (i.op == ir::Op::Insn).then_some(i.imm as u16);
+            t.insns.extend(block.insts.iter().filter_map(begins));
+        }
         let helpers = &t.helpers;
         let helper = |id: u16| helpers[id as usize];
         if self.options.passes {
@@ -353,6 +362,7 @@ impl Shared {
                 entry: at.offset as i64,
                 first_link: cache.next_link() as u64,
                 floats: G::has_floats(at.mode),
+                insns: built.insns,
             }
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
@@ -390,6 +400,7 @@ impl Shared {
             bytes: built.bytes as u16,
             repeatable,
             code: &t.code,
+            insns: &t.insns,
         }))
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::icount::Icount;
+
 /// A source of time, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
@@ -46,6 +48,8 @@ struct Inner {
     writer: Mutex<()>,
     /// The event loop's eventfd: a change of the virtual clock changes how long the loop may sleep.
     waker: OnceLock<Arc<OwnedFd>>,
+    /// Instructions are counted, and are what the virtual clock is made from: its word stays at a stop.
+    icount: OnceLock<Arc<Icount>>,
 }
 
 fn read_ns(id: ClockId) -> u64 {
@@ -65,11 +69,22 @@ impl Clocks {
             virtual_word: AtomicU64::new(STOPPED),
             writer: Mutex::new(()),
             waker: OnceLock::new(),
+            icount: OnceLock::new(),
         }))
     }
 
     pub(crate) fn set_waker(&self, waker: Arc<OwnedFd>) {
         let _ = self.0.waker.set(waker);
+    }
+
+    /// Makes the virtual clock from executed instructions. To be called before anything runs.
+    pub fn count_instructions(&self, icount: Arc<Icount>) {
+        let _ = self.0.icount.set(icount);
+    }
+
+    /// The count that the virtual clock is made from, if it is.
+    pub fn icount(&self) -> Option<&Arc<Icount>> {
+        self.0.icount.get()
     }
 
     /// The time on `clock` in nanoseconds. Takes no lock.
@@ -78,6 +93,8 @@ impl Clocks {
         match clock {
             Clock::Realtime => read_ns(ClockId::Monotonic),
             Clock::Host => read_ns(ClockId::Realtime),
+            // Where instructions are counted, what the guest cannot observe goes by the host's clock.
+            Clock::VirtualRt if self.icount().is_some() => read_ns(ClockId::Monotonic),
             Clock::Virtual | Clock::VirtualRt => self.virtual_ns(),
         }
     }
@@ -88,7 +105,7 @@ impl Clocks {
         loop {
             let before = word.load(Ordering::Acquire);
             if before & STOPPED != 0 {
-                return before & VALUE;
+                return self.icount().map_or(before & VALUE, |icount| icount.now_ns());
             }
             if before != CHANGING {
                 let now = read_ns(ClockId::Monotonic);
@@ -114,19 +131,25 @@ impl Clocks {
         }
     }
 
-    /// Stops the virtual clock at its present value. Does nothing when it is stopped already.
+    /// Stops the virtual clock at its present value. Does nothing when it is stopped already, or counts instructions.
     pub fn stop_virtual(&self) {
         self.change(|running, now| running.then_some(STOPPED | now));
     }
 
-    /// Lets the virtual clock run on from where it stopped. Does nothing when it runs already.
+    /// Lets the virtual clock run on from where it stopped. Does nothing when it runs already, or counts instructions.
     pub fn start_virtual(&self) {
-        self.change(|running, now| (!running).then(|| running_at(now)));
+        if self.icount().is_none() {
+            self.change(|running, now| (!running).then(|| running_at(now)));
+        }
     }
 
     /// Sets the virtual clock, running or stopped, to `ns` (below 2^63), as loading a snapshot does.
     pub fn set_virtual(&self, ns: u64) {
         let ns = ns & VALUE;
+        if let Some(icount) = self.icount() {
+            icount.set_time(ns);
+            return;
+        }
         self.change(|running, _| Some(if running { running_at(ns) } else { STOPPED | ns }));
     }
 

@@ -143,6 +143,16 @@ impl EventLoop {
         clocks.set_virtual(ns.max(clocks.now_ns(Clock::Virtual)));
     }
 
+    /// Runs the timers on the virtual clock that are due, where instructions are counted: on the thread that executes them. A
+    /// timer that is armed for the present again is left for the next time.
+    pub fn run_virtual(&self) {
+        let horizon = self.timers(Clock::Virtual).horizon();
+        let now = self.0.clocks.now_ns(Clock::Virtual);
+        while let Some(timer) = { self.timers(Clock::Virtual).take_expired(now, horizon) } {
+            timer.fire();
+        }
+    }
+
     /// Runs `work` soon on the main-loop thread, in the order of the calls.
     pub fn defer(&self, work: impl FnOnce() + Send + 'static) {
         locked(&self.0.deferred).push(Box::new(work));
@@ -264,6 +274,7 @@ impl Runner {
     fn ticks(&self, clock: Clock) -> bool {
         match clock {
             Clock::Realtime | Clock::Host => true,
+            Clock::VirtualRt if self.events.0.clocks.icount().is_some() => true,
             Clock::Virtual | Clock::VirtualRt => self.events.0.clocks.virtual_running(),
         }
     }

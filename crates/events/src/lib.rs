@@ -18,10 +18,12 @@
 
 mod clock;
 mod event_loop;
+mod icount;
 mod timer;
 mod watch;
 
 pub use clock::{Clock, Clocks};
 pub use event_loop::{EventLoop, Runner};
+pub use icount::{Icount, IcountOptions, MAX_SHIFT};
 pub use timer::Timer;
 pub use watch::{FdWatch, Interest, Ready};

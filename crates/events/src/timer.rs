@@ -91,16 +91,19 @@ impl Timer {
     /// A deadline that has passed already fires at the loop's next turn.
     pub fn arm(&self, deadline_ns: u64) {
         let mut key = self.key();
+        let counted = self.events.clocks().icount().filter(|_| self.clock == Clock::Virtual);
+        let mut first = false;
         let wake = {
             let mut list = self.events.timers(self.clock);
             if let Some(old) = key.take() {
                 remove_own(&mut list, &old, &self.body);
             }
+            first |= list.first().is_none_or(|other| deadline_ns < other);
             let order = list.next_order;
             list.next_order += 1;
             list.armed.insert((deadline_ns, order), Arc::clone(&self.body));
             *key = Some((deadline_ns, order));
-            let wake = deadline_ns < list.known_to_loop;
+            let wake = counted.is_none() && deadline_ns < list.known_to_loop;
             if wake {
                 list.known_to_loop = deadline_ns;
             }
@@ -109,6 +112,9 @@ impl Timer {
         drop(key);
         if wake {
             self.events.wake();
+        }
+        if let Some(icount) = counted.filter(|_| first) {
+            icount.sound_alarm();
         }
     }
 

@@ -95,6 +95,10 @@ pub struct Config {
     pub parallel: bool,
     /// Whether a block may go on at its own entry without a link, which nobody could take back.
     pub loops: bool,
+    /// Offset from the state register of a signed 64-bit word with the guest instructions that may still run, if they are to be
+    /// counted: every entry of a block takes [`Placement::insns`] from it. Where that leaves less than nothing, the word gets
+    /// them back and the block is left with [`exit::INTERRUPT`]. Who leaves a block in its middle corrects the word himself.
+    pub budget: Option<i32>,
 }
 
 /// How many slots can live in host registers.
@@ -251,6 +255,8 @@ pub struct Placement {
     pub first_link: u64,
     /// Whether its mode is one in which floats can be used.
     pub floats: bool,
+    /// Guest instructions in it.
+    pub insns: u32,
 }
 
 /// The code of one block.

@@ -19,6 +19,10 @@ use std::time::Instant;
 pub trait Platform: Send + Sync {
     /// mtime, in ticks.
     fn time(&self) -> u64;
+    /// Instructions that the machine has executed, if they are counted.
+    fn instructions(&self) -> Option<u64> {
+        None
+    }
     /// stimecmp of a hart was written. The platform lowers input line 5 of the hart and, when mtime reaches the
     /// deadline (at once if it has), raises it. `None`: no deadline.
     fn arm_stimecmp(&self, hart: u32, deadline: Option<u64>);
@@ -235,10 +239,10 @@ impl Hart {
         self.put(slot::PRIVILEGE, p as u64);
         self.put(slot::RESERVATION, u64::MAX);
     }
-    /// What cycle and instret count: nanoseconds of the host, as there is no better clock without counting
-    /// instructions.
+    /// What cycle and instret count: instructions (of all harts, as QEMU has it), or nanoseconds of the host, as there is no better
+    /// clock without counting instructions.
     pub(crate) fn ticks(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.platform.instructions().unwrap_or_else(|| self.started.elapsed().as_nanos() as u64)
     }
     /// mip: input lines (the platform raises the supervisor timer's, see [`Platform::arm_stimecmp`]) and bits set by
     /// software.

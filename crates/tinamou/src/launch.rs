@@ -16,9 +16,9 @@ use backends::char::{CharPort, flush_all};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
 use base::log::LogMask;
 use base::{Result, error};
-use cpu::{Cpus, Exit, RunControl};
+use cpu::{Counter, Cpus, Exit, Guest, RunControl};
 use engine::{Shared, Tcg};
-use events::{Clock, EventLoop, Runner};
+use events::{Clock, EventLoop, Icount, Runner};
 use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use migration::Origin;
@@ -50,6 +50,9 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
         sandbox.enter()?;
     }
     let (events, mut runner) = EventLoop::new().map_err(|e| error!("cannot wait for events").because(e))?;
+    if let Some(options) = config.icount {
+        events.clocks().count_instructions(Arc::new(Icount::new(options)));
+    }
     let kind = machine_type(&config)?;
     let options = accelerator(&config)?;
     let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
@@ -223,6 +226,15 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
         }
         for (key, value) in given.iter().flat_map(|opts| opts.items()).filter(|(key, _)| key != "accel") {
             options.set(key, value).map_err(|e| blame(error!("{e}")))?;
+            match (config.icount, key.as_str(), value.as_str()) {
+                (Some(_), "thread", "multi") => {
+                    return Err(blame(error!("No MTTCG when icount is enabled")));
+                }
+                (Some(_), "verify", _) if options.verify => {
+                    return Err(blame(error!("blocks cannot be checked while instructions are counted")));
+                }
+                _ => {}
+            }
         }
         if !refused.is_empty() {
             refused.iter().for_each(report::say);
@@ -501,7 +513,13 @@ fn start(
     let saving = {
         let origin = origin(&board.machine, &board.processors);
         let (memory, cpus) = (memory.clone(), cpus.clone());
-        let parts = migration::Parts { origin, memory, cpus, first: Vec::new(), then: board.parts };
+        let mut first = Vec::new();
+        if let Some(icount) = board.events.clocks().icount() {
+            let counter = Counter::new(&board.events, icount.clone());
+            cpus.count(counter.clone());
+            first.push(counter as Arc<dyn state::Saved>);
+        }
+        let parts = migration::Parts { origin, memory, cpus, first, then: board.parts };
         let directory = config.snapshots.clone().map(PathBuf::from);
         Saving::new(&board.events, parts, backends.blocks.clone(), directory)
     };
@@ -550,25 +568,34 @@ fn vcpus(
     let fail = |e: std::io::Error| error!("cannot start a processor").because(e);
     let one = if options.block_limit == 1 { "on" } else { "off" };
     let shared = Shared::new::<Hart>(memory.clone(), cpus.clone(), options).map_err(fail)?;
-    for hart in harts {
-        use cpu::Guest;
-        let accelerator = Tcg::<Hart>::new(shared.clone(), hart.config().clone());
-        let end = end.clone();
-        let report = move |index: u32, exit: Exit| {
-            let reason = match exit {
-                Exit::Debug => StopReason::Trap,
-                Exit::Watched(w) => StopReason::Watch(w),
-                _ => return,
-            };
-            if let Some(control) = end.get() {
-                control.debug_exit(index, reason);
-            }
+    let end = end.clone();
+    let report = move |index: u32, exit: Exit| {
+        let reason = match exit {
+            Exit::Debug => StopReason::Trap,
+            Exit::Watched(w) => StopReason::Watch(w),
+            _ => return,
         };
-        cpu::spawn(cpus.clone(), hart, accelerator, report).map_err(fail)?;
+        if let Some(control) = end.get() {
+            control.debug_exit(index, reason);
+        }
+    };
+    let translated = |hart: Hart| {
+        let accelerator = Tcg::<Hart>::new(shared.clone(), hart.config().clone());
+        (hart, accelerator)
+    };
+    if cpus.counter().is_some() {
+        let harts = harts.into_iter().map(translated).collect();
+        cpu::spawn_in_turn(cpus.clone(), harts, report).map_err(fail)?;
+    } else {
+        for (hart, accelerator) in harts.into_iter().map(translated) {
+            cpu::spawn(cpus.clone(), hart, accelerator, report.clone()).map_err(fail)?;
+        }
     }
+    let cpus = cpus.clone();
     Ok(Box::new(move || {
+        let clocks = cpus.counter().map_or_else(String::new, |counter| counter.report());
         format!(
-            "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\n{}",
+            "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\n{}{clocks}",
             shared.report()
         )
     }))

@@ -50,7 +50,7 @@ fn refusals() {
             "tinamou: Unable to find the RISC-V BIOS \"/nonexistent\"",
         ),
         ("-M virt -append x", "tinamou: -append only allowed with -kernel option"),
-        ("-icount 3", "tinamou: -icount 3: this option is not supported by Tinamou yet"),
+        ("-plugin x", "tinamou: -plugin x: this option is not supported by Tinamou yet"),
     ] {
         assert_eq!(refused(line), text, "{line}");
     }

@@ -24,7 +24,20 @@ impl Emitter {
         let at = self.asm.pos();
         let from = self.asm.jump(Some(cc::NE));
         self.cold.push(Cold::Interrupt { from });
+        if let Some(budget) = self.cfg.budget {
+            let word = Rm::M(Mem::at(RBP, budget));
+            self.asm.ins(SUB_I, true, 0, 0, word, self.insns.into());
+            let from = self.asm.jump(Some(cc::L));
+            self.cold.push(Cold::Spent { from });
+        }
         at
+    }
+    /// The budget does not suffice for the block: it gets back what was taken.
+    pub(super) fn spent_stub(&mut self) {
+        if let Some(budget) = self.cfg.budget {
+            self.asm.ins(ADD_I, true, 0, 0, Rm::M(Mem::at(RBP, budget)), self.insns.into());
+        }
+        self.interrupt_stub();
     }
     pub(super) fn interrupt_stub(&mut self) {
         self.asm.mov_imm(RAX, self.entry as u64);

@@ -61,6 +61,8 @@ pub struct Emitter {
     /// Offset of the current guest instruction from the page base.
     pub(super) insn: i64,
     pub(super) entry: i64,
+    /// Guest instructions in the block.
+    pub(super) insns: u32,
     pub(super) too_complex: bool,
 }
 
@@ -116,6 +118,7 @@ impl Emitter {
             link_base: 0,
             insn: 0,
             entry: 0,
+            insns: 0,
             too_complex: false,
         }
     }
@@ -172,6 +175,7 @@ impl Emitter {
         self.link_base = placement.first_link;
         self.insn = placement.entry;
         self.entry = placement.entry;
+        self.insns = placement.insns;
         self.too_complex = false;
     }
 

@@ -72,6 +72,8 @@ pub(super) enum Cold {
     Link { index: u32 },
     /// The interrupt exit of the block's entry.
     Interrupt { from: u32 },
+    /// The exit of an entry for which the budget does not suffice.
+    Spent { from: u32 },
 }
 
 /// Which part an access has in a group, and the register of the addend.
@@ -545,6 +547,10 @@ impl Emitter {
             Cold::Interrupt { from } => {
                 self.arrive(from);
                 self.interrupt_stub();
+            }
+            Cold::Spent { from } => {
+                self.arrive(from);
+                self.spent_stub();
             }
         }
     }

@@ -65,6 +65,7 @@ pub fn config(features: Features) -> Config {
         features,
         parallel: true,
         loops: true,
+        budget: None,
         sites: None,
     }
 }
@@ -357,6 +358,7 @@ impl Machine {
             entry: ENTRY,
             first_link: 7,
             floats: true,
+            insns: 1,
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);

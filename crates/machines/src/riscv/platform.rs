@@ -235,6 +235,10 @@ impl Platform for HartPlatform {
         self.mtime.get().map_or(0, Mtime::now)
     }
 
+    fn instructions(&self) -> Option<u64> {
+        Some(self.around.get()?.clocks.icount()?.count())
+    }
+
     fn arm_stimecmp(&self, hart: u32, deadline: Option<u64>) {
         self.arm(hart as usize, deadline);
     }
@@ -417,7 +421,9 @@ impl SbiPlatform for Serving<'_> {
             done.load(SeqCst) || fencing.get(*n).is_some_and(|f| f.load(SeqCst))
         };
         let mut turns = 0u32;
-        while waiting.load(SeqCst) > 0 && !asked.iter().all(settled) {
+        // Harts that run in turn do what they are asked before they run again: there is nothing to wait for.
+        let in_turn = self.platform.instructions().is_some();
+        while !in_turn && waiting.load(SeqCst) > 0 && !asked.iter().all(settled) {
             turns += 1;
             if turns < 1000 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
         }

@@ -32,7 +32,7 @@ pub(super) fn request_of(effect: &Effect) -> Option<Request> {
 impl Control {
     /// A request from whatever thread: no instruction follows it before the main loop has dealt with it.
     pub(super) fn ask(self: &Arc<Self>, request: Request) {
-        self.parts.cpus.all().iter().for_each(|handle| handle.ask_stop());
+        self.parts.cpus.ask_stop();
         let control = self.clone();
         self.parts.events.defer(move || control.perform(request));
     }
@@ -158,9 +158,7 @@ impl Control {
         self.states.notify();
         match how {
             None => self.parts.cpus.start(),
-            Some(how) => {
-                self.parts.cpus.all().iter().zip(how).for_each(|(handle, how)| handle.ask_run(*how));
-            }
+            Some(how) => self.parts.cpus.resume(how),
         }
         Ok(())
     }

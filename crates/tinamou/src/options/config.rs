@@ -1,8 +1,9 @@
 //! What the user wants: the options, gathered and checked as far as that is possible without a machine.
 
-use super::{Given, Opts, number, read_config, size};
+use super::{Given, Opts, number, read_config, read_icount, size};
 use crate::sandbox::Sandbox;
 use base::{Result, error};
+use events::IcountOptions;
 use monitor::qmp::{ActionChange, Actions, RebootAction, ShutdownAction, WatchdogAction};
 use qapi::Qapi;
 
@@ -126,6 +127,8 @@ pub struct Config {
     pub uuid: Option<String>,
     /// `-rtc`.
     pub rtc: Option<Opts>,
+    /// `-icount`.
+    pub icount: Option<IcountOptions>,
     /// `-d`.
     pub log_items: Option<String>,
     /// Patterns of trace points to switch on (`-trace`, `-d trace:`).
@@ -355,6 +358,10 @@ impl Config {
             "rtc" => {
                 let opts = self.parse(one, None)?;
                 self.rtc = Some(opts);
+            }
+            "icount" => {
+                let opts = self.parse(one, Some("shift"))?;
+                self.icount = read_icount(opts)?;
             }
             "d" => {
                 let (points, items): (Vec<&str>, Vec<&str>) =

@@ -4,6 +4,7 @@
 mod config;
 mod groups;
 mod help;
+mod icount;
 mod opts;
 mod readconfig;
 mod table;
@@ -11,6 +12,7 @@ mod table;
 pub use config::{Config, Mon, SerialPort, parse_smp};
 pub use groups::GROUPS;
 pub use help::{print_help, version};
+pub use icount::read_icount;
 pub use opts::{Opts, is_identifier, number, size, switch};
 pub use readconfig::read_config;
 pub use table::{Arg, Given, OPTIONS, Row, Standing, split};

@@ -1,0 +1,195 @@
+//! Counted instructions through the real program: what happens when is decided by the count.
+
+mod common;
+
+use common::{Client, Machine, program, temporary, until};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+/// For each hart: a timer comes at odd times and writes a letter for the hart and the instructions executed so far, in
+/// letters; a key that comes is written likewise, and ends the program if it is `q`.
+const PROGRAM: [u32; 74] = [
+    0x0000_0297, // auipc t0,0x0
+    0x0642_8293, // add t0,t0,100
+    0x3052_9073, // csrw mtvec,t0
+    0xf140_2473, // csrr s0,mhartid
+    0x0034_1493, // sll s1,s0,0x3
+    0x0200_42b7, // lui t0,0x2004
+    0x0054_84b3, // add s1,s1,t0
+    0x1000_0937, // lui s2,0x10000
+    0x0000_0997, // auipc s3,0x0
+    0x0f09_8993, // add s3,s3,240
+    0x0800_0293, // li t0,128
+    0x3042_9073, // csrw mie,t0
+    0x0500_006f, // j 80
+    // loop:
+    0x3004_6073, // csrs mstatus,8
+    0x1050_0073, // wfi
+    0x0059_4283, // lbu t0,5(s2)
+    0x0012_f293, // and t0,t0,1
+    0xfe02_88e3, // beqz t0,34
+    0x3004_7073, // csrc mstatus,8
+    0x0009_4503, // lbu a0,0(s2)
+    0x00a9_8823, // sb a0,16(s3)
+    0x0600_00ef, // jal b4
+    0x0710_0313, // li t1,113
+    0x0865_0e63, // beq a0,t1,f8
+    0xfd5f_f06f, // j 34
+    // handler:
+    0x0410_0513, // li a0,65
+    0x0085_0533, // add a0,a0,s0
+    0x0480_00ef, // jal b4
+    0x0049_a283, // lw t0,4(s3)
+    0xfff2_8293, // add t0,t0,-1
+    0x0059_a223, // sw t0,4(s3)
+    0x0602_8e63, // beqz t0,f8
+    // arm:
+    0x0200_c2b7, // lui t0,0x200c
+    0xff82_829b, // addw t0,t0,-8
+    0x0002_b283, // ld t0,0(t0)
+    0xb020_2373, // csrr t1,minstret
+    0x0ff3_7313, // zext.b t1,t1
+    0x0062_82b3, // add t0,t0,t1
+    0x0089_a303, // lw t1,8(s3)
+    0x0062_82b3, // add t0,t0,t1
+    0x0054_b023, // sd t0,0(s1)
+    0x0000_0297, // auipc t0,0x0
+    0xf902_8293, // add t0,t0,-112
+    0x3412_9073, // csrw mepc,t0
+    0x3020_0073, // mret
+    // print:
+    0x0010_0293, // li t0,1
+    0x0859_a32f, // amoswap.w t1,t0,(s3)
+    0xfe03_1ee3, // bnez t1,b8
+    0x00a9_0023, // sb a0,0(s2)
+    0xb020_23f3, // csrr t2,minstret
+    0x01c0_0e13, // li t3,28
+    0x01c3_deb3, // srl t4,t2,t3
+    0x00fe_fe93, // and t4,t4,15
+    0x061e_8e93, // add t4,t4,97
+    0x01d9_0023, // sb t4,0(s2)
+    0xffce_0e13, // add t3,t3,-4
+    0xfe0e_56e3, // bgez t3,cc
+    0x00a0_0e93, // li t4,10
+    0x01d9_0023, // sb t4,0(s2)
+    0x0ff0_000f, // fence
+    0x0009_a023, // sw zero,0(s3)
+    0x0000_8067, // ret
+    // end:
+    0x0010_02b7, // lui t0,0x100
+    0x0000_5337, // lui t1,0x5
+    0x5553_031b, // addw t1,t1,1365
+    0x0062_a023, // sw t1,0(t0)
+    0x0000_006f, // j 108
+    0x0000_0013, // nop
+    0,           // lock
+    60,          // how often a timer is to come
+    1000,        // ticks from one to the next
+    0,
+    0, // the key that came last
+    19,
+];
+/// Places in it.
+const TIMES: usize = 69;
+const TICKS: usize = 70;
+
+fn guest(times: u32, ticks: u32) -> PathBuf {
+    let mut code = PROGRAM;
+    (code[TIMES], code[TICKS]) = (times, ticks);
+    let path = temporary("counted.bin");
+    std::fs::write(&path, code.map(u32::to_le_bytes).concat()).unwrap();
+    path
+}
+
+fn run(line: &str, times: u32, ticks: u32) -> Output {
+    let kernel = guest(times, ticks);
+    let mut command = program("-M virt -bios none -display none -serial stdio -monitor none");
+    let output = command.args(line.split_whitespace()).arg("-kernel").arg(&kernel).output().unwrap();
+    let _ = std::fs::remove_file(&kernel);
+    output
+}
+
+#[test]
+fn two_runs_are_alike() {
+    for line in ["-icount 0,sleep=off", "-icount 3", "-icount 3,sleep=off -accel tcg,one-insn-per-tb=on"] {
+        for harts in 1..4 {
+            let once = || run(&format!("{line} -smp {harts}"), 40, 1000);
+            let first = once();
+            let text = String::from_utf8_lossy(&first.stdout).into_owned();
+            assert_eq!(first.status.code(), Some(0), "{line}: {text}");
+            assert_eq!(text.lines().count(), 40, "{line}: {text}");
+            assert_eq!(text, String::from_utf8_lossy(&once().stdout), "{line}, {harts} harts");
+        }
+    }
+}
+
+#[test]
+fn blocks_do_not_change_the_count() {
+    let run = |more: &str| run(&format!("-smp 2 -icount 2,sleep=off {more}"), 40, 1000).stdout;
+    let whole = run("");
+    assert!(!whole.is_empty());
+    for way in [
+        "-accel tcg,one-insn-per-tb=on",
+        "-accel tcg,jit=off",
+        "-accel tcg,opt=off",
+        "-d nochain -D /dev/null",
+    ] {
+        assert_eq!(String::from_utf8_lossy(&run(way)), String::from_utf8_lossy(&whole), "{way}");
+    }
+}
+
+#[test]
+fn idling_without_sleep_takes_no_time() {
+    // Ten timers, more than three minutes apart.
+    let begun = std::time::Instant::now();
+    assert_eq!(run("-icount 5,sleep=off", 10, i32::MAX as u32).status.code(), Some(0));
+    assert!(begun.elapsed() < common::PATIENCE);
+}
+
+/// Instructions that the machine says it has executed.
+fn count(client: &mut Client) -> u64 {
+    let text = client.hmp("info jit");
+    let line = text.lines().find_map(|line| line.strip_prefix("Instructions")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[test]
+fn a_snapshot_keeps_the_count() {
+    let kernel = guest(1 << 30, 1000);
+    let line = format!(
+        "-M virt -smp 2 -bios none -display none -serial null -icount 3 -kernel {}",
+        kernel.display()
+    );
+    let machine = Machine::start(&line);
+    let mut client = Client::ready(&machine);
+    until("it does not run", || (count(&mut client) > 10_000).then_some(()));
+    client.run("stop", serde_json::json!({}));
+    let here = count(&mut client);
+    assert_eq!(client.hmp("savevm -m here"), "");
+    client.run("cont", serde_json::json!({}));
+    until("it does not go on", || (count(&mut client) > here + 10_000).then_some(()));
+    client.run("stop", serde_json::json!({}));
+    assert_eq!(client.hmp("loadvm here"), "");
+    assert_eq!(count(&mut client), here);
+    let _ = std::fs::remove_file(&kernel);
+}
+
+#[test]
+fn what_cannot_be_counted_is_refused() {
+    for (line, text) in [
+        (
+            "-accel tcg,thread=multi -icount 3",
+            "tinamou: -accel tcg,thread=multi: No MTTCG when icount is enabled",
+        ),
+        (
+            "-accel tcg,verify=on -icount 3",
+            "tinamou: -accel tcg,verify=on: blocks cannot be checked while instructions are counted",
+        ),
+        ("-icount 11", "tinamou: -icount 11: icount: Invalid shift value"),
+    ] {
+        let output =
+            program(&format!("-M virt -display none {line}")).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), text);
+    }
+}
