@@ -276,7 +276,7 @@ impl VirtioBlk {
         match result {
             Ok(written) => {
                 let mut virtio = self.virtio();
-                virtio.push(queue, job.chain.head, written);
+                virtio.push(queue, &job.chain, written);
                 virtio.publish(queue);
             }
             Err(Stop::Broken(broken)) => self.virtio().fail(broken),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use object::{AnyDevice, PropertyValue};
 use state::{Loader, Saver};
 
-use super::super::driver_test::{BASE, DATA, Driver, rings};
+use super::super::driver_test::{DATA, Driver};
 use super::*;
 use crate::common_test::Random;
 
@@ -230,36 +230,61 @@ fn requests_survive_saving() {
 /// behaves is served.
 #[test]
 fn hostile_rings() {
-    let mut random = Random::new("hostile block driver");
-    let disk = Disk::new(false);
-    let mut driver = Driver::start(device(&disk), false, 0);
-    let (desc, avail, _) = rings(0);
-    for round in 0..300 {
-        for at in 0..64u64 {
-            let address = if random.below(4) == 0 { random.next() } else { BASE + random.below(4 << 20) };
-            let length = if random.below(8) == 0 { random.next() as u32 } else { random.below(5000) as u32 };
-            let flags = random.below(8) << 32;
-            let high = u64::from(length) | flags | random.below(70) << 48;
-            driver.dma.write_u64(desc + 16 * at, address).unwrap();
-            driver.dma.write_u64(desc + 16 * at + 8, high).unwrap();
-            driver.dma.write_u16(avail + 4 + 2 * at, random.below(66) as u16).unwrap();
+    for packed in [false, true] {
+        let mut random = Random::new("hostile block driver");
+        let disk = Disk::new(false);
+        let cell = device(&disk);
+        cell.with(|blk| blk.packed = packed);
+        let mut driver = Driver::start(cell, false, 0);
+        for round in 0..300 {
+            driver.rubbish(0, &mut random);
+            for at in 0..1000 {
+                driver.dma.write_u64(DATA + 8 * at, random.below(16)).unwrap();
+            }
+            driver.write(0x50, 0);
+            match random.below(4) {
+                0 => driver.write(0xc0, 1),
+                1 => driver.write(0x70, 0),
+                _ => {}
+            }
+            if round % 4 == 0 {
+                driver.initialize(0);
+            }
         }
-        for at in 0..1000 {
-            driver.dma.write_u64(DATA + 8 * at, random.below(16)).unwrap();
-        }
-        driver.dma.write_u16(avail + 2, random.below(64) as u16).unwrap();
-        driver.write(0x50, 0);
-        match random.below(4) {
-            0 => driver.write(0xc0, 1),
-            1 => driver.write(0x70, 0),
-            _ => {}
-        }
-        if round % 4 == 0 {
-            driver.initialize(0);
+        driver.initialize(0);
+        assert_eq!(request(&mut driver, 0, 1, &[], &[(DATA + 0x1000, 512)]), (0, 513));
+    }
+}
+
+/// Requests of several sizes around a packed ring many times, saved and loaded on the way.
+#[test]
+fn a_packed_ring() {
+    for refuse in [0, 1 << 29] {
+        let disk = Disk::new(false);
+        let cell = device(&disk);
+        cell.with(|blk| blk.packed = true);
+        let mut driver = Driver::start(cell.clone(), false, refuse);
+        let buffer = DATA + 0x1000;
+        for n in 0..300u64 {
+            let parts = [(buffer, 256), (buffer + 256, 256), (buffer + 512, 512)];
+            let parts = &parts[..[1, 2, 3][n as usize % 3]];
+            let length = parts.iter().map(|(_, length)| length).sum::<u32>();
+            if length.is_multiple_of(512) {
+                assert_eq!(request(&mut driver, 0, n % 1000, &[], parts), (0, length + 1));
+                assert_eq!(driver.bytes(buffer, 1), [(n % 1000) as u8]);
+            } else {
+                assert_eq!(request(&mut driver, 0, n, &[], parts).0, 1, "no whole sectors");
+            }
+            assert!(driver.irq.level());
+            driver.write(0x64, 1);
+            if n % 50 == 7 {
+                let mut saver = Saver::new();
+                AnyDevice::save(&*cell, 0, &mut saver);
+                let bytes = saver.into_bytes();
+                AnyDevice::load(&*cell, 0, &mut Loader::new(&bytes)).unwrap();
+            }
         }
     }
-    driver.initialize(0);
-    assert_eq!(request(&mut driver, 0, 1, &[], &[(DATA + 0x1000, 512)]), (0, 513));
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub mod feature {
     pub const INDIRECT_DESC: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;
     pub const VERSION_1: u64 = 1 << 32;
+    pub const RING_PACKED: u64 = 1 << 34;
     pub const RING_RESET: u64 = 1 << 40;
 }
 
@@ -93,6 +94,8 @@ pub struct CommonOptions {
     pub any_layout: bool,
     /// Offer VIRTIO_F_RING_RESET.
     pub queue_reset: bool,
+    /// Offer VIRTIO_F_RING_PACKED.
+    pub packed: bool,
 }
 
 /// Declares the struct of a virtio device: adds the common properties and the wiring to its fields.
@@ -116,9 +119,9 @@ macro_rules! virtio_device {
             /// Offer the reset of single queues.
             #[property(name = "queue_reset", default = true)]
             pub queue_reset: bool,
-            /// Packed queues.
-            #[property(default = $crate::property_types::AlwaysOff, desc = "on/off")]
-            pub packed: $crate::property_types::AlwaysOff,
+            /// Offer packed queues.
+            #[property]
+            pub packed: bool,
             /// Use of buffers in order.
             #[property(name = "in_order", default = $crate::property_types::AlwaysOff, desc = "on/off")]
             pub in_order: $crate::property_types::AlwaysOff,
@@ -136,6 +139,7 @@ macro_rules! virtio_device {
                     notify_on_empty: self.notify_on_empty,
                     any_layout: self.any_layout,
                     queue_reset: self.queue_reset,
+                    packed: self.packed,
                 }
             }
         }
@@ -237,9 +241,9 @@ impl Virtio<'_> {
     }
 
     /// Puts the chain taken last back.
-    pub fn unpop(&mut self, queue: usize) {
+    pub fn unpop(&mut self, queue: usize, chain: &Chain) {
         if let Some(queue) = self.state.queues.get_mut(queue) {
-            queue.unpop();
+            queue.unpop(chain);
         }
     }
 
@@ -251,9 +255,9 @@ impl Virtio<'_> {
     }
 
     /// Gives a chain back, `written` bytes of it filled. The driver sees it after [`Virtio::publish`].
-    pub fn push(&mut self, queue: usize, head: u16, written: u32) {
+    pub fn push(&mut self, queue: usize, chain: &Chain, written: u32) {
         let Some((dma, live)) = self.live(queue) else { return };
-        let result = live.push(dma, head, written);
+        let result = live.push(dma, chain, written);
         self.checked(result);
     }
 
@@ -307,7 +311,8 @@ pub fn offered<D: VirtioDevice>(device: &mut D) -> u64 {
         | offer(legacy && options.notify_on_empty, feature::NOTIFY_ON_EMPTY)
         | offer(legacy && options.any_layout, feature::ANY_LAYOUT)
         | offer(!legacy, feature::VERSION_1)
-        | offer(!legacy && options.queue_reset, feature::RING_RESET);
+        | offer(!legacy && options.queue_reset, feature::RING_RESET)
+        | offer(!legacy && options.packed, feature::RING_PACKED);
     common | device.offered(legacy)
 }
 
@@ -336,11 +341,8 @@ pub fn loaded<D: VirtioDevice>(device: &mut D) -> Result<(), String> {
 }
 
 fn apply_features(state: &mut CoreState) {
-    for queue in &mut state.queues {
-        queue.event_idx = state.driver_features & feature::EVENT_IDX != 0;
-        queue.indirect = state.driver_features & feature::INDIRECT_DESC != 0;
-        queue.notify_on_empty = state.driver_features & feature::NOTIFY_ON_EMPTY != 0;
-    }
+    let features = state.driver_features;
+    state.queues.iter_mut().for_each(|queue| queue.negotiate(features));
 }
 
 /// A virtio device as its transport sees it.

@@ -342,7 +342,7 @@ impl VirtioSerial {
             let Some(chain) = virtio.pop(CONTROL_RECEIVE) else { break };
             let (Some(message), Some(dma)) = (self.state.messages.pop_front(), virtio.dma()) else { break };
             match scatter(&dma, &chain.writable, 0, &message) {
-                Ok(written) => virtio.push(CONTROL_RECEIVE, chain.head, written as u32),
+                Ok(written) => virtio.push(CONTROL_RECEIVE, &chain, written as u32),
                 Err(broken) => {
                     virtio.fail(broken);
                     return;
@@ -363,7 +363,7 @@ impl VirtioSerial {
             let mut message = [0; 8];
             match gather(&dma, &chain.readable, 0, &mut message) {
                 Ok(count) => {
-                    virtio.push(CONTROL_TRANSMIT, chain.head, 0);
+                    virtio.push(CONTROL_TRANSMIT, &chain, 0);
                     if count == message.len() {
                         let all = u64::from_le_bytes(message);
                         self.control(all as u32, (all >> 32) as u16, (all >> 48) as u16);
@@ -472,7 +472,7 @@ impl VirtioSerial {
                 }
                 Ok(written) => {
                     state.pending.drain(..written);
-                    virtio.push(queue, chain.head, written as u32);
+                    virtio.push(queue, &chain, written as u32);
                     filled = true;
                 }
                 Err(broken) => {
@@ -520,11 +520,11 @@ impl VirtioSerial {
             }
             if blocked {
                 // The back end says when it can take more.
-                virtio.unpop(queue);
+                virtio.unpop(queue, &chain);
                 break;
             }
             state.transmitted = 0;
-            virtio.push(queue, chain.head, 0);
+            virtio.push(queue, &chain, 0);
             finished = true;
         }
         if finished {

@@ -315,7 +315,7 @@ impl VirtioNet {
         let mut room = 0;
         while room < total {
             let Some(chain) = virtio.pop(RECEIVE) else {
-                chains.iter().for_each(|_| virtio.unpop(RECEIVE));
+                chains.iter().for_each(|chain| virtio.unpop(RECEIVE, chain));
                 // A card that is broken or not set up loses frames; one without buffers asks again.
                 let broken = virtio.state.broken;
                 self.starved = !broken;
@@ -330,7 +330,7 @@ impl VirtioNet {
             chains.push(chain);
             if !merge && room < total {
                 base::guest_error!("virtio-net: a frame of {} bytes is too long for its buffer", frame.len());
-                chains.iter().for_each(|_| virtio.unpop(RECEIVE));
+                chains.iter().for_each(|chain| virtio.unpop(RECEIVE, chain));
                 return true;
             }
         }
@@ -356,7 +356,7 @@ impl VirtioNet {
             in_front = in_front.get(filled..).unwrap_or_default();
             let more = scatter(dma, &chain.writable, filled as u64, rest)?;
             rest = rest.get(more..).unwrap_or_default();
-            virtio.push(RECEIVE, chain.head, (filled + more) as u32);
+            virtio.push(RECEIVE, &chain, (filled + more) as u32);
         }
         Ok(())
     }
@@ -382,7 +382,7 @@ impl VirtioNet {
                 self.virtio().fail(broken);
                 return;
             }
-            self.virtio().push(TRANSMIT, chain.head, 0);
+            self.virtio().push(TRANSMIT, &chain, 0);
             sent = true;
         }
         if sent {
@@ -444,7 +444,7 @@ impl VirtioNet {
             };
             let mut virtio = self.virtio();
             match scatter(&dma, &chain.writable, 0, &[answer]) {
-                Ok(written) => virtio.push(CONTROL, chain.head, written as u32),
+                Ok(written) => virtio.push(CONTROL, &chain, written as u32),
                 Err(broken) => {
                     virtio.fail(broken);
                     return;

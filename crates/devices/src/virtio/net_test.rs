@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use object::{AnyDevice, PropertyValue};
 
 use super::super::common::Function;
-use super::super::driver_test::{BASE, DATA, Driver, rings};
+use super::super::driver_test::{DATA, Driver};
 use super::*;
 use crate::common_test::Random;
 
@@ -232,31 +232,54 @@ fn the_link() {
 
 #[test]
 fn hostile_rings() {
-    let mut random = Random::new("hostile network driver");
-    let mut b = bench(false, 0);
-    for _ in 0..500 {
-        for queue in 0..3 {
-            let (desc, avail, _) = rings(queue);
-            for at in 0..64u64 {
-                let address = if random.below(8) == 0 { random.next() } else { BASE + random.below(4 << 20) };
-                let length =
-                    if random.below(8) == 0 { random.next() as u32 } else { random.below(3000) as u32 };
-                let high = u64::from(length) | random.below(8) << 32 | random.below(66) << 48;
-                b.driver.dma.write_u64(desc + 16 * at, address).unwrap();
-                b.driver.dma.write_u64(desc + 16 * at + 8, high).unwrap();
-                b.driver.dma.write_u16(avail + 4 + 2 * at, random.below(65) as u16).unwrap();
-            }
-            b.driver.dma.write_u16(avail + 2, random.below(65) as u16).unwrap();
-            b.driver.write(0x50, queue as u64);
-        }
-        let receiver = b.receiver();
-        for _ in 0..4 {
-            receiver.can_receive();
-            receiver.receive(&vec![0xff; random.below(3000) as usize], FrameOffload::default());
-        }
-        receiver.burst_done();
+    for packed in [false, true] {
+        let mut random = Random::new("hostile network driver");
+        let mut b = bench(false, 0);
+        b.cell.with(|card| card.packed = packed);
         b.driver.initialize(0);
+        for _ in 0..500 {
+            for queue in 0..3 {
+                b.driver.rubbish(queue, &mut random);
+                b.driver.write(0x50, queue as u64);
+            }
+            let receiver = b.receiver();
+            for _ in 0..4 {
+                receiver.can_receive();
+                receiver.receive(&vec![0xff; random.below(3000) as usize], FrameOffload::default());
+            }
+            receiver.burst_done();
+            b.driver.initialize(0);
+        }
     }
+}
+
+/// The parts of a frame that is spread over several chains of a packed ring appear at once.
+#[test]
+fn a_packed_ring() {
+    let mut b = bench(false, 0);
+    b.cell.with(|card| card.packed = true);
+    b.driver.initialize(0);
+    let receiver = b.receiver();
+    let frame: Vec<u8> = (0..80).collect();
+    for _ in 0..50 {
+        let heads: Vec<u16> = (0..3).map(|n| b.driver.add(0, &[], &[(DATA + 0x1000 * n, 40)])).collect();
+        b.driver.kick(0);
+        assert!(receiver.receive(&frame, FrameOffload::default()));
+        assert_eq!(b.driver.used(0), None, "not before the last is there");
+        receiver.burst_done();
+        let used = [b.driver.used(0), b.driver.used(0), b.driver.used(0)];
+        assert_eq!(used, [Some((heads[0], 40)), Some((heads[1], 40)), Some((heads[2], 12))]);
+        b.driver.add(1, &[(DATA, 12), (DATA + 12, 60)], &[]);
+        b.driver.kick(1);
+        assert!(b.driver.used(1).is_some());
+    }
+    assert_eq!(b.peer.sent.lock().unwrap().len(), 50);
+    // A frame for which there is too little room takes nothing.
+    b.driver.add(0, &[], &[(DATA, 40)]);
+    assert!(!receiver.receive(&frame, FrameOffload::default()));
+    b.driver.add(0, &[], &[(DATA, 400)]);
+    assert!(receiver.receive(&frame, FrameOffload::default()));
+    assert_eq!(b.control(&[0, 0, 0]), ACK_OK);
 }
 
 #[test]

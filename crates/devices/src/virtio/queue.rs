@@ -1,17 +1,23 @@
-//! The split virtqueue.
+//! The virtqueue.
 //!
-//! Document: Virtual I/O Device (VIRTIO) Version 1.2, section 2.7, with indirect descriptors (2.7.5.3) and
-//! event indices (2.7.7, 2.7.10). Left out: packed queues, in-order use.
+//! Document: Virtual I/O Device (VIRTIO) Version 1.2, sections 2.7 and 2.8, with indirect descriptors and event
+//! indices. Left out: in-order use, notification data. A queue lies in memory in one of two layouts: [`split`] into
+//! three parts, or [`packed`] into one; which, the driver has chosen before it set the queue up.
 //!
 //! The rings lie in guest memory and the guest may write anything there at any time, so every value read from
 //! them is checked when it is used: an index beyond the queue, a chain that is longer than the queue (which a
 //! loop is too), a table in a table, more than 4 GiB in one chain. Each of these is [`Broken`]: the device
 //! stops using the queue until it is reset.
 
+mod packed;
+mod split;
+
 use std::sync::atomic::{Ordering, fence};
 
 use memory::Dma;
 use state::State;
+
+use super::common::feature;
 
 /// A queue without an interrupt message of its own (4.1.4.3).
 pub const NO_VECTOR: u16 = 0xffff;
@@ -23,8 +29,6 @@ const MAX_CHAIN: usize = 1024;
 const DESC_NEXT: u16 = 1;
 const DESC_WRITE: u16 = 2;
 const DESC_INDIRECT: u16 = 4;
-const AVAIL_NO_INTERRUPT: u16 = 1;
-const USED_NO_NOTIFY: u16 = 1;
 
 /// The guest has left something in its rings that has no meaning; the text says what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +46,10 @@ pub struct Buffer {
 /// A chain of descriptors that the driver has made available.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// Index of the first descriptor: what identifies the chain in the used ring.
+    /// What identifies the chain when it is given back: the index of its first descriptor, or its buffer ID.
     pub head: u16,
+    /// How far it moves the device on in the ring.
+    pub slots: u16,
     /// The buffers that the device reads, which come first.
     pub readable: Vec<Buffer>,
     /// The buffers that the device writes.
@@ -102,7 +108,7 @@ pub fn scatter(dma: &Dma, buffers: &[Buffer], offset: u64, bytes: &[u8]) -> Resu
 
 /// A queue: what the driver has set up, and how far the device has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, State)]
-#[state(name = "virtqueue", post_load = Self::check)]
+#[state(name = "virtqueue", version = 2, post_load = Self::check)]
 pub struct Queue {
     /// Size in descriptors as the driver has chosen it; 0 while the queue is not set up.
     pub size: u16,
@@ -124,18 +130,25 @@ pub struct Queue {
     pub indirect: bool,
     /// VIRTIO_F_NOTIFY_ON_EMPTY has been negotiated.
     pub notify_on_empty: bool,
-    /// Index of the next chain to take.
+    /// Place of the next chain to take. In the split layout places are indices that count on; in the packed one they
+    /// are slots, with the wrap counter above.
     last_avail: u16,
-    /// Index of the next used element to fill.
+    /// Place of the next used element to fill.
     next_used: u16,
     /// `next_used` when the driver was last interrupted.
     signalled: u16,
     /// `signalled` means something.
     signalled_valid: bool,
-    /// Chains taken and not yet used.
+    /// Slots of the chains taken and not yet used.
     in_flight: u16,
     /// The device does not want notifications.
     quiet: bool,
+    /// VIRTIO_F_RING_PACKED has been negotiated.
+    #[state(since = 2)]
+    packed: bool,
+    /// The first element pushed since the driver was last shown any: its slot and its flags, which are written last.
+    #[state(since = 2)]
+    held: Option<(u16, u16)>,
 }
 
 impl Queue {
@@ -146,11 +159,24 @@ impl Queue {
 
     /// Chooses the size; false if there is no such size.
     pub fn set_size(&mut self, size: u64) -> bool {
-        let possible = size.is_power_of_two() && size <= u64::from(self.max_size);
+        let possible =
+            size != 0 && (self.packed || size.is_power_of_two()) && size <= u64::from(self.max_size);
         if possible {
             self.size = size as u16;
         }
         possible
+    }
+
+    /// The driver has accepted these features. A queue that is not set up yet begins at the beginning of its layout.
+    pub fn negotiate(&mut self, features: u64) {
+        self.event_idx = features & feature::EVENT_IDX != 0;
+        self.indirect = features & feature::INDIRECT_DESC != 0;
+        self.notify_on_empty = features & feature::NOTIFY_ON_EMPTY != 0;
+        self.packed = features & feature::RING_PACKED != 0;
+        if !self.ready {
+            let first = if self.packed { packed::FIRST } else { 0 };
+            (self.last_avail, self.next_used, self.signalled) = (first, first, first);
+        }
     }
 
     /// Where the rings of a legacy queue lie follows from its address and size (2.7.2).
@@ -166,8 +192,12 @@ impl Queue {
     }
 
     fn check(&mut self, _: u32) -> Result<(), String> {
-        if self.size > MAX_SIZE || (self.size != 0 && !self.size.is_power_of_two()) {
+        if self.size > MAX_SIZE || !(self.packed || self.size == 0 || self.size.is_power_of_two()) {
             return Err(format!("{} is no size of a queue", self.size));
+        }
+        let outside = |place: u16| packed::slot(place) >= self.size.max(1);
+        if self.packed && [self.last_avail, self.next_used, self.signalled].into_iter().any(outside) {
+            return Err("a place beyond the queue".to_owned());
         }
         Ok(())
     }
@@ -177,20 +207,9 @@ impl Queue {
         self.ready && self.size != 0
     }
 
-    /// Chains taken and not yet used.
+    /// Slots of the chains taken and not yet used.
     pub fn in_flight(&self) -> u16 {
         self.in_flight
-    }
-
-    /// Takes back that chains are being worked on: they will be taken from the ring once more. For loading a
-    /// saved state, with which no request is in flight.
-    pub fn forget_in_flight(&mut self) {
-        self.last_avail = self.last_avail.wrapping_sub(self.in_flight);
-        self.in_flight = 0;
-    }
-
-    fn wrap(&self, index: u16) -> u64 {
-        u64::from(index & self.size.wrapping_sub(1))
     }
 
     fn read_u16(dma: &Dma, address: u64) -> Result<u16, Broken> {
@@ -201,21 +220,6 @@ impl Queue {
 
     fn write_u16(dma: &Dma, address: u64, value: u16) -> Result<(), Broken> {
         dma.write(address, &value.to_le_bytes()).map_err(|_| Broken("a ring is not in memory"))
-    }
-
-    /// How many chains are waiting.
-    pub fn available(&self, dma: &Dma) -> Result<u16, Broken> {
-        if !self.usable() {
-            return Ok(0);
-        }
-        let index = Self::read_u16(dma, self.driver.wrapping_add(2))?;
-        let waiting = index.wrapping_sub(self.last_avail);
-        if waiting > self.size {
-            return Err(Broken("more chains are available than the queue holds"));
-        }
-        // The entries are read after the index that says that they are there.
-        fence(Ordering::Acquire);
-        Ok(waiting)
     }
 
     /// How many chains are waiting; if there are none, the driver will notify of the next, unless the device
@@ -230,105 +234,65 @@ impl Queue {
         self.available(dma)
     }
 
+    // ---- what the two layouts do each in its own way
+
+    /// How many chains are waiting, at least.
+    pub fn available(&self, dma: &Dma) -> Result<u16, Broken> {
+        match self.packed {
+            _ if !self.usable() => Ok(0),
+            true => self.available_packed(dma),
+            false => self.available_split(dma),
+        }
+    }
+
     /// Takes the next chain, if there is one.
     pub fn pop(&mut self, dma: &Dma) -> Result<Option<Chain>, Broken> {
         if self.available_or_notified(dma)? == 0 {
             return Ok(None);
         }
-        if self.in_flight >= self.size {
+        let chain = if self.packed { self.take_packed(dma)? } else { self.take_split(dma)? };
+        if u32::from(self.in_flight) + u32::from(chain.slots) > u32::from(self.size) {
             return Err(Broken("more chains are in flight than the queue holds"));
         }
-        let entry = self.driver.wrapping_add(4 + 2 * self.wrap(self.last_avail));
-        let head = Self::read_u16(dma, entry)?;
-        let chain = self.walk(dma, head)?;
-        self.last_avail = self.last_avail.wrapping_add(1);
-        self.in_flight += 1;
+        self.last_avail = self.forward(self.last_avail, chain.slots);
+        self.in_flight += chain.slots;
         Ok(Some(chain))
     }
 
     /// Puts the chain taken last back, for want of something that is needed to process it.
-    pub fn unpop(&mut self) {
-        self.last_avail = self.last_avail.wrapping_sub(1);
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub fn unpop(&mut self, chain: &Chain) {
+        self.last_avail = self.back(self.last_avail, chain.slots);
+        self.in_flight = self.in_flight.saturating_sub(chain.slots);
     }
 
-    fn walk(&self, dma: &Dma, head: u16) -> Result<Chain, Broken> {
-        let mut chain = Chain { head, ..Chain::default() };
-        let mut total = 0;
-        let mut index = head;
-        // A chain may not be longer than the queue: whoever has gone so far goes in circles.
-        for _ in 0..self.size {
-            if index >= self.size {
-                return Err(Broken("a descriptor index is beyond the queue"));
-            }
-            let mut bytes = [0; 16];
-            dma.read(self.desc.wrapping_add(16 * u64::from(index)), &mut bytes)
-                .map_err(|_| Broken("the descriptor table is not in memory"))?;
-            let desc = Descriptor::from_bytes(bytes);
-            if desc.flags & DESC_INDIRECT != 0 {
-                if !self.indirect || desc.flags & DESC_NEXT != 0 {
-                    return Err(Broken("an indirect descriptor where there can be none"));
-                }
-                self.walk_table(dma, &desc, &mut chain, &mut total)?;
-                return Ok(chain);
-            }
-            chain.add(&desc, &mut total)?;
-            if desc.flags & DESC_NEXT == 0 {
-                return Ok(chain);
-            }
-            index = desc.next;
-        }
-        Err(Broken("a chain is longer than the queue"))
-    }
-
-    fn walk_table(
-        &self,
-        dma: &Dma,
-        table: &Descriptor,
-        chain: &mut Chain,
-        total: &mut u64,
-    ) -> Result<(), Broken> {
-        if table.length == 0 || !table.length.is_multiple_of(16) {
-            return Err(Broken("the length of an indirect table is no multiple of 16"));
-        }
-        // What lies beyond the longest chain cannot be used, and is not read.
-        let count = (table.length as usize / 16).min(MAX_CHAIN);
-        let mut bytes = vec![0; count * 16];
-        dma.read(table.address, &mut bytes).map_err(|_| Broken("an indirect table is not in memory"))?;
-        let (entries, _) = bytes.as_chunks::<16>();
-        let mut index = 0;
-        for _ in 0..count {
-            let entry = entries.get(index).ok_or(Broken("an index is beyond the indirect table"))?;
-            let desc = Descriptor::from_bytes(*entry);
-            if desc.flags & DESC_INDIRECT != 0 {
-                return Err(Broken("an indirect table in an indirect table"));
-            }
-            chain.add(&desc, total)?;
-            if desc.flags & DESC_NEXT == 0 {
-                return Ok(());
-            }
-            index = usize::from(desc.next);
-        }
-        Err(Broken("a chain is longer than its indirect table"))
+    /// Takes back that chains are being worked on: they will be taken from the ring once more. For loading a
+    /// saved state, with which no request is in flight.
+    pub fn forget_in_flight(&mut self) {
+        self.last_avail = self.back(self.last_avail, self.in_flight);
+        self.in_flight = 0;
     }
 
     /// Gives a chain back to the driver, `written` bytes of it filled. [`Queue::publish`] must follow.
-    pub fn push(&mut self, dma: &Dma, head: u16, written: u32) -> Result<(), Broken> {
-        let element = self.device.wrapping_add(4 + 8 * self.wrap(self.next_used));
-        let value = u64::from(head) | u64::from(written) << 32;
-        dma.write(element, &value.to_le_bytes()).map_err(|_| Broken("the used ring is not in memory"))?;
-        self.next_used = self.next_used.wrapping_add(1);
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub fn push(&mut self, dma: &Dma, chain: &Chain, written: u32) -> Result<(), Broken> {
+        if self.packed {
+            self.push_packed(dma, chain, written)?;
+        } else {
+            self.push_split(dma, chain, written)?;
+        }
+        self.next_used = self.forward(self.next_used, chain.slots);
+        self.in_flight = self.in_flight.saturating_sub(chain.slots);
         Ok(())
     }
 
     /// Shows the driver what has been pushed; says whether it wants to be interrupted for it.
     pub fn publish(&mut self, dma: &Dma) -> Result<bool, Broken> {
-        // The elements are in place before the index that tells of them.
-        fence(Ordering::Release);
-        Self::write_u16(dma, self.device.wrapping_add(2), self.next_used)?;
-        // Our index is visible before we look whether the driver wants to hear of it, else both could miss
-        // the other's news (2.7.7.2).
+        if self.packed {
+            self.show_packed(dma)?;
+        } else {
+            self.show_split(dma)?;
+        }
+        // Our news is visible before we look whether the driver wants to hear of it, else both could miss the
+        // other's (2.7.7.2).
         fence(Ordering::SeqCst);
         let (new, old, valid) = (self.next_used, self.signalled, self.signalled_valid);
         self.signalled = new;
@@ -339,11 +303,8 @@ impl Queue {
         if self.notify_on_empty && self.in_flight == 0 && self.available(dma)? == 0 {
             return Ok(true);
         }
-        if !self.event_idx {
-            return Ok(Self::read_u16(dma, self.driver)? & AVAIL_NO_INTERRUPT == 0);
-        }
-        let used_event = Self::read_u16(dma, self.driver.wrapping_add(4 + 2 * u64::from(self.size)))?;
-        Ok(!valid || new.wrapping_sub(used_event).wrapping_sub(1) < new.wrapping_sub(old))
+        let old = valid.then_some(old);
+        if self.packed { self.wanted_packed(dma, old) } else { self.wanted_split(dma, old) }
     }
 
     /// Tells the driver whether to notify of new chains. After asking for notifications the caller looks once
@@ -353,19 +314,31 @@ impl Queue {
             return Ok(());
         }
         self.quiet = !wanted;
-        if self.event_idx {
-            if wanted {
-                let avail_event = self.device.wrapping_add(4 + 8 * u64::from(self.size));
-                Self::write_u16(dma, avail_event, self.last_avail)?;
-            }
+        if self.packed {
+            self.suppress_packed(dma, !wanted)?;
         } else {
-            Self::write_u16(dma, self.device, if wanted { 0 } else { USED_NO_NOTIFY })?;
+            self.suppress_split(dma, !wanted)?;
         }
         if wanted {
             fence(Ordering::SeqCst);
         }
         Ok(())
     }
+
+    /// A place in the ring so many slots further on.
+    fn forward(&self, place: u16, slots: u16) -> u16 {
+        if self.packed { packed::forward(place, slots, self.size) } else { place.wrapping_add(slots) }
+    }
+
+    /// A place in the ring so many slots back.
+    fn back(&self, place: u16, slots: u16) -> u16 {
+        if self.packed { packed::back(place, slots, self.size) } else { place.wrapping_sub(slots) }
+    }
+}
+
+/// Whether an interrupt or notification is wanted, by event index (2.7.10): the index lies between `old` and `new`.
+fn passes(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
 struct Descriptor {
@@ -384,6 +357,12 @@ impl Descriptor {
             flags: (all >> 96) as u16,
             next: (all >> 112) as u16,
         }
+    }
+
+    /// In the packed layout the ID, which stands where `next` is here, comes before the flags.
+    fn from_packed(bytes: [u8; 16]) -> Self {
+        let Self { address, length, flags, next } = Self::from_bytes(bytes);
+        Self { address, length, flags: next, next: flags }
     }
 }
 

@@ -45,7 +45,7 @@ fn chains() {
     let mut bytes = [0; 20];
     assert_eq!(gather(&dma, &chain.writable, 1, &mut bytes), Ok(11));
     assert_eq!(&bytes[..12], b"\0abcdefghij\0");
-    queue.push(&dma, chain.head, 12).unwrap();
+    queue.push(&dma, &chain, 12).unwrap();
     assert_eq!(queue.publish(&dma), Ok(true));
     assert_eq!(queue.publish(&dma), Ok(false));
     assert_eq!((dma.read_u16(USED + 2), dma.read_u64(USED + 4)), (Ok(1), Ok(12 << 32)));
@@ -61,7 +61,7 @@ fn indirect_chains() {
     offer(&dma, &[0]);
     let chain = queue.pop(&dma).unwrap().unwrap();
     assert_eq!((chain.readable.len(), chain.writable.len()), (1, 1));
-    queue.unpop();
+    queue.unpop(&chain);
     queue.indirect = false;
     assert!(queue.pop(&dma).is_err());
 }
@@ -136,7 +136,7 @@ fn event_indices() {
     dma.write_u16(used_event, 2).unwrap();
     for _ in 0..4 {
         let chain = queue.pop(&dma).unwrap().unwrap();
-        queue.push(&dma, chain.head, 0).unwrap();
+        queue.push(&dma, &chain, 0).unwrap();
         wanted.push(queue.publish(&dma).unwrap());
     }
     assert_eq!(wanted, [true, false, true, false]);
@@ -152,6 +152,12 @@ fn hostile_rings() {
     for _ in 0..20_000 {
         let mut queue = queue();
         queue.size = 1 << random.below(6);
+        if random.below(2) == 0 {
+            queue.ready = false;
+            queue.negotiate(feature::RING_PACKED | feature::INDIRECT_DESC);
+            queue.ready = true;
+            queue.size = 1 + random.below(40) as u16;
+        }
         queue.event_idx = random.below(2) == 0;
         if random.below(16) == 0 {
             let address = match random.below(3) {
@@ -177,7 +183,12 @@ fn hostile_rings() {
                 1 => 16 * random.below(10) as u32,
                 _ => random.below(1 << 16) as u32,
             };
-            desc(&dma, place, address, length, random.below(8) as u16, random.below(20) as u16);
+            let owner = [0, 1 << 7, 1 << 15][random.below(3) as usize];
+            let (mut flags, mut next) = (random.below(8) as u16 | owner, random.below(20) as u16);
+            if queue.packed {
+                (flags, next) = (next, flags);
+            }
+            desc(&dma, place, address, length, flags, next);
         }
         for at in 0..64 {
             dma.write_u16(AVAIL + 2 * at, random.below(20) as u16).unwrap();
@@ -187,9 +198,58 @@ fn hostile_rings() {
             let mut bytes = [0; 600];
             let _ = gather(&dma, &chain.readable, random.below(1 << 17), &mut bytes);
             let _ = scatter(&dma, &chain.writable, random.below(1 << 17), &bytes);
-            let _ = queue.push(&dma, chain.head, random.next() as u32);
+            let _ = queue.push(&dma, &chain, random.next() as u32);
             let _ = queue.publish(&dma);
             let _ = queue.set_notification(&dma, random.below(2) == 0);
         }
     }
+}
+
+/// Places of the packed layout: forward and back again, at most once around.
+#[test]
+fn packed_places() {
+    for size in [1, 2, 3, 8, 100, MAX_SIZE] {
+        let mut place = packed::FIRST;
+        for slots in [0, 1, size / 2, size].into_iter().cycle().take(50) {
+            let next = packed::forward(place, slots, size);
+            assert!(packed::slot(next) < size);
+            assert_eq!(packed::back(next, slots, size), place);
+            place = next;
+        }
+    }
+    assert_eq!(packed::forward(packed::FIRST, 8, 8), 0);
+}
+
+/// Interrupts by place, across the end of the ring.
+#[test]
+fn packed_events() {
+    let (dma, mut queue) = (guest_memory(), queue());
+    queue.ready = false;
+    queue.negotiate(feature::RING_PACKED | feature::EVENT_IDX | feature::INDIRECT_DESC);
+    queue.ready = true;
+    let mut wanted = Vec::new();
+    for n in 0..20u16 {
+        let place = packed::forward(if n < 8 { packed::FIRST } else { 0 }, n % 8, 8);
+        let place = if n >= 16 { place | packed::FIRST } else { place };
+        let owner = if place & packed::FIRST != 0 { 1 << 7 } else { 1 << 15 };
+        desc(&dma, DESC + 16 * u64::from(n % 8), TABLE, 32, n, owner | 4);
+        desc(&dma, TABLE, DATA, 16, 0, 0);
+        desc(&dma, TABLE + 16, DATA, 16, 0, 2);
+        // At the third slot, in the round that we are in.
+        dma.write_u16(AVAIL, place & packed::FIRST | 3).unwrap();
+        dma.write_u16(AVAIL + 2, 2).unwrap();
+        let chain = queue.pop(&dma).unwrap().unwrap();
+        assert_eq!((chain.head, chain.slots, chain.readable.len(), chain.writable.len()), (n, 1, 1, 1));
+        assert_eq!(queue.pop(&dma), Ok(None));
+        queue.push(&dma, &chain, 5).unwrap();
+        wanted.push(queue.publish(&dma).unwrap());
+        assert_eq!(dma.read_u32(DESC + 16 * u64::from(n % 8) + 8), Ok(5));
+    }
+    let after: Vec<usize> = (0..20).filter(|n| wanted[*n]).collect();
+    // The very first is always told.
+    assert_eq!(after, [0, 3, 11, 19]);
+    dma.write_u16(AVAIL + 2, 1).unwrap();
+    assert_eq!(queue.wanted_packed(&dma, Some(0)), Ok(false));
+    queue.set_notification(&dma, true).unwrap();
+    assert_eq!((dma.read_u16(USED), dma.read_u16(USED + 2)), (Ok(packed::FIRST | 4), Ok(2)));
 }

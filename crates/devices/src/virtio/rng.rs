@@ -111,6 +111,7 @@ impl VirtioRng {
         let (this, epoch) = (self.this.clone(), self.epoch);
         let Some(events) = self.events.clone() else { return };
         self.reading = true;
+        let taken = chain.clone();
         let thread = thread::Builder::new().name("rng".to_owned()).spawn(move || {
             let mut bytes = vec![0; count];
             source.fill(&mut bytes);
@@ -129,7 +130,7 @@ impl VirtioRng {
         });
         if thread.is_err() {
             self.reading = false;
-            self.virtio().unpop(QUEUE);
+            self.virtio().unpop(QUEUE, &taken);
         }
     }
 
@@ -139,7 +140,7 @@ impl VirtioRng {
         let Some(dma) = virtio.dma() else { return };
         match scatter(&dma, &chain.writable, 0, bytes) {
             Ok(written) => {
-                virtio.push(QUEUE, chain.head, written as u32);
+                virtio.push(QUEUE, chain, written as u32);
                 virtio.publish(QUEUE);
             }
             Err(broken) => virtio.fail(broken),
