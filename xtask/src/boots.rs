@@ -48,10 +48,10 @@ pub const TESTS: &[Test] = &[
     ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin")),
     ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin")),
     ("boot: built-in SBI, every block verified", verified),
-    ("virtio: network, entropy, disk", |w| virtio(w, "device", "virt")),
-    ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt")),
-    ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic")),
-    ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic")),
+    ("virtio: network, entropy, disk", |w| virtio(w, "device", "virt", "")),
+    ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt", "")),
+    ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic", "")),
+    ("virtio with interrupts by messages", |w| virtio(w, "pci", "virt,aia=aplic-imsic", "")),
     ("network card of another make: interrupts by pin", |w| card::card(w, "virt")),
     ("network card of another make: interrupts by messages", |w| card::card(w, "virt,aia=aplic-imsic")),
     ("all on PCI Express, interrupts by wire, 1 to 4 harts", |w| pcie::everything(w, "virt")),
@@ -59,6 +59,7 @@ pub const TESTS: &[Test] = &[
     ("all on PCI Express, interrupts by messages, 1 to 4 harts", |w| {
         pcie::everything(w, "virt,aia=aplic-imsic")
     }),
+    ("virtio with packed queues", |w| virtio(w, "pci", "virt,aia=aplic-imsic", ",packed=on")),
     ("devices come and go", hot_plug),
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
     ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
@@ -119,7 +120,7 @@ fn verified(world: &World) -> Outcome {
 }
 
 /// A lease and an answer to a ping, 16 bytes of entropy, a disk written and read.
-fn virtio(world: &World, bus: &str, board: &str) -> Outcome {
+fn virtio(world: &World, bus: &str, board: &str, more: &str) -> Outcome {
     let image = paths::guests().join(".disk.img");
     fs::write(&image, vec![0; 8 << 20])?;
     let mut line = with_opensbi(world, 2);
@@ -128,7 +129,7 @@ fn virtio(world: &World, bus: &str, board: &str) -> Outcome {
     line.extend(disk(&image, ""));
     let place = |word: String| match word.as_str() {
         "virt" => board.to_owned(),
-        virtio if virtio.starts_with("virtio-") => virtio.replace("-device", &format!("-{bus}")),
+        virtio if virtio.starts_with("virtio-") => virtio.replace("-device", &format!("-{bus}")) + more,
         _ => word,
     };
     let line: Vec<String> = line.into_iter().map(place).collect();

@@ -45,6 +45,11 @@ pub trait NetPeer: Send + Sync {
         Offloads::default()
     }
 
+    /// Queues in which frames may be exchanged: a card has at most so many pairs.
+    fn queues(&self) -> u16 {
+        1
+    }
+
     /// What `info network` prints behind the name: `type=user,...`.
     fn describe(&self) -> String;
 }

@@ -1,8 +1,8 @@
 //! The network card: "virtio-net-device".
 //!
-//! Document: VIRTIO 1.2, section 5.1. One pair of queues and the control queue. Checksums and TCP/IPv4
-//! segmentation are left to the other side where the back end or the driver can do them. Left out: several
-//! pairs of queues, receive-side scaling, UDP fragmentation and TCP/IPv6 segmentation, speed and duplex.
+//! Document: VIRTIO 1.2, section 5.1. As many pairs of queues as the back end has, and the control queue. Checksums and
+//! TCP/IPv4 segmentation are left to the other side where the back end or the driver can do them. Left out: receive-side
+//! scaling, UDP fragmentation and TCP/IPv6 segmentation, speed and duplex.
 
 use std::sync::{Arc, Weak};
 
@@ -18,14 +18,14 @@ use super::common::{
 };
 use super::net_filter::{Filter, mac_list};
 pub use super::net_filter::{RxFilter, RxState};
+use super::net_pairs::{Steering, receive_queue, transmit_queue};
 use super::queue::{Broken, Chain, gather, length, scatter};
 use crate::property_types::{AlwaysOff, BootIndex, MacAddress};
 
-const RECEIVE: usize = 0;
-const TRANSMIT: usize = 1;
-const CONTROL: usize = 2;
 /// Descriptors of the control queue.
 const CONTROL_SIZE: u16 = 64;
+/// The most pairs of queues.
+const MAX_PAIRS: u16 = 256;
 /// The longest frame, header of the device included: a TCP segment of 64 KiB.
 const MAX_FRAME: usize = 68 << 10;
 /// The longest control command: a full table of addresses and then some.
@@ -46,6 +46,7 @@ mod feature {
     pub const CTRL_VLAN: u64 = 1 << 19;
     pub const CTRL_RX_EXTRA: u64 = 1 << 20;
     pub const GUEST_ANNOUNCE: u64 = 1 << 21;
+    pub const MQ: u64 = 1 << 22;
     pub const CTRL_MAC_ADDR: u64 = 1 << 23;
 }
 
@@ -72,7 +73,7 @@ const ACK_ERROR: u8 = 1;
 
 /// What is saved.
 #[derive(Clone, Debug, Default, State)]
-#[state(name = "virtio-net")]
+#[state(name = "virtio-net", version = 2)]
 pub struct NetState {
     core: CoreState,
     mac: [u8; 6],
@@ -80,6 +81,9 @@ pub struct NetState {
     filter: Filter,
     /// What the driver can do now, of what it has accepted.
     guest_offloads: u64,
+    /// Pairs of queues that the driver uses.
+    #[state(since = 2)]
+    pairs: u16,
 }
 
 virtio_device! {
@@ -145,9 +149,9 @@ virtio_device! {
         /// Descriptors of the transmit queue.
         #[property(name = "tx_queue_size", default = 256u16)]
         pub tx_queue_size: u16,
-        /// Several pairs of queues.
-        #[property(default = AlwaysOff, desc = "on/off")]
-        pub mq: AlwaysOff,
+        /// Offer several pairs of queues, if the back end has them.
+        #[property]
+        pub mq: bool,
         /// Receive-side scaling.
         #[property(default = AlwaysOff, desc = "on/off")]
         pub rss: AlwaysOff,
@@ -157,6 +161,9 @@ virtio_device! {
         peer: Option<Arc<dyn NetPeer>>,
         events: Option<EventLoop>,
         this: Weak<DeviceCell<Self>>,
+        /// Pairs of queues that there are.
+        max_pairs: u16,
+        steering: Steering,
         /// Where frames of the guest are put together.
         frame: Vec<u8>,
         link_down: bool,
@@ -181,7 +188,7 @@ impl NetReceiver for Receiver {
 
     fn burst_done(&self) {
         if let Some(cell) = self.0.upgrade() {
-            cell.with(|device| device.virtio().publish(RECEIVE));
+            cell.with(VirtioNet::show_received);
         }
     }
 
@@ -236,6 +243,7 @@ impl VirtioNet {
             device.this = Arc::downgrade(cell);
             device.events = Some(events.clone());
             device.link_down = peer.is_none();
+            device.max_pairs = peer.as_ref().map_or(1, |peer| peer.queues());
             device.peer.clone_from(&peer);
         });
         if let Some(peer) = peer {
@@ -285,6 +293,17 @@ impl VirtioNet {
         if long { header::SIZE } else { header::LEGACY_SIZE }
     }
 
+    /// Pairs of queues that there are.
+    fn max_pairs(&self) -> u16 {
+        self.max_pairs.clamp(1, MAX_PAIRS)
+    }
+
+    /// The control queue comes after those of the pairs that the driver knows of (5.1.2).
+    fn control_queue(&mut self) -> usize {
+        let pairs = if self.virtio().has(feature::MQ) { self.max_pairs() } else { 1 };
+        2 * usize::from(pairs)
+    }
+
     // Towards the guest.
 
     fn guest_offloads(&mut self) -> Offloads {
@@ -295,7 +314,8 @@ impl VirtioNet {
 
     fn can_receive(&mut self) -> bool {
         // A card whose link is down takes frames and loses them.
-        let able = self.link_down || self.virtio().available(RECEIVE) > 0;
+        let able = self.link_down
+            || (0..self.state.pairs).any(|pair| self.virtio().available(receive_queue(pair)) > 0);
         self.starved = !able;
         able
     }
@@ -306,6 +326,7 @@ impl VirtioNet {
         if self.link_down || !self.state.filter.wants(frame, self.state.mac, vlan_filter) {
             return true;
         }
+        let queue = receive_queue(self.steering.pair(frame, self.state.pairs));
         let header_size = self.header_size();
         let total = (header_size + frame.len()) as u64;
         let merge = self.virtio().has(feature::MRG_RXBUF);
@@ -314,8 +335,8 @@ impl VirtioNet {
         let mut chains: Vec<Chain> = Vec::new();
         let mut room = 0;
         while room < total {
-            let Some(chain) = virtio.pop(RECEIVE) else {
-                chains.iter().for_each(|chain| virtio.unpop(RECEIVE, chain));
+            let Some(chain) = virtio.pop(queue) else {
+                chains.iter().for_each(|chain| virtio.unpop(queue, chain));
                 // A card that is broken or not set up loses frames; one without buffers asks again.
                 let broken = virtio.state.broken;
                 self.starved = !broken;
@@ -330,13 +351,13 @@ impl VirtioNet {
             chains.push(chain);
             if !merge && room < total {
                 base::guest_error!("virtio-net: a frame of {} bytes is too long for its buffer", frame.len());
-                chains.iter().for_each(|chain| virtio.unpop(RECEIVE, chain));
+                chains.iter().for_each(|chain| virtio.unpop(queue, chain));
                 return true;
             }
         }
         let header = header_for(frame, offload, chains.len() as u16);
         let header = header.get(..header_size).unwrap_or_default();
-        if let Err(broken) = Self::spread(&mut virtio, &dma, &chains, header, frame) {
+        if let Err(broken) = Self::spread(&mut virtio, queue, &dma, &chains, header, frame) {
             virtio.fail(broken);
         }
         true
@@ -345,6 +366,7 @@ impl VirtioNet {
     /// Copies a header and a frame into buffers and gives them to the driver.
     fn spread(
         virtio: &mut Virtio<'_>,
+        queue: usize,
         dma: &Dma,
         chains: &[Chain],
         header: &[u8],
@@ -356,9 +378,16 @@ impl VirtioNet {
             in_front = in_front.get(filled..).unwrap_or_default();
             let more = scatter(dma, &chain.writable, filled as u64, rest)?;
             rest = rest.get(more..).unwrap_or_default();
-            virtio.push(RECEIVE, &chain, (filled + more) as u32);
+            virtio.push(queue, chain, (filled + more) as u32);
         }
         Ok(())
+    }
+
+    /// No more frames for the moment: the driver is shown those that have come.
+    fn show_received(&mut self) {
+        for pair in self.steering.received(self.state.pairs) {
+            self.virtio().publish(receive_queue(pair));
+        }
     }
 
     fn ask_for_frames(&mut self) {
@@ -372,29 +401,30 @@ impl VirtioNet {
 
     // From the guest.
 
-    fn transmit(&mut self) {
-        self.virtio().set_notification(TRANSMIT, false);
+    fn transmit(&mut self, pair: u16) {
+        let queue = transmit_queue(pair);
+        self.virtio().set_notification(queue, false);
         let header_size = self.header_size();
         let mut sent = false;
         for _ in 0..self.tx_queue_size.max(CONTROL_SIZE) {
-            let Some(chain) = self.virtio().pop(TRANSMIT) else { break };
-            if let Err(broken) = self.send(&chain, header_size) {
+            let Some(chain) = self.virtio().pop(queue) else { break };
+            if let Err(broken) = self.send(&chain, header_size, pair) {
                 self.virtio().fail(broken);
                 return;
             }
-            self.virtio().push(TRANSMIT, &chain, 0);
+            self.virtio().push(queue, &chain, 0);
             sent = true;
         }
         if sent {
-            self.virtio().publish(TRANSMIT);
+            self.virtio().publish(queue);
         }
-        self.virtio().set_notification(TRANSMIT, true);
-        if self.virtio().available(TRANSMIT) > 0 {
-            self.transmit_later();
+        self.virtio().set_notification(queue, true);
+        if self.virtio().available(queue) > 0 {
+            self.transmit_later(pair);
         }
     }
 
-    fn send(&mut self, chain: &Chain, header_size: usize) -> Result<(), Broken> {
+    fn send(&mut self, chain: &Chain, header_size: usize, pair: u16) -> Result<(), Broken> {
         let total = length(&chain.readable);
         base::trace!(trace::TRANSMIT, "bytes {}", total.saturating_sub(header_size as u64));
         if total < header_size as u64 {
@@ -408,6 +438,7 @@ impl VirtioNet {
         self.frame.resize(total as usize, 0);
         gather(&dma, &chain.readable, 0, &mut self.frame)?;
         let (header, frame) = self.frame.split_at(header_size.min(self.frame.len()));
+        self.steering.sent(frame, pair);
         if let Some(peer) = self.peer.as_ref().filter(|_| !self.link_down) {
             peer.send(frame, offload_of(header));
         }
@@ -416,12 +447,12 @@ impl VirtioNet {
 
     /// A guest that fills the queue as fast as it is emptied does not keep its vCPU here: the main loop goes
     /// on.
-    fn transmit_later(&mut self) {
+    fn transmit_later(&mut self, pair: u16) {
         let this = self.this.clone();
         if let Some(events) = &self.events {
             events.defer(move || {
                 if let Some(cell) = this.upgrade() {
-                    cell.with(Self::transmit);
+                    cell.with(|device| device.transmit(pair));
                 }
             });
         }
@@ -430,9 +461,10 @@ impl VirtioNet {
     // The control queue.
 
     fn handle_control(&mut self) {
+        let queue = self.control_queue();
         for _ in 0..CONTROL_SIZE {
             let mut virtio = self.virtio();
-            let Some(chain) = virtio.pop(CONTROL) else { break };
+            let Some(chain) = virtio.pop(queue) else { break };
             let Some(dma) = virtio.dma() else { break };
             let mut command = vec![0; length(&chain.readable).min(MAX_COMMAND as u64) as usize];
             let answer = match gather(&dma, &chain.readable, 0, &mut command) {
@@ -444,14 +476,14 @@ impl VirtioNet {
             };
             let mut virtio = self.virtio();
             match scatter(&dma, &chain.writable, 0, &[answer]) {
-                Ok(written) => virtio.push(CONTROL, &chain, written as u32),
+                Ok(written) => virtio.push(queue, &chain, written as u32),
                 Err(broken) => {
                     virtio.fail(broken);
                     return;
                 }
             }
         }
-        self.virtio().publish(CONTROL);
+        self.virtio().publish(queue);
     }
 
     fn control(&mut self, command: &[u8]) -> u8 {
@@ -466,7 +498,7 @@ impl VirtioNet {
                 self.state.status &= !net_status::ANNOUNCE;
                 Some(())
             }
-            (4, 0) => (read_u16(data, 0) == 1).then_some(()),
+            (4, 0) => self.set_pairs(read_u16(data, 0)),
             (5, 0) => self.set_offloads(data),
             _ => None,
         };
@@ -502,6 +534,13 @@ impl VirtioNet {
         let vlan = u32::from(u16::from_le_bytes(*data.first_chunk()?));
         let word = self.state.filter.vlans.get_mut((vlan / 32) as usize)?;
         *word = base::Bits::with_bit(*word, vlan % 32, on);
+        Some(())
+    }
+
+    fn set_pairs(&mut self, pairs: u16) -> Option<()> {
+        let possible = self.virtio().has(feature::MQ) && (1..=self.max_pairs()).contains(&pairs);
+        possible.then(|| self.state.pairs = pairs)?;
+        self.ask_for_frames();
         Some(())
     }
 
@@ -553,13 +592,15 @@ impl VirtioDevice for VirtioNet {
                     | offer(self.ctrl_mac_addr, feature::CTRL_MAC_ADDR)
                     | offer(self.guest_announce && self.status, feature::GUEST_ANNOUNCE)
                     | offer(self.ctrl_guest_offloads, feature::CTRL_GUEST_OFFLOADS)
+                    | offer(self.mq, feature::MQ)
             } else {
                 0
             }
     }
 
     fn queue_sizes(&self) -> Vec<u16> {
-        let mut sizes = vec![self.rx_queue_size, self.tx_queue_size];
+        let pairs = if self.mq { self.max_pairs() } else { 1 };
+        let mut sizes = [self.rx_queue_size, self.tx_queue_size].repeat(pairs.into());
         if self.ctrl_vq {
             sizes.push(CONTROL_SIZE);
         }
@@ -569,8 +610,10 @@ impl VirtioDevice for VirtioNet {
     fn config(&mut self) -> Vec<u8> {
         let mut config = self.state.mac.to_vec();
         config.extend_from_slice(&self.state.status.to_le_bytes());
+        if self.mq || self.host_mtu != 0 {
+            config.extend_from_slice(&self.max_pairs().to_le_bytes());
+        }
         if self.host_mtu != 0 {
-            config.extend_from_slice(&1u16.to_le_bytes());
             config.extend_from_slice(&self.host_mtu.to_le_bytes());
         }
         config
@@ -588,11 +631,12 @@ impl VirtioDevice for VirtioNet {
     }
 
     fn notify(&mut self, queue: usize) {
-        match queue {
-            RECEIVE => self.ask_for_frames(),
-            TRANSMIT => self.transmit(),
-            CONTROL => self.handle_control(),
-            _ => {}
+        if queue == self.control_queue() {
+            self.handle_control();
+        } else if queue.is_multiple_of(2) {
+            self.ask_for_frames();
+        } else {
+            self.transmit((queue / 2) as u16);
         }
     }
 
@@ -633,6 +677,7 @@ impl Device for VirtioNet {
             status: if self.link_down { 0 } else { net_status::LINK_UP },
             filter: Filter::new(),
             guest_offloads: 0,
+            pairs: 1,
         };
     }
 
@@ -642,8 +687,11 @@ impl Device for VirtioNet {
             return Err("there are other VLANs".to_owned());
         }
         self.starved = true;
+        if !(1..=self.max_pairs()).contains(&self.state.pairs) {
+            return Err(format!("there are not {} pairs of queues", self.state.pairs));
+        }
         self.ask_for_frames();
-        self.transmit();
+        (0..self.state.pairs).for_each(|pair| self.transmit(pair));
         Ok(())
     }
 }

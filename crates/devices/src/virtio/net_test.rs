@@ -13,6 +13,7 @@ struct Peer {
     receiver: Mutex<Option<Arc<dyn NetReceiver>>>,
     asked: Mutex<u32>,
     plain: bool,
+    queues: u16,
 }
 
 impl NetPeer for Peer {
@@ -27,6 +28,9 @@ impl NetPeer for Peer {
     }
     fn offloads(&self) -> Offloads {
         Offloads { checksum: !self.plain, tso4: !self.plain }
+    }
+    fn queues(&self) -> u16 {
+        self.queues.max(1)
     }
     fn describe(&self) -> String {
         "type=test".to_owned()
@@ -288,4 +292,46 @@ fn configuration_is_checked() {
     assert!(cell.set_property("mac", &PropertyValue::Str("nonsense".into())).is_err());
     cell.set_property("rx_queue_size", &PropertyValue::Uint(100)).unwrap();
     assert!(cell.realize().is_err());
+}
+
+/// Frames of a flow come back in the pair through which it was sent.
+#[test]
+fn several_pairs() {
+    let peer = Arc::new(Peer { queues: 4, ..Peer::default() });
+    let (cell, runner) = card(&peer);
+    cell.with(|card| card.mq = true);
+    cell.realize().unwrap();
+    let driver = Driver::start(cell.clone(), false, 0);
+    let mut b = Bench { driver, cell, peer, _runner: runner };
+    assert_eq!((b.driver.offered() >> 22 & 1, b.cell.read_config(8, 2), b.cell.queue_count()), (1, 4, 9));
+    let mut command = |command: &[u8]| {
+        b.driver.dma.write(DATA, command).unwrap();
+        b.driver.add(8, &[(DATA, command.len() as u32)], &[(DATA + 0x800, 1)]);
+        b.driver.kick(8);
+        assert!(b.driver.used(8).is_some());
+        b.driver.dma.read_u8(DATA + 0x800).unwrap()
+    };
+    assert_eq!((command(&[4, 0, 5, 0]), command(&[4, 0, 0, 0])), (ACK_ERROR, ACK_ERROR));
+    assert_eq!(command(&[4, 0, 3, 0]), ACK_OK);
+    let frame = |ports: [u8; 4], ends: [u8; 8]| {
+        let ip = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17, 0, 0];
+        [&[0xff; 12][..], &[8, 0], &ip, &ends, &ports, &[0; 26]].concat()
+    };
+    let out = frame([0, 53, 0x12, 0x34], [10, 0, 2, 15, 10, 0, 2, 3]);
+    let back = frame([0x12, 0x34, 0, 53], [10, 0, 2, 3, 10, 0, 2, 15]);
+    for pair in [2, 0, 1] {
+        b.driver.dma.write(DATA, &[0; 12]).unwrap();
+        b.driver.dma.write(DATA + 12, &out).unwrap();
+        b.driver.add(2 * pair + 1, &[(DATA, 12 + out.len() as u32)], &[]);
+        b.driver.kick(2 * pair + 1);
+        assert!(b.driver.used(2 * pair + 1).is_some());
+        b.driver.add(2 * pair, &[], &[(DATA + 0x1000, 2048)]);
+        b.driver.kick(2 * pair);
+        assert!(b.receiver().receive(&back, FrameOffload::default()));
+        b.receiver().burst_done();
+        assert_eq!(b.driver.used(2 * pair), Some((0, 12 + back.len() as u32)));
+    }
+    // Without the feature the control queue is the third.
+    b.driver.initialize(feature::MQ);
+    assert_eq!(b.control(&[0, 0, 1]), ACK_OK);
 }
