@@ -14,7 +14,7 @@ use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::HelperInfo;
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub struct Shared {
     pub cpus: Arc<Cpus>,
     /// Options of `-accel tcg`.
     pub options: Options,
+    /// Instructions of a block at most; can be changed.
+    block_limit: AtomicU32,
     pub(crate) code: Arc<CodeMemory>,
     pub(crate) enter: u64,
     pub(crate) epoch: AtomicU64,
@@ -228,6 +230,7 @@ impl Shared {
             }),
             memory,
             cpus,
+            block_limit: AtomicU32::new(options.block_limit),
             options,
             code,
             enter,
@@ -278,6 +281,19 @@ impl Shared {
         let shared = self.clone();
         handle.async_run_on(move |_| shared.clear());
     }
+    /// Instructions of a block at most.
+    pub fn block_limit(&self) -> u32 {
+        self.block_limit.load(Relaxed)
+    }
+    /// Sets how many instructions a block has at most; 0 is as many as usual. What has been translated is forgotten.
+    pub fn set_block_limit(self: &Arc<Self>, limit: u32) {
+        let usual = Options::default().block_limit;
+        self.block_limit.store(if limit == 0 { usual } else { limit }, Relaxed);
+        if let Some(handle) = self.cpus.all().first() {
+            self.full.store(true, Release);
+            self.ask_clear(handle);
+        }
+    }
     /// Forgets all translations. Not to be called from inside the accelerator.
     pub fn clear(&self) {
         self.cpus.alone(|| {
@@ -320,7 +336,7 @@ impl Shared {
                 self.protect(ram, *offset);
             }
         }
-        let (start, limit) = (at.offset as usize, self.options.block_limit);
+        let (start, limit) = (at.offset as usize, self.block_limit());
         let end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
         for part in [start..end, t.page.len() - 2..t.page.len()] {
             pages[0].0.read(pages[0].1 + part.start as u64, &mut t.page[part]);

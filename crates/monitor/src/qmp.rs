@@ -7,6 +7,7 @@ mod commands;
 pub mod event;
 mod hub;
 mod json;
+mod preconfig;
 mod session;
 mod stream;
 

@@ -18,6 +18,10 @@ pub trait Vm: Any + Send + Sync {
     fn commands(&self) -> Arc<Commands>;
     /// The run state.
     fn run_state(&self) -> RunState;
+    /// Whether the machine waits to be completed (`-preconfig`).
+    fn preconfig(&self) -> bool {
+        false
+    }
     /// The vCPUs.
     fn cpus(&self) -> Arc<Cpus>;
     /// Guest memory.

@@ -4,6 +4,7 @@
 mod block_jobs;
 mod blockdevs;
 mod chardevs;
+mod debugging;
 mod jobs;
 mod machines;
 mod media;
@@ -29,6 +30,7 @@ pub fn all() -> Commands {
         block_jobs::COMMANDS,
         blockdevs::COMMANDS,
         chardevs::COMMANDS,
+        debugging::COMMANDS,
         jobs::COMMANDS,
         machines::COMMANDS,
         media::COMMANDS,
@@ -44,6 +46,7 @@ pub fn all() -> Commands {
     lists.iter().for_each(|list| commands.add(list));
     commands.add_hmp(block_jobs::HMP, &[]);
     commands.add_hmp(blockdevs::HMP, &[]);
+    commands.add_hmp(debugging::HMP, &[]);
     commands.add_hmp(media::HMP, &[]);
     commands.add_hmp(chardevs::HMP, &[]);
     commands.add_hmp(&[], types::INFO);
@@ -58,6 +61,7 @@ pub fn all() -> Commands {
     commands.add_hmp(migration::HMP, migration::INFO);
     commands.add_events(migration_events::EVENTS);
     commands.add_events(crate::jobs::EVENTS);
+    commands.add_events(crate::device_events::EVENTS);
     commands.add_events(crate::disk_faults::EVENTS);
     commands
 }

@@ -1,6 +1,7 @@
 //! The machine's run state and who may change it: the main loop, and nobody else. All others send requests.
 
 use crate::commands::pci::DeviceDeleted;
+use crate::debugger::Debugger;
 use crate::jobs::Jobs;
 use crate::lines::Lines;
 use crate::options::Opts;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub dtb: Option<Vec<u8>>,
     /// The text of `info jit`.
     pub translation: Box<dyn Fn() -> String + Send + Sync>,
+    /// Sets how many instructions a translated block has at most (0 is as many as usual).
+    pub limit_blocks: Box<dyn Fn(u32) + Send + Sync>,
 }
 
 /// The machine under control.
@@ -92,6 +95,10 @@ pub struct Control {
     pub migration_events: AtomicBool,
     saving: OnceLock<Saving>,
     jobs: Jobs,
+    /// Debuggers that may connect.
+    debuggers: Mutex<Vec<Arc<Debugger>>>,
+    /// The machine waits to be completed (`-preconfig`).
+    preconfig: AtomicBool,
     this: Weak<Control>,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
@@ -132,6 +139,8 @@ impl Control {
             lines,
             blocks: backends.blocks.clone(),
             jobs: Jobs::default(),
+            debuggers: Mutex::default(),
+            preconfig: AtomicBool::new(false),
             this: this.clone(),
             backends: Mutex::new(backends),
         });
@@ -193,6 +202,33 @@ impl Control {
     /// It is too early.
     pub fn saving(&self) -> Result<&Saving> {
         self.saving.get().ok_or_else(|| error!("the machine is not complete yet"))
+    }
+
+    /// Debuggers that may connect.
+    pub fn debuggers(&self) -> Vec<Arc<Debugger>> {
+        lock(&self.debuggers).clone()
+    }
+
+    /// More debuggers may connect.
+    pub fn attach_debuggers(&self, more: impl IntoIterator<Item = Arc<Debugger>>) {
+        lock(&self.debuggers).extend(more);
+    }
+
+    /// No debugger may connect any more, and those that have are left.
+    pub fn leave_debuggers(&self) {
+        let all = std::mem::take(&mut *lock(&self.debuggers));
+        drop(all);
+    }
+
+    /// Whether the machine waits to be completed (`-preconfig`).
+    pub fn set_preconfig(&self, waits: bool) {
+        self.preconfig.store(waits, SeqCst);
+        self.parts.events.wake();
+    }
+
+    /// Sets how many instructions a translated block has at most (0 is as many as usual).
+    pub fn limit_blocks(&self, limit: u32) {
+        (self.parts.limit_blocks)(limit);
     }
 
     /// Hears of stops.
@@ -323,6 +359,9 @@ impl Vm for Control {
     }
     fn run_state(&self) -> RunState {
         self.state()
+    }
+    fn preconfig(&self) -> bool {
+        self.preconfig.load(SeqCst)
     }
     fn cpus(&self) -> Arc<Cpus> {
         self.parts.cpus.clone()

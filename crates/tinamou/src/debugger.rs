@@ -157,6 +157,12 @@ impl Debugger {
     }
 }
 
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        self.port.set_receiver(None);
+    }
+}
+
 /// The stub's ear.
 struct Ear(Weak<Debugger>);
 

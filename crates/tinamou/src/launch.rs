@@ -3,11 +3,12 @@
 use crate::background::{self, PidFile};
 use crate::control::{Control, Manners, Parts};
 use crate::debugger::Debugger;
+use crate::device_events;
 use crate::disk_faults;
 use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs, test_ports};
 use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points};
 use crate::options::{Config, Opts, parse_smp};
-use crate::plug::{Backends, Objects};
+use crate::plug::{Backends, Objects, find_device};
 use crate::qtest::Qtest;
 use crate::report;
 use crate::saving::Saving;
@@ -22,6 +23,7 @@ use events::{Clock, EventLoop, Icount, Runner};
 use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use migration::Origin;
+use monitor::Vm;
 use monitor::gdb::StopReason;
 use monitor::qmp::Hub;
 use object::ObjectRef;
@@ -79,6 +81,11 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     }
     let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
     let sockets = board.sockets();
+    for device in &board.devices {
+        if let Some(node) = find_device(&sockets.machine, device) {
+            device_events::watch(device, None, &node);
+        }
+    }
     board.devices.extend(plug_disks(&mut backends, &sockets)?);
     for opts in &config.devices {
         board.devices.extend(backends.device(&sockets, opts, false)?);
@@ -87,13 +94,15 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     backends.objects.enter(&board.root);
     let debugger_ports = debugger_ports(&lines, &config)?;
     let test_ports = test_ports(&lines, &config)?;
+    // Everything is open, and no thread has been started.
+    config.run_with.enter()?;
 
     let control = start(board, (&config, kind, ram), options, &lines, (backends, sockets), states, &end)?;
     let hub = Hub::new(&events);
     let _monitors: Vec<_> = console.monitors.into_iter().map(|port| port.attach(&control.1, &hub)).collect();
     let _tests: Vec<_> = test_ports.into_iter().map(|port| Qtest::attach(&control.1, port)).collect();
-    let debuggers: Vec<_> =
-        debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program)).collect();
+    let debuggers = debugger_ports.into_iter().map(|port| Debugger::attach(&control.1, port, program));
+    control.1.attach_debuggers(debuggers);
     let asked = control.1.clone();
     let _watch = backends::char::on_terminate(&events, move |termination| {
         report::say(termination);
@@ -104,7 +113,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     }
     let status = run(&mut runner, &control.1, &config)?;
     hub.deliver();
-    debuggers.iter().for_each(|d| d.ended(status));
+    control.1.debuggers().iter().for_each(|d| d.ended(status));
     control.1.vcpus().stop();
     disk_faults::end(&control.1);
     control.1.drain();
@@ -120,6 +129,14 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
 fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u8> {
     control.states().own();
     control.initialize();
+    if config.preconfig {
+        control.set_preconfig(true);
+        let over = || !control.preconfig() || control.ended().is_some();
+        runner.run(over).map_err(|e| error!("cannot wait for events").because(e))?;
+        if let Some(status) = control.ended() {
+            return Ok(status);
+        }
+    }
     if let Some(tag) = &config.load {
         control.saving()?.load(control, tag)?;
     }
@@ -523,7 +540,7 @@ fn start(
         let directory = config.snapshots.clone().map(PathBuf::from);
         Saving::new(&board.events, parts, backends.blocks.clone(), directory)
     };
-    let translation = vcpus(board.processors, &cpus, &memory, options, end)?;
+    let (translation, limit_blocks) = vcpus(board.processors, &cpus, &memory, options, end)?;
     let parts = Parts {
         events: board.events,
         cpus,
@@ -538,6 +555,7 @@ fn start(
         reset_processor: board.reset_processor,
         dtb: Some(board.fdt.to_dtb()).filter(|_| board.fdt.root.children.len() > 1),
         translation,
+        limit_blocks,
     };
     let manners = Manners {
         actions: config.actions,
@@ -553,20 +571,20 @@ fn start(
 }
 
 type Text = Box<dyn Fn() -> String + Send + Sync>;
+type Limit = Box<dyn Fn(u32) + Send + Sync>;
 
-/// Starts a thread for each processor. Returns what `info jit` shows.
+/// Starts a thread for each processor. Returns what `info jit` shows, and what limits the size of blocks.
 fn vcpus(
     processors: Processors,
     cpus: &Arc<Cpus>,
     memory: &Arc<AddressSpace>,
     options: engine::Options,
     end: &Arc<OnceLock<Arc<Control>>>,
-) -> Result<Text> {
+) -> Result<(Text, Limit)> {
     let Processors::RiscV(harts) = processors else {
-        return Ok(Box::new(String::new));
+        return Ok((Box::new(String::new), Box::new(|_| ())));
     };
     let fail = |e: std::io::Error| error!("cannot start a processor").because(e);
-    let one = if options.block_limit == 1 { "on" } else { "off" };
     let shared = Shared::new::<Hart>(memory.clone(), cpus.clone(), options).map_err(fail)?;
     let end = end.clone();
     let report = move |index: u32, exit: Exit| {
@@ -592,13 +610,17 @@ fn vcpus(
         }
     }
     let cpus = cpus.clone();
-    Ok(Box::new(move || {
+    let limited = shared.clone();
+    let limit: Limit = Box::new(move |limit| limited.set_block_limit(limit));
+    let text: Text = Box::new(move || {
+        let one = if shared.block_limit() == 1 { "on" } else { "off" };
         let clocks = cpus.counter().map_or_else(String::new, |counter| counter.report());
         format!(
             "Accelerator settings:\none-insn-per-tb: {one}\n\nTranslation buffer state:\n{}{clocks}",
             shared.report()
         )
-    }))
+    });
+    Ok((text, limit))
 }
 
 #[cfg(test)]

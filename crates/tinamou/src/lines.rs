@@ -191,20 +191,29 @@ pub fn debugger_ports(lines: &Lines, config: &Config) -> Result<Vec<Arc<dyn Char
         if device == "none" {
             continue;
         }
-        // A debugger's socket listens, waits for nobody and sends at once.
-        let text = match device.starts_with("tcp:") || device.starts_with("unix:") {
-            true => format!("{device},server=on,wait=off,nodelay=on"),
-            false => device.clone(),
-        };
-        let text = match text.strip_prefix("unix:") {
-            Some(rest) => format!("unix:{}", rest.replace(",nodelay=on", "")),
-            None => text,
-        };
         let label = if n == 0 { "gdb".to_owned() } else { format!("gdb{n}") };
-        let port = lines
-            .open(&text, &label)
+        let port = debugger_port(lines, device, &label)
             .map_err(|e| lines.fail(shown, &e, "gdbstub: couldn't create chardev"))?;
         ports.extend(port);
     }
     Ok(ports)
+}
+
+/// A port for a debugger: its socket listens, waits for nobody and sends at once.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn debugger_port(
+    lines: &Lines,
+    device: &str,
+    label: &str,
+) -> std::result::Result<Option<Arc<dyn CharPort>>, backends::Error> {
+    let text = if device.starts_with("tcp:") {
+        format!("{device},server=on,wait=off,nodelay=on")
+    } else if device.starts_with("unix:") {
+        format!("{device},server=on,wait=off")
+    } else {
+        device.to_owned()
+    };
+    lines.open(&text, label)
 }

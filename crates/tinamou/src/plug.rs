@@ -1,5 +1,6 @@
 //! `-device`, `-object` and what they name: drives, networks, character devices, entropy.
 
+use crate::device_events;
 use crate::lists::types;
 use crate::options::Opts;
 use backends::block::{self, Blocks};
@@ -283,6 +284,9 @@ impl Backends {
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
             blocks.set_user(drive.as_str().unwrap_or_default(), &node.path());
         }
+        if let Some(node) = find_device(&sockets.machine, &working) {
+            device_events::watch(&working, id.as_deref(), &node);
+        }
         if let Some(cell) = working.clone().downcast::<VirtioSerial>() {
             let n = self.serial_buses.len();
             let name = id.as_ref().map_or_else(|| format!("virtio-serial-bus.{n}"), |id| format!("{id}.0"));
@@ -489,7 +493,8 @@ pub fn netdev_text(opts: &Opts) -> String {
 }
 
 /// The place of a device that a user has plugged in.
-fn find_device(machine: &ObjectRef, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
+/// The place of a device in the object tree.
+pub fn find_device(machine: &ObjectRef, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
     let here = |node: &ObjectRef| node.device().is_some_and(|d| Arc::ptr_eq(d, device));
     let mut found = None;
     machine.walk(&mut |node| {

@@ -22,6 +22,11 @@ pub fn set(style: Style) {
     *STYLE.lock().unwrap_or_else(PoisonError::into_inner) = style;
 }
 
+/// The program's name.
+pub fn program() -> String {
+    STYLE.lock().unwrap_or_else(PoisonError::into_inner).program.clone()
+}
+
 /// Says something.
 pub fn say(text: impl Display) {
     let style = STYLE.lock().unwrap_or_else(PoisonError::into_inner).clone();

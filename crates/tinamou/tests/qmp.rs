@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Machine, finisher};
+use common::{Client, Machine, finisher, send_fds};
 use serde_json::{Value, json};
 
 fn status(client: &mut Client) -> String {
@@ -80,15 +80,6 @@ fn resets_by_the_guest() {
     assert_eq!(client.event("SHUTDOWN"), json!({"guest": true, "reason": "guest-reset"}));
     assert!(machine.wait().success());
     let _ = std::fs::remove_file(file);
-}
-
-/// Sends descriptors with bytes.
-fn send_fds(stream: &std::os::unix::net::UnixStream, text: &str, fds: &[std::os::fd::BorrowedFd<'_>]) {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let mut room = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = SendAncillaryBuffer::new(&mut room);
-    assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
-    sendmsg(stream, &[std::io::IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty()).unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use events::EventLoop;
 
+use super::changeable::Changeable;
 use super::file::{open_file, open_pipe};
 use super::log::Logged;
 use super::pty::PtyPort;
@@ -286,7 +287,7 @@ pub struct ChardevInfo {
 }
 
 enum Entry {
-    Port { port: Arc<dyn CharPort>, taken: bool },
+    Port { port: Arc<Changeable>, taken: bool },
     Mux(Arc<Mux>),
 }
 
@@ -308,6 +309,28 @@ impl Chardevs {
             return Err(Error::new(format!("Duplicate ID '{id}' for chardev")));
         }
         let events = context.events;
+        let port = self.open_port(chardev, context)?;
+        let mux = |port| Mux::new(events, port, Arc::clone(context.actions));
+        if matches!(chardev.backend, CharBackend::Mux { .. }) {
+            self.entries.push((id.clone(), Entry::Mux(mux(port))));
+        } else if chardev.mux {
+            let port = Arc::new(Changeable::new(port));
+            self.entries.push((id.clone(), Entry::Mux(mux(port.clone()))));
+            self.entries.push((format!("{id}-base"), Entry::Port { port, taken: true }));
+        } else {
+            let port = Arc::new(Changeable::new(port));
+            self.entries.push((id.clone(), Entry::Port { port, taken: false }));
+        }
+        Ok(())
+    }
+
+    /// Opens a back end.
+    fn open_port(
+        &mut self,
+        chardev: &Chardev,
+        context: &CharContext<'_>,
+    ) -> Result<Arc<dyn CharPort>, Error> {
+        let (id, events) = (&chardev.id, context.events);
         let port: Arc<dyn CharPort> = match &chardev.backend {
             CharBackend::Null => Arc::new(Null),
             CharBackend::Vc => {
@@ -330,21 +353,58 @@ impl Chardevs {
             }
             CharBackend::Mux { chardev } => self.front(chardev)?,
         };
-        let port = match &chardev.log {
+        Ok(match &chardev.log {
             Some((path, append)) => Arc::new(Logged::new(port, path, *append)?),
             None => port,
+        })
+    }
+
+    /// Puts another back end in the place of the one with the same id; whoever has that has the new one.
+    ///
+    /// # Errors
+    /// There is none, it is a multiplexer, or the new one cannot be opened: the old one stays.
+    pub fn change(&mut self, chardev: &Chardev, context: &CharContext<'_>) -> Result<(), Error> {
+        let id = &chardev.id;
+        let place = match self.find(id) {
+            None => return Err(Error::new(format!("Chardev '{id}' does not exist"))),
+            Some(Entry::Mux(_)) => return Err(Error::new("Mux device hotswap not supported yet")),
+            Some(Entry::Port { port, .. }) => port.clone(),
         };
-        let mux = |port| Mux::new(events, port, Arc::clone(context.actions));
-        if matches!(chardev.backend, CharBackend::Mux { .. }) {
-            self.entries.push((id.clone(), Entry::Mux(mux(port))));
-        } else if chardev.mux {
-            let base = Entry::Port { port: Arc::clone(&port), taken: true };
-            self.entries.push((id.clone(), Entry::Mux(mux(port))));
-            self.entries.push((format!("{id}-base"), base));
-        } else {
-            self.entries.push((id.clone(), Entry::Port { port, taken: false }));
+        if matches!(chardev.backend, CharBackend::Mux { .. }) || chardev.mux {
+            return Err(Error::new("Mux device hotswap not supported yet"));
         }
-        Ok(())
+        let old = self.ringbufs.iter().position(|entry| entry.0 == *id).map(|at| self.ringbufs.remove(at));
+        match self.open_port(chardev, context) {
+            Ok(port) => {
+                place.change(port);
+                Ok(())
+            }
+            Err(error) => {
+                self.ringbufs.extend(old);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes and forgets a back end whose front end has let go of it.
+    pub fn close(&mut self, id: &str) {
+        if let Some(Entry::Port { port, .. }) = self.find(id) {
+            port.set_receiver(None);
+            port.clean_up();
+        }
+        self.entries.retain(|entry| entry.0 != id);
+    }
+
+    /// Gives a back end a connection that somebody else has accepted.
+    ///
+    /// # Errors
+    /// There is no such back end, or it cannot have the connection.
+    pub fn add_client(&self, id: &str, fd: std::os::fd::OwnedFd) -> Result<(), Error> {
+        match self.find(id) {
+            Some(Entry::Port { port, .. }) if port.add_client(fd) => Ok(()),
+            Some(_) => Err(Error::new("add_client failed")),
+            None => Err(Error::new(format!("protocol '{id}' is invalid"))),
+        }
     }
 
     /// Opens what a `-serial` option names and returns the port for the device; `None` for `none`. With
@@ -381,7 +441,7 @@ impl Chardevs {
             Some(Entry::Port { taken: true, .. }) => Err(Error::new(format!("Chardev '{id}' is busy"))),
             Some(Entry::Port { port, taken }) => {
                 *taken = true;
-                Ok(Arc::clone(port))
+                Ok(Arc::clone(port) as Arc<dyn CharPort>)
             }
         }
     }

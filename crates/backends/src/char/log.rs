@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{CharPort, CharReceiver};
@@ -47,6 +48,10 @@ impl CharPort for Logged {
 
     fn describe(&self) -> String {
         self.port.describe()
+    }
+
+    fn add_client(&self, fd: OwnedFd) -> bool {
+        self.port.add_client(fd)
     }
 
     fn send_break(&self) {

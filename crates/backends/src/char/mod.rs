@@ -5,6 +5,7 @@
 //! delivered on the main-loop thread, never more than the receiver has room for, and never with a lock of
 //! this module held, so that a receiver may take its device's lock and a device may call its port with it.
 
+mod changeable;
 mod chardev;
 mod file;
 mod log;
@@ -59,6 +60,10 @@ pub trait CharPort: Send + Sync {
     fn receive_ready(&self);
     /// What `info chardev` prints behind `filename=`.
     fn describe(&self) -> String;
+    /// Takes a connection that somebody else has accepted (`add_client`); false if it cannot.
+    fn add_client(&self, _: OwnedFd) -> bool {
+        false
+    }
     /// Tells the receiver of a break, as if the other side had sent one. Main-loop thread.
     fn send_break(&self) {}
     /// Takes what the port has put into the file system out of it. For the end of the program.

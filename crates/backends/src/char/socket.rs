@@ -325,6 +325,18 @@ impl CharPort for SocketPort {
         self.0.clean_up();
     }
 
+    fn add_client(&self, fd: OwnedFd) -> bool {
+        if self.0.stream.is_connected() {
+            return false;
+        }
+        let connected =
+            if is_unix(&fd) { self.0.connected_unix(fd.into()) } else { self.0.connected_tcp(fd.into()) };
+        if let Some(watch) = &*locked(&self.0.accepting) {
+            watch.set_interest(if connected.is_ok() { Interest::NONE } else { Interest::READ });
+        }
+        connected.is_ok()
+    }
+
     fn send_break(&self) {
         self.0.stream.event(super::CharEvent::Break);
     }

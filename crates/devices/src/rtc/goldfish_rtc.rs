@@ -50,12 +50,23 @@ pub struct GoldfishRtc {
     timer: DeviceTimer,
     /// The offset that a reset leads back to.
     initial_offset: u64,
+    /// Hears of the guest's setting the clock: how many seconds it now differs from what it was started with.
+    listener: Option<SetListener>,
 
     #[state]
     regs: Registers,
 }
 
+/// Hears of the guest's setting the clock.
+type SetListener = Box<dyn Fn(i64) + Send + Sync>;
+
 impl GoldfishRtc {
+    /// Who hears of the guest's setting the clock, with the seconds by which it now differs from what it was started
+    /// with. Called with the device's lock held.
+    pub fn on_set(cell: &DeviceCell<Self>, listener: impl Fn(i64) + Send + Sync + 'static) {
+        cell.with(|device| device.listener = Some(Box::new(listener)));
+    }
+
     /// The device.
     pub fn new() -> Self {
         Self::default()
@@ -81,6 +92,10 @@ impl GoldfishRtc {
     fn set_now(&mut self, time: u64) {
         let now = self.now();
         self.regs.offset = self.regs.offset.wrapping_add(time.wrapping_sub(now));
+        if let Some(tell) = &self.listener {
+            let difference = self.regs.offset.wrapping_sub(self.initial_offset) as i64;
+            tell(difference.div_euclid(1_000_000_000));
+        }
         self.check_alarm();
     }
 

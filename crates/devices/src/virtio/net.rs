@@ -167,6 +167,9 @@ virtio_device! {
         /// Where frames of the guest are put together.
         frame: Vec<u8>,
         link_down: bool,
+        /// Hears of changes of the filter: of the first since somebody has looked at it.
+        filter_listener: Option<Box<dyn Fn() + Send + Sync>>,
+        filter_told: bool,
         /// The back end has a frame for which there was no room.
         starved: bool,
         #[state]
@@ -273,9 +276,15 @@ impl VirtioNet {
         });
     }
 
+    /// Who hears of changes of the receive filter: of the first since [`VirtioNet::rx_filter`] was last called.
+    pub fn on_filter(cell: &DeviceCell<Self>, listener: impl Fn() + Send + Sync + 'static) {
+        cell.with(|device| device.filter_listener = Some(Box::new(listener)));
+    }
+
     /// The receive filter as it is now.
     pub fn rx_filter(cell: &DeviceCell<Self>) -> RxFilter {
         cell.with(|device| {
+            device.filter_told = false;
             let vlan_filter = device.virtio().has(feature::CTRL_VLAN);
             let filter = RxFilter::of(&device.state.filter, vlan_filter);
             RxFilter { main_mac: MacAddress(device.state.mac).to_string(), ..filter }
@@ -502,6 +511,14 @@ impl VirtioNet {
             (5, 0) => self.set_offloads(data),
             _ => None,
         };
+        if done.is_some()
+            && (0..3).contains(class)
+            && !self.filter_told
+            && let Some(tell) = &self.filter_listener
+        {
+            self.filter_told = true;
+            tell();
+        }
         if done.is_some() { ACK_OK } else { ACK_ERROR }
     }
 

@@ -190,6 +190,11 @@ fn filters() {
     let (own, other) = ([0x52, 0x54, 0, 0x12, 0x34, 0x56], [2, 0, 0, 0, 0, 9]);
     let group = [1, 0, 0x5e, 0, 0, 1];
     assert!(b.passes(own) && b.passes(other) && b.passes(group));
+    let told = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = told.clone();
+    VirtioNet::on_filter(&b.cell, move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    });
     assert_eq!(b.control(&[0, 0, 0]), ACK_OK);
     assert!(b.passes(own) && !b.passes(other) && !b.passes(group) && b.passes([0xff; 6]));
     let table = [&[1, 0, 1, 0, 0, 0][..], &other, &[1, 0, 0, 0], &group].concat();
@@ -204,6 +209,12 @@ fn filters() {
     assert_eq!(b.control(&[5, 0, 0, 0, 0, 0, 0, 0, 0, 0]), ACK_OK);
     assert_eq!(b.receiver().offloads(), Offloads::default());
     assert_eq!(b.control(&[5, 0, 0, 0, 0, 1, 0, 0, 0, 0]), ACK_ERROR);
+    // The first change is told, and the first after each look.
+    let times = || told.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(times(), 1);
+    VirtioNet::rx_filter(&b.cell);
+    assert_eq!((b.control(&[0, 0, 1]), b.control(&[0, 0, 0])), (ACK_OK, ACK_OK));
+    assert_eq!(times(), 2);
 }
 
 #[test]

@@ -88,6 +88,9 @@ hmp_rows! {
     }
 }
 
+/// Commands that a machine is asked that waits to be completed (`-preconfig`).
+const PRECONFIG: &[&str] = &["help", "?", "exit_preconfig", "quit", "q", "info"];
+
 /// Whether a row answers to `name`.
 pub fn answers(command: &Command, name: &str) -> bool {
     command.names.split('|').any(|n| n == name)
@@ -119,6 +122,11 @@ pub fn execute(vm: &dyn Vm, session: &mut Session, defaults: &mut Defaults, line
         rest = after;
         break (command, name);
     };
+    if vm.preconfig() && prefix.is_empty() && !PRECONFIG.contains(&name) {
+        return format!(
+            "Command '{name}' not available with -preconfig until machine initialization has completed.\n"
+        );
+    }
     let chosen = session.cpu;
     let registers = |name: &str| register(vm, chosen, name);
     let mut context = Context { vm, session, out: String::new() };

@@ -1,6 +1,7 @@
 //! A client of the machine protocol on a character device.
 
 use super::json::write;
+use super::preconfig;
 use super::stream::Stream;
 use super::{Hub, commands};
 use crate::trace;
@@ -139,6 +140,11 @@ impl Qmp {
             .ok_or_else(|| not_found(format!("The command {name} has not been found")))?;
         if out_of_band && !command.oob {
             return Err(error!("The command {name} does not support OOB"));
+        }
+        if self.vm.preconfig() && !preconfig::ALLOWED.contains(&&*name) {
+            return Err(error!(
+                "The command '{name}' is permitted only after machine initialization has completed"
+            ));
         }
         let mut context = Context { vm: self.vm.as_ref(), session, out: String::new() };
         (command.run)(&mut context, arguments)

@@ -2,14 +2,15 @@
 
 use crate::control::Control;
 use crate::options::Opts;
-use backends::char::{CharBackend, Chardev, SocketAddress, SocketOptions};
+use backends::char::{CharBackend, CharContext, Chardev, Chardevs, SocketAddress, SocketOptions};
 use base::{Result, error};
-use monitor::hmp::Arguments;
+use monitor::hmp::{Rest, Word};
 use monitor::{Command, Context, command};
 use qapi::Qapi;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[CHARDEV_ADD, CHARDEV_REMOVE, CHARDEV_SEND_BREAK];
+pub const COMMANDS: &[Command] =
+    &[ADD_CLIENT, CHARDEV_ADD, CHARDEV_CHANGE, CHARDEV_REMOVE, CHARDEV_SEND_BREAK];
 
 /// What all kinds have.
 #[derive(Debug, Qapi)]
@@ -209,8 +210,19 @@ fn backend(backend: ChardevBackend) -> Result<(ChardevCommon, CharBackend)> {
 }
 
 fn open(control: &Control, chardev: &Chardev) -> Result<ChardevReturn> {
+    made(control, chardev, Chardevs::open)
+}
+
+fn change(control: &Control, chardev: &Chardev) -> Result<ChardevReturn> {
+    made(control, chardev, Chardevs::change)
+}
+
+type Make = fn(&mut Chardevs, &Chardev, &CharContext<'_>) -> std::result::Result<(), backends::Error>;
+
+/// Makes a character device, and tells where it is if that was not said.
+fn made(control: &Control, chardev: &Chardev, make: Make) -> Result<ChardevReturn> {
     control.lines.with(|chardevs, context| {
-        chardevs.open(chardev, context).map_err(|e| error!("{e}"))?;
+        make(chardevs, chardev, context).map_err(|e| error!("{e}"))?;
         let what = chardevs.list().into_iter().find(|one| one.id == chardev.id).map(|one| one.what);
         Ok(ChardevReturn { pty: what.and_then(|what| Some(what.strip_prefix("pty:")?.to_owned())) })
     })
@@ -228,6 +240,35 @@ pub fn chardev_add(
     open(Control::of(context)?, &Chardev { id, mux: false, log, backend })
 }
 
+/// Puts another character device in the place of one.
+#[command]
+pub fn chardev_change(
+    context: &mut Context<'_>,
+    id: String,
+    #[name("backend")] wanted: ChardevBackend,
+) -> Result<ChardevReturn> {
+    let (common, backend) = backend(wanted)?;
+    let log = common.logfile.map(|path| (path, common.logappend.unwrap_or(false)));
+    change(Control::of(context)?, &Chardev { id, mux: false, log, backend })
+}
+
+/// Gives a connection to a character device: one that a client has accepted, and sent and named with `getfd`.
+#[command(name = "add_client")]
+pub fn add_client(
+    context: &mut Context<'_>,
+    protocol: String,
+    fdname: String,
+    _skipauth: Option<bool>,
+    _tls: Option<bool>,
+) -> Result<()> {
+    let fd = backends::fd::take_named(&fdname);
+    let fd = fd.ok_or_else(|| error!("File descriptor named '{fdname}' has not been found"))?;
+    Control::of(context)?
+        .lines
+        .with(|chardevs, _| chardevs.add_client(&protocol, fd))
+        .map_err(|e| error!("{e}"))
+}
+
 /// Removes a character device that nobody has.
 #[command(hmp("chardev-remove", "id", "remove chardev"))]
 pub fn chardev_remove(context: &mut Context<'_>, id: String) -> Result<()> {
@@ -240,18 +281,26 @@ pub fn chardev_send_break(context: &mut Context<'_>, id: String) -> Result<()> {
     Control::of(context)?.lines.with(|chardevs, _| chardevs.send_break(&id)).map_err(|e| error!("{e}"))
 }
 
-fn chardev_add_line(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
-    let text = std::mem::take(&mut arguments.rest).trim();
-    let chardev = Opts::parse("chardev", text, Some("backend"))
+fn chardev_change_line(context: &mut Context<'_>, (id, args): (Word, Rest)) -> Result<()> {
+    let chardev = Opts::parse("chardev", &args.0, Some("backend")).and_then(|mut opts| {
+        opts.push("id", id.0);
+        Chardev::parse(&opts.to_text()).map_err(|e| error!("{e}"))
+    });
+    let done = chardev.and_then(|chardev| change(Control::of(context)?, &chardev));
+    done.map(drop).map_err(monitor::hmp::refused)
+}
+
+fn chardev_add_line(context: &mut Context<'_>, (args,): (Rest,)) -> Result<()> {
+    let chardev = Opts::parse("chardev", &args.0, Some("backend"))
         .and_then(|opts| Chardev::parse(&opts.to_text()).map_err(|e| error!("{e}")));
     let done = chardev.and_then(|chardev| open(Control::of(context)?, &chardev));
     done.map(drop).map_err(monitor::hmp::refused)
 }
 
-/// Commands for people.
-pub const HMP: &[monitor::hmp::Command] = &[monitor::hmp::Command {
-    names: "chardev-add",
-    params: "args",
-    help: "add chardev",
-    run: chardev_add_line,
-}];
+monitor::hmp_rows! {
+    /// Commands for people.
+    HMP {
+        "chardev-add" chardev_add_line, (Rest), "args", "add chardev";
+        "chardev-change" chardev_change_line, (Word, Rest), "id args", "change chardev";
+    }
+}

@@ -26,6 +26,7 @@ fn control() -> (Arc<Control>, Runner) {
         reset_processor: Arc::new(|_| ()),
         dtb: None,
         translation: Box::new(String::new),
+        limit_blocks: Box::new(|_| ()),
     };
     let backends = Backends::new(Arc::default(), Arc::default(), Default::default(), Default::default());
     let (manners, states) = (Manners::default(), RunControl::new());

@@ -1,6 +1,7 @@
 //! What the user wants: the options, gathered and checked as far as that is possible without a machine.
 
 use super::{Given, Opts, number, read_config, read_icount, size};
+use crate::run_with::RunWith;
 use crate::sandbox::Sandbox;
 use base::{Result, error};
 use events::IcountOptions;
@@ -119,6 +120,10 @@ pub struct Config {
     pub no_defaults: bool,
     /// `-daemonize`.
     pub daemonize: bool,
+    /// `-preconfig`.
+    pub preconfig: bool,
+    /// `-run-with`.
+    pub run_with: RunWith,
     /// `-pidfile`.
     pub pidfile: Option<String>,
     /// `-name`.
@@ -347,6 +352,12 @@ impl Config {
             }
             "nodefaults" => self.no_defaults = true,
             "daemonize" => self.daemonize = true,
+            "preconfig" => self.preconfig = true,
+            "set" => self.set(one)?,
+            "run-with" => {
+                let mut opts = self.parse(one, None)?;
+                self.run_with.change(&mut opts).map_err(blame)?;
+            }
             "pidfile" => self.pidfile = text(),
             "name" => {
                 let mut opts = self.parse(one, Some("guest"))?;
@@ -403,6 +414,42 @@ impl Config {
             _ => {}
         }
         Ok(())
+    }
+
+    /// `-set group.id.key=value`: a parameter of an option that was given before.
+    fn set(&mut self, one: &Given) -> Result<()> {
+        let blame = |text: String| error!("{}: {text}", one.shown);
+        let parts = one.value.split_once('=').and_then(|(place, value)| {
+            let mut parts = place.splitn(3, '.');
+            Some((parts.next()?, parts.next()?, parts.next()?, value))
+        });
+        let Some((group, id, key, value)) = parts else {
+            return Err(blame(format!("invalid argument \"{}\"", one.value)));
+        };
+        let lists: [(&str, &mut Vec<Opts>); 3] =
+            [("device", &mut self.devices), ("netdev", &mut self.netdevs), ("object", &mut self.objects)];
+        let texts = [("drive", &mut self.drives), ("chardev", &mut self.chardevs)];
+        let mut known = false;
+        for (_, list) in lists.into_iter().filter(|(name, _)| *name == group) {
+            known = true;
+            if let Some(opts) = list.iter_mut().find(|opts| opts.get("id") == Some(id)) {
+                opts.push(key, value);
+                return Ok(());
+            }
+        }
+        for (_, list) in texts.into_iter().filter(|(name, _)| *name == group) {
+            known = true;
+            let wanted = format!("id={id}");
+            let own = |given: &&mut Given| given.value.split(',').any(|item| item == wanted);
+            if let Some(given) = list.iter_mut().find(own) {
+                given.value += &format!(",{key}={}", value.replace(',', ",,"));
+                return Ok(());
+            }
+        }
+        Err(blame(match known {
+            true => format!("there is no {group} \"{id}\" defined"),
+            false => format!("There is no option group '{group}'"),
+        }))
     }
 
     /// An option without effect here, whose parameters are checked.

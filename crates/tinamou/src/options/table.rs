@@ -57,7 +57,7 @@ options! {
         Works Yes "smp" "-smp [[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,cores=cores][,threads=threads]\tset the number of initial CPUs to 'n' [default=1]";
         Missing Yes "numa";
         Works Yes "add-fd" "-add-fd fd=fd,set=set[,opaque=opaque]\tadd 'fd' to fd 'set'";
-        Missing Yes "set";
+        Works Yes "set" "-set group.id.arg=value\tset <arg> parameter for item <id> of type <group>\n\ti.e. -set drive.$id.file=/path/to/image";
         Works Yes "global" "-global driver.property=value\n-global driver=driver,property=property,value=value\tset a global default for a driver property";
         Works Yes "boot" "-boot [order=drives][,once=drives][,menu=on|off]\taccepted; the boot order is the firmware's own";
         Works Yes "m" "-m [size=]megs[,slots=n,maxmem=size]\tconfigure guest RAM (default: 128M)";
@@ -131,7 +131,7 @@ options! {
         Works Yes "mon" "-mon [chardev=]name[,mode=readline|control][,pretty[=on|off]]\tattach a monitor to a character device";
         Missing Yes "debugcon";
         Works Yes "pidfile" "-pidfile file\twrite PID to 'file'";
-        Missing No "preconfig";
+        Works No "preconfig" "-preconfig\tpause QEMU before machine is initialized (experimental)";
         Works No "S" "-S\tfreeze CPU at startup (use 'c' to start execution)";
         Works Yes "overcommit" "-overcommit [mem-lock=on|off][cpu-pm=on|off]\taccepted; memory is not locked";
         Works Yes "gdb" "-gdb dev\taccept gdb connection on 'dev'. (The guest starts without waiting\n\tfor gdb to connect; use -S too if you want it to not start execution.)";
@@ -167,7 +167,7 @@ options! {
         Works Yes "trace" "-trace [[enable=]<pattern>][,events=<file>][,file=<file>]\tspecify tracing options";
         Works Yes "trace-out" "-trace-out <file>\twrite what is traced as a time line that Perfetto opens";
         Missing Yes "plugin";
-        Missing Yes "run-with";
+        Works Yes "run-with" "-run-with [async-teardown=on|off][,chroot=dir][,user=username|uid:gid]\tset process lifecycle options";
         Works Yes "msg" "-msg [timestamp[=on|off]][,guest-name=[on|off]]\tcontrol error message format";
         Missing Yes "dump-vmstate";
         Accepted No "enable-sync-profile";

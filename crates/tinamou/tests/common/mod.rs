@@ -182,3 +182,12 @@ impl Client {
         }
     }
 }
+
+/// Sends descriptors with bytes.
+pub fn send_fds(stream: &std::os::unix::net::UnixStream, text: &str, fds: &[std::os::fd::BorrowedFd<'_>]) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let mut room = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut room);
+    assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+    sendmsg(stream, &[std::io::IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty()).unwrap();
+}

@@ -22,7 +22,6 @@ pub const COMMANDS: &[Command] = &[
     QUERY_TPM_TYPES,
     QUERY_VNC,
     SCREENDUMP,
-    X_EXIT_PRECONFIG,
 ];
 
 /// How much memory the guest has left to it.
@@ -163,10 +162,4 @@ pub fn screendump(
     _format: Option<ImageFormat>,
 ) -> Result<()> {
     Err(error!("There is no console to take a screendump from"))
-}
-
-/// Goes on with the making of the machine, where `-preconfig` has held it up.
-#[command(hmp("exit_preconfig", "", "exit the preconfig state"))]
-pub fn x_exit_preconfig(_: &mut Context<'_>) -> Result<()> {
-    Err(error!("The command is permitted only before machine initialization"))
 }
