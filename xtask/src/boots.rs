@@ -1,6 +1,7 @@
 //! Boots and dialogues through the real binary, as a user would have them.
 
 mod card;
+mod firmware;
 mod pcie;
 
 use crate::boot::{disk, linux, machine, network, strings};
@@ -64,7 +65,11 @@ pub const TESTS: &[Test] = &[
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
     ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
     ("boot: U-Boot", uboot),
-    ("boot: EDK2 in pflash", edk2),
+    ("boot: EDK2 in pflash keeps its variables", firmware::variables),
+    ("boot: EDK2 starts Linux from virtio-blk-pci", |w| firmware::edk2(w, "virtio-blk-pci,drive=d")),
+    ("boot: EDK2 starts Linux from NVMe", |w| firmware::edk2(w, "nvme,drive=d,serial=s")),
+    ("boot: U-Boot starts Linux from virtio-blk-pci", |w| firmware::uboot(w, "virtio-blk-pci,drive=d")),
+    ("boot: U-Boot starts Linux from NVMe", |w| firmware::uboot(w, "nvme,drive=d,serial=s")),
     ("monitor: registers, reset, quit", monitor),
     ("snapshots at random moments, OpenSBI", |w| snapshots(w, "opensbi", "virt,aia=aplic-imsic", "pci")),
     ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin", "virt", "device")),
@@ -244,23 +249,6 @@ fn uboot(world: &World) -> Outcome {
     console.expect("=> ", BOOT)?;
     console.send("version\n")?;
     console.expect("U-Boot 20", BOOT)?;
-    Ok(None)
-}
-
-fn edk2(world: &World) -> Outcome {
-    let code = world.images.dir.join("RISCV_VIRT_CODE.fd");
-    let variables = world.images.dir.join("RISCV_VIRT_VARS.fd");
-    if !code.is_file() || !variables.is_file() {
-        return Ok(Some(format!("no {}", code.display())));
-    }
-    let mut line = with_opensbi(world, 1);
-    let flash = |unit: u32, file: &PathBuf, extra: &str| {
-        strings(&["-drive", &format!("if=pflash,format=raw,unit={unit},file={}{extra}", file.display())])
-    };
-    line.extend(flash(0, &code, ",readonly=on"));
-    line.extend(flash(1, &variables, ",snapshot=on"));
-    let mut console = Console::spawn(&world.tinamou, &line)?;
-    console.expect("UEFI Interactive Shell", LONG)?;
     Ok(None)
 }
 

@@ -3,6 +3,7 @@
 mod apt;
 mod cpio;
 pub mod debian;
+pub mod fat;
 mod initramfs;
 
 use crate::paths::{self, Images};
