@@ -75,12 +75,15 @@ impl Hart {
     /// The external interrupt to be taken. A write in the same instruction claims the one that was read.
     pub(crate) fn read_topei(&mut self, level: Level) -> u64 {
         let top = self.with_file(level, |file| file.top()).unwrap_or(0);
-        self.seen_topei[level as usize] = (top >> 16) as u32;
+        self.seen_topei[level as usize] = Some((top >> 16) as u32);
         top
     }
     pub(crate) fn claim(&mut self, level: Level) {
-        let id = std::mem::take(&mut self.seen_topei[level as usize]);
-        self.with_file(level, |file| file.claim(id));
+        match self.seen_topei[level as usize].take() {
+            // Nothing was there to be read; a message that has come since is not what the instruction claims.
+            Some(0) => return,
+            seen => self.with_file(level, |file| file.claim(seen.unwrap_or(0))),
+        };
         self.look();
     }
     /// `mtopi` and `stopi`: the interrupt of the level that is pending and enabled, with the priority 1 that all have.

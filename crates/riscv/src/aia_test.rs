@@ -5,8 +5,9 @@ use crate::csr::{self, Change};
 use crate::hart::Platform;
 use std::sync::{Arc, Mutex};
 
+/// A register, the interrupts claimed, and whether there is none on top.
 #[derive(Default)]
-struct File(Mutex<(u64, Vec<u32>)>);
+struct File(Mutex<(u64, Vec<u32>, bool)>);
 
 impl InterruptFile for File {
     fn read(&self, select: u64, _: u32) -> Option<u64> {
@@ -17,7 +18,7 @@ impl InterruptFile for File {
         kept.0 = kept.0 & !clear | set;
     }
     fn top(&self) -> u64 {
-        7 << 16 | 7
+        if self.0.lock().unwrap().2 { 0 } else { 7 << 16 | 7 }
     }
     fn claim(&self, id: u32) {
         self.0.lock().unwrap().1.push(id);
@@ -66,6 +67,10 @@ fn registers_are_reached_through_the_window() {
         assert_eq!(access(&mut hart, 0x351, Change::Write, 8), None);
     }
     assert_eq!(access(&mut hart, 0x15c, Change::Write, 0), Some(7 << 16 | 7));
+    assert_eq!(machine.file.as_ref().unwrap().0.lock().unwrap().1, [7]);
+    // A write claims what the same instruction has read: nothing, if there was nothing, whatever has come since.
+    machine.file.as_ref().unwrap().0.lock().unwrap().2 = true;
+    assert_eq!(access(&mut hart, 0x15c, Change::Write, 0), Some(0));
     assert_eq!(machine.file.as_ref().unwrap().0.lock().unwrap().1, [7]);
 }
 

@@ -59,7 +59,7 @@ pub struct Hart {
     pub(crate) protection_changed: bool,
     pub(crate) hpm: Hpm,
     /// What an instruction has read of mtopei and stopei, for its write.
-    pub(crate) seen_topei: [u32; 2],
+    pub(crate) seen_topei: [Option<u32>; 2],
     /// The exception taken last, where, and how often in a row.
     pub(crate) last_trap: (Trap, u64, u32),
     started: Instant,
@@ -93,7 +93,7 @@ impl Hart {
             halted: false,
             protection_changed: false,
             hpm: Hpm::default(),
-            seen_topei: [0; 2],
+            seen_topei: [None; 2],
             last_trap: (Trap { cause: 0, value: 0 }, 0, 0),
             started: Instant::now(),
         };
