@@ -109,8 +109,13 @@ fn soak_in(
     line.extend(network());
     line.extend(disk(&image, ""));
     line.extend(Hmp::arguments(&socket));
+    // On PCI Express a thread of an object's does the disk's work.
+    line.extend(strings(&["-object", "iothread,id=io1"]));
     let place = |word: String| match word.as_str() {
         "virt" => kind.board.to_owned(),
+        disk if disk.starts_with("virtio-blk-") && kind.bus == "pci" => {
+            disk.replace("-device", "-pci") + ",iothread=io1"
+        }
         virtio if virtio.starts_with("virtio-") => virtio.replace("-device", &format!("-{}", kind.bus)),
         _ => word,
     };

@@ -140,6 +140,29 @@ impl PropertyType for MacAddress {
     }
 }
 
+/// What a [`Link`] leads to.
+pub trait LinkTarget: Default {
+    /// The type of the property, such as `link<iothread>`.
+    const KIND: &'static str;
+}
+
+/// The ID of an object that the device uses; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link<T>(pub String, std::marker::PhantomData<T>);
+
+impl<T: LinkTarget> PropertyType for Link<T> {
+    const KIND: &'static str = T::KIND;
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(self.0.clone())
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        self.0 = value.as_str().ok_or(PropertyError::Type(Self::KIND))?.to_owned();
+        Ok(())
+    }
+}
+
 /// A feature that QEMU has and this device has not: it can be asked to be off only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlwaysOff;

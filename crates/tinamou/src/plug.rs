@@ -3,7 +3,7 @@
 use crate::device_events;
 use crate::lists::types;
 use crate::options::Opts;
-use backends::block::{self, Blocks};
+use backends::block::{self, Blocks, Pool};
 use backends::char::{CharPort, Chardevs};
 use backends::net::{NetPeer, UserNet};
 use backends::rng::Entropy;
@@ -17,7 +17,7 @@ use devices::virtio::console::{PortConfig, VirtioSerial};
 use devices::virtio::rng::VirtioRng;
 use machines::{Arrivals, Sockets};
 use memory::Ram;
-use object::{AnyDevice, Node, ObjectRef, PropertyValue};
+use object::{AnyDevice, Node, NodeProperty, ObjectRef, PropertyValue};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -27,6 +27,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 pub struct Objects {
     /// Sources of entropy by id.
     pub entropy: BTreeMap<String, Entropy>,
+    /// Threads for the I/O of disks, by id.
+    pub iothreads: BTreeMap<String, Arc<Pool>>,
     /// Memory by id.
     pub memory: BTreeMap<String, Arc<Ram>>,
     /// All: id and type.
@@ -43,9 +45,19 @@ impl Objects {
     pub fn add(&mut self, opts: &Opts) -> Result<()> {
         self.make(&mut opts.clone())?;
         if let (Some(container), Some((id, kind))) = (self.container.get(), self.list.last()) {
-            container.add_child(id, &Node::new(kind.clone()));
+            container.add_child(id, &self.node(id, kind));
         }
         Ok(())
+    }
+
+    /// An object's place in the tree.
+    fn node(&self, id: &str, kind: &str) -> ObjectRef {
+        let node = Node::new(kind.to_owned());
+        if let Some(thread) = self.iothreads.get(id).and_then(|pool| pool.start()) {
+            let id = PropertyValue::Int(thread.into());
+            node.add_property(NodeProperty::fixed("thread-id", "int", id));
+        }
+        node
     }
 
     /// Removes an object. What a device has of it stays with the device.
@@ -55,11 +67,14 @@ impl Objects {
     pub fn remove(&mut self, id: &str) -> Result<()> {
         let place = self.list.iter().position(|(other, _)| other == id);
         let place = place.ok_or_else(|| error!("object '{id}' not found"))?;
-        if self.memory.get(id).is_some_and(|ram| Arc::strong_count(ram) > 1) {
+        let used = self.memory.get(id).is_some_and(|ram| Arc::strong_count(ram) > 1)
+            || self.iothreads.get(id).is_some_and(|pool| Arc::strong_count(pool) > 1);
+        if used {
             return Err(error!("object '{id}' is in use, can not be deleted"));
         }
         self.list.remove(place);
         self.memory.remove(id);
+        self.iothreads.remove(id);
         self.entropy.remove(id);
         if let Some(node) = self.container.get().and_then(|container| container.child(id)) {
             node.unparent();
@@ -99,6 +114,7 @@ impl Objects {
                 ] {
                     opts.take_number(key)?;
                 }
+                self.iothreads.insert(id.clone(), Arc::new(Pool::new(&format!("IO {id}"))));
             }
             "secret" => secret(opts)?,
             "rng-random" => {
@@ -148,7 +164,7 @@ impl Objects {
     pub fn enter(&self, root: &ObjectRef) {
         let container = Node::new("container");
         for (id, kind) in &self.list {
-            container.add_child(id, &Node::new(kind.clone()));
+            container.add_child(id, &self.node(id, kind));
         }
         root.add_child("objects", &container);
         let _ = self.container.set(container);
@@ -308,18 +324,27 @@ impl Backends {
             |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
         let mut held = Vec::new();
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
-            let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
-            let node = self.medium(&id, name)?;
+            let drive = named("drive").ok_or_else(|| error!("drive property not set"))?;
+            let node = self.medium(&drive, name)?;
             let (write, read) = cell.with(|blk| (blk.werror.0, blk.rerror.0));
             node.change_actions(write, read);
-            VirtioBlk::connect(&cell, node.clone());
+            match cell.with(|blk| blk.iothread.0.clone()) {
+                id if id.is_empty() => VirtioBlk::connect(&cell, node.clone()),
+                id => match self.objects.iothreads.get(&id) {
+                    Some(pool) => VirtioBlk::connect_to_pool(&cell, node.clone(), pool.clone()),
+                    None => {
+                        self.release(&[Held::Drive(drive)]);
+                        return Err(error!("Device '{id}' not found"));
+                    }
+                },
+            }
             let weak = Arc::downgrade(&cell);
             node.on_resize(move || {
                 if let Some(cell) = weak.upgrade() {
                     VirtioBlk::resized(&cell);
                 }
             });
-            held.push(Held::Drive(id));
+            held.push(Held::Drive(drive));
             if name.contains("-pci") {
                 // A queue for each processor, unless the user has chosen.
                 cell.with(|blk| {

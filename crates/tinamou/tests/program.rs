@@ -38,6 +38,10 @@ fn refusals() {
             "tinamou: -device e1000e,netdev=no: Property 'e1000e.netdev' can't find value 'no'",
         ),
         (
+            "-M virt -blockdev null-co,node-name=n -device virtio-blk-pci,drive=n,iothread=no -display none",
+            "tinamou: -device virtio-blk-pci,drive=n,iothread=no: Device 'no' not found",
+        ),
+        (
             "-M virt -device virtio-blk-device -display none",
             "tinamou: -device virtio-blk-device: drive property not set",
         ),

@@ -177,6 +177,7 @@ fn libvirt_starts_a_domain() {
         "-machine virt,usb=off,dump-guest-core=off,memory-backend=riscv_virt_board.ram -accel tcg -m 64 -bios none -object",
     ));
     command.arg(r#"{"qom-type":"memory-backend-ram","id":"riscv_virt_board.ram","size":67108864}"#);
+    command.args(["-object", r#"{"qom-type":"iothread","id":"iothread1"}"#]);
     command.args(words(&format!(
         "-overcommit mem-lock=off -smp 1,sockets=1,cores=1,threads=1 -uuid 21111111-2222-3333-4444-555555555555 \
          -display none -no-user-config -nodefaults -chardev socket,id=charmonitor,fd={},server=on,wait=off \
@@ -190,7 +191,7 @@ fn libvirt_starts_a_domain() {
             r#"-blockdev {{"driver":"file","filename":"{file}","node-name":"store","auto-read-only":true,"discard":"unmap"}}"#
         ),
         r#"-blockdev {"node-name":"format","read-only":false,"driver":"raw","file":"store"}"#.to_owned(),
-        r#"-device {"driver":"virtio-blk-device","drive":"format","id":"virtio-disk0","bootindex":1}"#
+        r#"-device {"driver":"virtio-blk-device","iothread":"iothread1","drive":"format","id":"virtio-disk0","bootindex":1}"#
             .to_owned(),
         r#"-netdev {"type":"user","id":"hostnet0"}"#.to_owned(),
         r#"-device {"driver":"virtio-net-device","netdev":"hostnet0","id":"net0","mac":"52:54:00:46:e1:9d"}"#
@@ -221,7 +222,12 @@ fn libvirt_starts_a_domain() {
     assert!(
         peripheral.as_array().unwrap().contains(&json!({"name": "net0", "type": "child<virtio-net-device>"}))
     );
-    assert_eq!(client.run("query-iothreads", json!({})), json!([]));
+    let thread = &client.run("query-iothreads", json!({}))[0];
+    assert_eq!(thread["id"], "iothread1");
+    let name = format!("/proc/{}/task/{}/comm", machine.child.id(), thread["thread-id"]);
+    assert_eq!(std::fs::read_to_string(name).unwrap(), "IO iothread1\n");
+    let (_, refused) = client.refused("object-del", json!({"id": "iothread1"}));
+    assert_eq!(refused, "object 'iothread1' is in use, can not be deleted");
     assert_eq!(client.run("query-uuid", json!({}))["UUID"], "21111111-2222-3333-4444-555555555555");
     assert_eq!(client.run("query-name", json!({}))["name"], "rv");
     // The filter is in force on all threads.

@@ -13,6 +13,7 @@ mod node;
 #[allow(unsafe_code)]
 mod ofd_lock;
 mod overlay;
+mod pool;
 mod probe;
 mod queue;
 mod raw;
@@ -33,6 +34,7 @@ pub use faults::{Fault, FaultAction, IoStatus};
 pub use history::{History, Log, Past, Rewindable};
 pub use node::{Node, Watcher};
 pub use overlay::Overlay;
+pub use pool::Pool;
 pub use queue::{BlockQueue, Request};
 pub use raw::{NullDevice, RawFile, RawOptions};
 

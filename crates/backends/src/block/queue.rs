@@ -1,13 +1,10 @@
-//! Requests that run beside the vCPUs: a few worker threads for each disk.
+//! Requests that run beside the vCPUs.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::BlockDevice;
-
-const WORKERS: usize = 4;
+use super::pool::{Pool, WORKERS, locked};
 
 /// One request. Buffers are owned, since the guest may change its memory at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,41 +43,37 @@ pub enum Request {
     },
 }
 
-type Work = Box<dyn FnOnce(&dyn BlockDevice) + Send>;
-
-/// The queue in front of one device. Requests may overtake each other; a device that needs an order waits for
-/// completions. Dropping the queue finishes what has been submitted.
+/// The queue in front of one device: work for it, done by the threads of a [`Pool`]. Requests may overtake each other; a
+/// device that needs an order waits for completions. Dropping the last queue of a pool finishes what has been submitted.
 pub struct BlockQueue {
-    shared: Arc<Shared>,
     device: Arc<dyn BlockDevice>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    pool: Arc<Pool>,
+    counts: Arc<Counts>,
 }
 
-struct Shared {
-    state: Mutex<State>,
-    /// Work has come, or the end.
-    work: Condvar,
+/// What of a queue is under way.
+#[derive(Default)]
+struct Counts {
+    state: Mutex<Under>,
     /// Nothing is under way.
     idle: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Work>,
+struct Under {
+    queued: usize,
     running: usize,
-    waiting: usize,
-    end: bool,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BlockQueue {
-    /// A queue for `device`. Threads are started as requests come.
+    /// A queue for `device` with threads of its own, which are started as requests come.
     pub fn new(device: Arc<dyn BlockDevice>) -> BlockQueue {
-        let shared = Shared { state: Mutex::default(), work: Condvar::new(), idle: Condvar::new() };
-        BlockQueue { shared: Arc::new(shared), device, workers: Mutex::default() }
+        BlockQueue::on(Arc::new(Pool::new("block")), device)
+    }
+
+    /// A queue for `device` with the threads of a pool, which others may use, too.
+    pub fn on(pool: Arc<Pool>, device: Arc<dyn BlockDevice>) -> BlockQueue {
+        BlockQueue { device, pool, counts: Arc::default() }
     }
 
     /// The device behind the queue, for its length and for calls that may block.
@@ -96,83 +89,35 @@ impl BlockQueue {
 
     /// Runs `work` on a worker thread: for a device that reads and writes guest memory directly.
     pub fn run(&self, work: impl FnOnce(&dyn BlockDevice) + Send + 'static) {
-        let mut state = locked(&self.shared.state);
-        state.queue.push_back(Box::new(work));
-        let start = state.waiting < state.queue.len();
-        drop(state);
-        self.shared.work.notify_one();
-        if start {
-            self.start_worker();
-        }
+        let (device, counts) = (self.device.clone(), self.counts.clone());
+        locked(&counts.state).queued += 1;
+        self.pool.run(Box::new(move || {
+            let mut under = locked(&counts.state);
+            under.queued -= 1;
+            under.running += 1;
+            drop(under);
+            work(&*device);
+            let mut under = locked(&counts.state);
+            under.running -= 1;
+            if under.running == 0 && under.queued == 0 {
+                counts.idle.notify_all();
+            }
+        }));
     }
 
-    /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be called with a lock that a
-    /// completion takes.
+    /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be
+    /// called with a lock that a completion takes.
     pub fn drain(&self) {
-        let mut state = locked(&self.shared.state);
-        // Nobody tells when a request begins to wait for the machine to go on.
-        while state.running > self.device.held() || !state.queue.is_empty() {
-            let pause = std::time::Duration::from_millis(10);
-            state = self.shared.idle.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn start_worker(&self) {
-        let mut workers = locked(&self.workers);
-        if workers.len() < WORKERS {
-            let (shared, device) = (Arc::clone(&self.shared), Arc::clone(&self.device));
-            let thread = thread::Builder::new().name("block".to_owned());
-            match thread.spawn(move || shared.serve(&*device)) {
-                Ok(worker) => workers.push(worker),
-                // Without any thread the caller has to do the work.
-                Err(_) if workers.is_empty() => self.shared.serve_here(&*self.device),
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-impl Shared {
-    fn serve(&self, device: &dyn BlockDevice) {
-        let mut state = locked(&self.state);
+        let mut under = locked(&self.counts.state);
         loop {
-            if let Some(work) = state.queue.pop_front() {
-                state.running += 1;
-                drop(state);
-                work(device);
-                state = locked(&self.state);
-                state.running -= 1;
-                if state.running == 0 && state.queue.is_empty() {
-                    self.idle.notify_all();
-                }
-            } else if state.end {
+            let held = self.device.held();
+            // Where all threads wait for the machine to go on, nobody begins what is queued.
+            if under.running <= held && (under.queued == 0 || held >= WORKERS) {
                 return;
-            } else {
-                state.waiting += 1;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.waiting -= 1;
             }
-        }
-    }
-
-    fn serve_here(&self, device: &dyn BlockDevice) {
-        loop {
-            let Some(work) = locked(&self.state).queue.pop_front() else { return };
-            work(device);
-        }
-    }
-}
-
-impl Drop for BlockQueue {
-    fn drop(&mut self) {
-        locked(&self.shared.state).end = true;
-        self.shared.work.notify_all();
-        let own = thread::current().id();
-        for worker in locked(&self.workers).drain(..) {
-            // The last handle may be dropped by a completion.
-            if worker.thread().id() != own {
-                let _ = worker.join();
-            }
+            // Nobody tells when a request begins to wait for the machine to go on.
+            let pause = std::time::Duration::from_millis(10);
+            under = self.counts.idle.wait_timeout(under, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -1,21 +1,25 @@
 //! The block device: "virtio-blk-device".
 //!
-//! Document: VIRTIO 1.2, section 5.2. Requests run on the worker threads of the drive's queue, which copy
-//! straight between the drive and guest memory; a vCPU only takes them from the ring. Left out: SCSI commands,
-//! zoned devices, secure erase, lifetime.
+//! Document: VIRTIO 1.2, section 5.2. A vCPU that notifies only wakes a worker thread. Worker threads take requests from
+//! the rings, one after the other, perform them, copying straight between the drive and guest memory, and answer them.
+//! Left out: SCSI commands, zoned devices, secure erase, lifetime.
+//!
+//! notification -> `Bell` -> `serve` on a worker: `next` request -> [`Job::perform`] -> `finish` -> interrupt, and again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use backends::block::{BlockDevice, BlockQueue};
-use object::{Device, DeviceCell, Size};
+use backends::block::{BlockDevice, BlockQueue, Pool};
+use object::{Anatomy, Device, DeviceCell, Size};
 use state::State;
 
 use super::blk_request::{Gate, HEADER, Job, Limits, SECTOR, Stop};
 use super::common::{
-    CommonOptions, CoreState, Virtio, VirtioDevice, Wiring, fresh_state, loaded, virtio_device,
+    CommonOptions, CoreState, Doorbell, Virtio, VirtioDevice, Wiring, fresh_state, loaded, trace,
+    virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length};
-use crate::property_types::{BootIndex, OnError, OnOffAuto};
+use crate::property_types::{BootIndex, Link, LinkTarget, OnError, OnOffAuto};
 
 mod feature {
     pub const SEG_MAX: u64 = 1 << 2;
@@ -118,7 +122,11 @@ virtio_device! {
         /// What is done about them in writing.
         #[property(desc = "Error handling policy (report/ignore/enospc/stop/auto)")]
         pub werror: OnError,
+        /// The threads that do the disk's work; its own if none are named.
+        #[property]
+        pub iothread: Link<Threads>,
         store: Option<Arc<BlockQueue>>,
+        bell: Option<Arc<Bell>>,
         gate: Arc<Gate>,
         flights: Vec<Flights>,
         this: Weak<DeviceCell<Self>>,
@@ -135,6 +143,50 @@ struct Flights {
     /// Those from before a reset: until they are over no new ones are begun, lest an old write come after a
     /// new one.
     stale: usize,
+    /// Workers that take requests from the queue, or will.
+    servers: usize,
+}
+
+/// The most workers that take requests from one queue at a time.
+const SERVERS: usize = 4;
+
+/// What a [`Link`] to an object of type `iothread` is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads;
+
+impl LinkTarget for Threads {
+    const KIND: &'static str = "link<iothread>";
+}
+
+/// Wakes a worker for a queue, without the device's lock.
+struct Bell {
+    device: Weak<DeviceCell<VirtioBlk>>,
+    store: Arc<BlockQueue>,
+    /// For each queue whether a worker has been woken that has not looked yet.
+    rung: Vec<AtomicBool>,
+}
+
+impl Doorbell for Bell {
+    fn ring(&self, queue: usize) {
+        let Some(rung) = self.rung.get(queue) else { return };
+        base::trace!(trace::QUEUE_NOTIFY, "{} n {queue}", VirtioBlk::TYPE.name);
+        if rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let device = self.device.clone();
+        self.store.run(move |drive| {
+            let Some(cell) = device.upgrade() else { return };
+            let serves = cell.with(|device| {
+                let bell = device.bell.as_ref().and_then(|bell| bell.rung.get(queue));
+                // Whoever makes a chain available from here on rings again.
+                bell.inspect(|rung| rung.store(false, Ordering::Release));
+                device.wants_server(queue)
+            });
+            if serves {
+                VirtioBlk::serve(&cell, queue, drive);
+            }
+        });
+    }
 }
 
 impl VirtioBlk {
@@ -145,9 +197,18 @@ impl VirtioBlk {
 
     /// Gives the device its drive; to be called before it is realized.
     pub fn connect(cell: &Arc<DeviceCell<Self>>, drive: Arc<dyn BlockDevice>) {
+        Self::connect_on(cell, BlockQueue::new(drive));
+    }
+
+    /// Gives the device its drive, and the threads of a pool for its work.
+    pub fn connect_to_pool(cell: &Arc<DeviceCell<Self>>, drive: Arc<dyn BlockDevice>, pool: Arc<Pool>) {
+        Self::connect_on(cell, BlockQueue::on(pool, drive));
+    }
+
+    fn connect_on(cell: &Arc<DeviceCell<Self>>, store: BlockQueue) {
         cell.with(|device| {
             device.this = Arc::downgrade(cell);
-            device.store = Some(Arc::new(BlockQueue::new(drive)));
+            device.store = Some(Arc::new(store));
         });
     }
 
@@ -204,35 +265,82 @@ impl VirtioBlk {
         id
     }
 
-    /// Takes all requests that wait in a queue and hands them to the workers.
+    /// One more worker is to take requests from a queue, if that makes sense: the caller is, or brings it.
+    fn wants_server(&mut self, queue: usize) -> bool {
+        let Some(flights) = self.flights.get_mut(queue) else { return false };
+        let wanted = flights.stale == 0 && flights.servers < SERVERS;
+        flights.servers += usize::from(wanted);
+        wanted
+    }
+
+    /// Has a worker take the requests that wait in a queue.
     fn take_requests(&mut self, queue: usize) {
-        if self.flights.get(queue).is_none_or(|flights| flights.stale > 0) {
+        let Some(store) = self.store.clone() else { return };
+        if !self.wants_server(queue) {
             return;
         }
-        self.virtio().set_notification(queue, false);
+        let this = self.this.clone();
+        store.run(move |drive| {
+            if let Some(cell) = this.upgrade() {
+                Self::serve(&cell, queue, drive);
+            }
+        });
+    }
+
+    /// Takes requests from a queue and performs them until there are none, on a worker thread.
+    fn serve(cell: &DeviceCell<Self>, queue: usize, drive: &dyn BlockDevice) {
+        let mut next = cell.with(|device| device.next(queue));
+        while let Some(job) = next {
+            let result = job.perform(drive);
+            next = cell.with(|device| {
+                device.finish(&job, result);
+                device.next(queue)
+            });
+        }
+    }
+
+    /// The next request of a queue; without one the worker leaves.
+    fn next(&mut self, queue: usize) -> Option<Job> {
+        let job = self.begin_next(queue);
+        if job.is_none() {
+            if let Some(flights) = self.flights.get_mut(queue) {
+                flights.servers = flights.servers.saturating_sub(1);
+            }
+        } else if self.virtio().available(queue) > 0 {
+            self.take_requests(queue);
+        }
+        job
+    }
+
+    fn begin_next(&mut self, queue: usize) -> Option<Job> {
+        if self.flights.get(queue).is_none_or(|flights| flights.stale > 0) {
+            return None;
+        }
         loop {
-            while let Some(chain) = self.virtio().pop(queue) {
-                self.begin(queue, chain);
+            if let Some(chain) = self.virtio().pop(queue) {
+                self.virtio().set_notification(queue, false);
+                return self.begin(queue, chain);
             }
             self.virtio().set_notification(queue, true);
             // A chain that came between the last look and the wish for notifications.
             if self.virtio().available(queue) == 0 {
-                return;
+                return None;
             }
         }
     }
 
-    fn begin(&mut self, queue: usize, chain: Chain) {
-        let Some(dma) = self.virtio().dma() else { return };
+    fn begin(&mut self, queue: usize, chain: Chain) -> Option<Job> {
+        let dma = self.virtio().dma()?;
         let mut header = [0; HEADER as usize];
         let read = gather(&dma, &chain.readable, 0, &mut header);
         if read != Ok(header.len()) || length(&chain.writable) == 0 {
             let why = read.err().unwrap_or(Broken("a request has no header or no status"));
             self.virtio().fail(why);
-            return;
+            return None;
         }
         let header = u128::from_le_bytes(header);
-        let job = Job {
+        self.flights.get_mut(queue)?.count += 1;
+        Some(Job {
             dma,
             gate: self.gate.clone(),
             queue,
@@ -243,21 +351,7 @@ impl VirtioBlk {
             limits: self.limits(),
             serial: self.serial_bytes(),
             chain,
-        };
-        let Some(store) = self.store.clone() else {
-            self.virtio().fail(Broken("there is no drive"));
-            return;
-        };
-        if let Some(flights) = self.flights.get_mut(queue) {
-            flights.count += 1;
-        }
-        let this = self.this.clone();
-        store.run(move |device| {
-            let result = job.perform(device);
-            if let Some(cell) = this.upgrade() {
-                cell.with(|device| device.finish(&job, result));
-            }
-        });
+        })
     }
 
     /// A request has ended.
@@ -268,9 +362,6 @@ impl VirtioBlk {
         flights.count = flights.count.saturating_sub(1);
         if !current {
             flights.stale = flights.stale.saturating_sub(1);
-            if flights.stale == 0 {
-                self.take_requests(queue);
-            }
             return;
         }
         match result {
@@ -391,6 +482,10 @@ impl VirtioDevice for VirtioBlk {
         self.take_requests(queue);
     }
 
+    fn doorbell(&self) -> Option<Arc<dyn Doorbell>> {
+        self.bell.clone().map(|bell| bell as Arc<dyn Doorbell>)
+    }
+
     fn queue_reset(&mut self, queue: usize) {
         self.close_queue(queue);
     }
@@ -419,12 +514,12 @@ impl Device for VirtioBlk {
                 self.queue_size
             ));
         }
-        if self.store.is_none() {
-            return Err("drive property not set".into());
-        }
+        let Some(store) = self.store.clone() else { return Err("drive property not set".into()) };
         let queues = usize::from(self.queues());
         self.flights = vec![Flights::default(); queues];
         self.gate.open(queues);
+        let rung = (0..queues).map(|_| AtomicBool::new(false)).collect();
+        self.bell = Some(Arc::new(Bell { device: self.this.clone(), store, rung }));
         self.reset_state();
         Ok(())
     }

@@ -192,7 +192,9 @@ fn a_broken_ring_needs_a_reset() {
     // A request without a status.
     driver.add(0, &[(DATA, 16)], &[]);
     driver.kick(0);
-    assert_eq!(driver.read(0x70), 0x4f);
+    while driver.read(0x70) != 0x4f {
+        std::thread::yield_now();
+    }
     assert_eq!(driver.read(0x60), 2);
     driver.write(0x50, 0);
     driver.initialize(0);

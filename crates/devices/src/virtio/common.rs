@@ -68,6 +68,12 @@ pub trait Messages: Send + Sync {
     fn signal(&self, vector: u16) -> bool;
 }
 
+/// Takes notifications of a device's driver on the vCPU that makes them, which it does not keep: the work is done elsewhere.
+pub trait Doorbell: Send + Sync {
+    /// The driver has made chains available in a queue, or says so: there may be no such queue, and nobody there to look.
+    fn ring(&self, queue: usize);
+}
+
 /// How a device is connected; set by its transport.
 #[derive(Default)]
 pub struct Wiring {
@@ -170,6 +176,10 @@ pub trait VirtioDevice: Device {
     }
     /// The driver has made chains available in a queue.
     fn notify(&mut self, queue: usize);
+    /// What the transport rings, instead of calling [`VirtioDevice::notify`] with the device's lock held.
+    fn doorbell(&self) -> Option<Arc<dyn Doorbell>> {
+        None
+    }
     /// The driver is ready (DRIVER_OK).
     fn driver_ok(&mut self) {}
     /// A queue is about to be reset: forget the chains taken from it.
@@ -387,6 +397,8 @@ pub trait Function: Send + Sync {
     fn reset_queue(&self, queue: usize);
     /// The driver has made chains available.
     fn notify(&self, queue: usize);
+    /// What to ring instead, if the device has it; asked once the device is realized.
+    fn doorbell(&self) -> Option<Arc<dyn Doorbell>>;
 }
 
 fn reset_queue<D: VirtioDevice>(device: &mut D, n: usize) {
@@ -529,6 +541,10 @@ impl<D: VirtioDevice> Function for DeviceCell<D> {
 
     fn reset_queue(&self, queue: usize) {
         self.with(|device| reset_queue(device, queue));
+    }
+
+    fn doorbell(&self) -> Option<Arc<dyn Doorbell>> {
+        self.with(|device| device.doorbell())
     }
 
     fn notify(&self, queue: usize) {

@@ -11,7 +11,7 @@ use memory::Dma;
 use object::{AnyDevice, Device, DeviceCell, Effect, Line};
 use state::State;
 
-use super::common::{Function, FunctionRef, Wiring, isr};
+use super::common::{Doorbell, Function, FunctionRef, Wiring, isr};
 use super::queue::Queue;
 
 /// Offsets of registers.
@@ -83,6 +83,7 @@ pub struct VirtioMmio {
     #[wire(name = "sysbus-irq")]
     irq: Line,
     function: Option<FunctionRef>,
+    bell: Option<Arc<dyn Doorbell>>,
 
     #[state]
     regs: Registers,
@@ -201,7 +202,14 @@ impl VirtioMmio {
                     self.lay_out();
                 }
             }
-            register::QUEUE_NOTIFY => function.notify(word as u16 as usize),
+            register::QUEUE_NOTIFY => {
+                // The device is plugged in before it is realized, and has its bell only then.
+                self.bell = self.bell.take().or_else(|| function.doorbell());
+                match &self.bell {
+                    Some(bell) => bell.ring(word as u16 as usize),
+                    None => function.notify(word as u16 as usize),
+                }
+            }
             register::INTERRUPT_ACK => function.acknowledge(word & (isr::QUEUE | isr::CONFIG)),
             register::STATUS => {
                 // A reset concerns the device, and selects queue 0 as QEMU does. Drivers set the page size before it, and only

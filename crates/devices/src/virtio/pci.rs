@@ -14,7 +14,7 @@ use object::{
 };
 use state::State;
 
-use super::common::{Function as Virtio, Messages, VirtioDevice, Wiring, isr};
+use super::common::{Doorbell, Function as Virtio, Messages, VirtioDevice, Wiring, isr};
 use super::queue::{NO_VECTOR, Queue};
 use super::{blk, console, net, rng};
 use crate::pci::{ConfigHook, ConfigSpace, Function, Pci};
@@ -268,6 +268,7 @@ pub struct VirtioPci<K: PciKind> {
     #[alias]
     pub inside: Inner<K::Inside>,
     hook: Option<Arc<dyn ConfigHook>>,
+    bell: Option<Arc<dyn Doorbell>>,
     kind: PhantomData<K>,
     #[state]
     regs: Registers,
@@ -380,8 +381,10 @@ impl<K: PciKind> VirtioPci<K> {
     }
 
     fn notify(&self, queue: u64) {
-        if queue < QUEUES {
-            self.inside.notify(queue as usize);
+        match &self.bell {
+            _ if queue >= QUEUES => {}
+            Some(bell) => bell.ring(queue as usize),
+            None => self.inside.notify(queue as usize),
         }
     }
 
@@ -587,6 +590,7 @@ impl<K: PciKind> Device for VirtioPci<K> {
         }
         self.inside.realize()?;
         self.options.vectors = self.vectors().into();
+        self.bell = self.inside.doorbell().filter(|_| self.options.ioeventfd);
         let Some(function) = self.pci.function() else { return Ok(()) };
         let wiring = Wiring {
             dma: self.pci.dma(),

@@ -3,6 +3,7 @@
 use super::{Qapi, command};
 use crate::{Command, Context};
 use base::Result;
+use object::ObjectRef;
 use std::fmt::Write;
 
 /// The commands of this file.
@@ -19,15 +20,14 @@ pub struct IOThreadInfo {
     aio_max_batch: i64,
 }
 
-/// The objects of type `iothread`. Each disk has a thread of its own here and the main loop does the rest, so that they
-/// stand for the main loop.
+/// The objects of type `iothread`. Their threads sleep when there is nothing to do: they do not poll.
 #[command(hmp("info iothreads", "", "show iothreads"))]
 pub fn query_iothreads(context: &mut Context<'_>) -> Result<Vec<IOThreadInfo>> {
     let objects = context.vm.root().child("objects").map(|node| node.children()).unwrap_or_default();
     let threads = objects.into_iter().filter(|(_, node)| node.type_name() == "iothread");
-    let info = |(id, _)| IOThreadInfo {
+    let info = |(id, node): (String, ObjectRef)| IOThreadInfo {
         id,
-        thread_id: std::process::id().into(),
+        thread_id: node.property("thread-id").ok().and_then(|value| value.as_int()).unwrap_or(0),
         poll_max_ns: 0,
         poll_grow: 0,
         poll_shrink: 0,
