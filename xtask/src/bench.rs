@@ -2,11 +2,13 @@
 //!
 //! Runs alternate (A B A B) so that a host that slows down or warms up meets both alike.
 
+mod io;
 mod primitives;
 
 use crate::bench_snapshots;
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
+use crate::guest::COMPILER;
 use crate::paths::{self, Images};
 use crate::{Result, guest, option};
 use std::collections::BTreeMap;
@@ -16,7 +18,6 @@ use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(900);
-const COMPILER: &str = "riscv64-linux-gnu-gcc";
 /// A guest's own clock may differ from the host's by this factor before the figure is doubted.
 const CLOCK_TOLERANCE: f64 = 0.2;
 
@@ -36,6 +37,8 @@ struct Plan {
     programs: Option<(PathBuf, Vec<Program>)>,
     primitives: Option<PathBuf>,
     debian: Option<PathBuf>,
+    /// The initramfs with the programs for disks and networks.
+    io: Option<PathBuf>,
     extra: Vec<String>,
 }
 
@@ -49,6 +52,7 @@ pub fn run(args: &[String]) -> Result<()> {
         programs: if wants("programs") { programs(&images, option(args, "--programs"))? } else { None },
         primitives: if wants("primitives") { primitives::build()? } else { None },
         debian: if wants("login") || wants("snapshots") { images.debian() } else { None },
+        io: if wants("disk") || wants("net") { io::build(&images)? } else { None },
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
         memory: option(args, "--memory").unwrap_or("1G").to_owned(),
@@ -67,6 +71,14 @@ pub fn run(args: &[String]) -> Result<()> {
             }
             if let Some((initrd, programs)) = &plan.programs {
                 in_guest(&plan, program, initrd, programs, samples)?;
+            }
+            if let Some(initrd) = &plan.io {
+                if wants("disk") {
+                    io::disks(&plan, program, initrd, samples)?;
+                }
+                if wants("net") {
+                    io::networks(&plan, program, initrd, samples)?;
+                }
             }
             if let Some(image) = &plan.debian {
                 if wants("login") {

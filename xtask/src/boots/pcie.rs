@@ -5,10 +5,6 @@ use crate::boot::{linux, strings};
 use crate::console::Console;
 use crate::{Result, guest, paths};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-const COMPILER: &str = "riscv64-linux-gnu-gcc";
 
 /// What a program needs that drives a device by itself.
 const USER_SPACE_DRIVERS: &[&str] = &["uio_pci_generic"];
@@ -21,31 +17,10 @@ fn at_shell(world: &World, line: &[String]) -> Result<Console> {
     Ok(console)
 }
 
-/// A program of the guest's, compiled here; `None` where there is no compiler.
-fn compiled(name: &str) -> Result<Option<PathBuf>> {
-    if paths::which(COMPILER).is_none() {
-        return Ok(None);
-    }
-    let source = paths::root().join(format!("tests/guest/{name}.c"));
-    let dir = paths::guests().join(".programs");
-    fs::create_dir_all(&dir)?;
-    let program = dir.join(name);
-    let built = Command::new(COMPILER)
-        .args(["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg(&source)
-        .status()?;
-    if built.success() {
-        Ok(Some(program))
-    } else {
-        Err(format!("cannot compile {}", source.display()).into())
-    }
-}
-
 /// A program in the guest drives edu: a factorial, transfers in both directions, an interrupt after each.
 pub fn edu(world: &World, board: &str, interrupt: &str) -> Outcome {
-    let Some(program) = compiled("edu")? else {
-        return Ok(Some(format!("{COMPILER} is not installed")));
+    let Some(program) = guest::program("edu")? else {
+        return Ok(Some(format!("{} is not installed", guest::COMPILER)));
     };
     let initrd = paths::guests().join(".edu.cpio");
     fs::write(&initrd, guest::initrd_loading(&world.images, &[program], USER_SPACE_DRIVERS)?)?;

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The meta package whose first dependency is the current kernel.
@@ -107,6 +108,30 @@ fn make(mirror: Option<&str>) -> Result<()> {
     fs::remove_dir_all(&unpacked)?;
     done(&step, &format!("guest ready: Linux {release}, {}", out.display()));
     Ok(())
+}
+
+/// Compiles C for the guest.
+pub const COMPILER: &str = "riscv64-linux-gnu-gcc";
+
+/// A program of the guest's, compiled here; `None` where there is no compiler.
+pub fn program(name: &str) -> Result<Option<PathBuf>> {
+    if paths::which(COMPILER).is_none() {
+        return Ok(None);
+    }
+    let source = paths::root().join(format!("tests/guest/{name}.c"));
+    let dir = paths::guests().join(".programs");
+    fs::create_dir_all(&dir)?;
+    let program = dir.join(name);
+    let built = Command::new(COMPILER)
+        .args(["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .status()?;
+    if built.success() {
+        Ok(Some(program))
+    } else {
+        Err(format!("cannot compile {}", source.display()).into())
+    }
 }
 
 /// An initramfs like the guest's with further programs in its `/bin`.

@@ -1,0 +1,152 @@
+//! Disks and networks: rates, and what each request costs of the host's processors.
+//!
+//! The guest's program says when a kind of work begins and ends; the host reads the emulator's processor time then.
+
+use super::{LIMIT, Plan, Samples, TICKS_PER_SECOND, common, note};
+use crate::boot::{linux, strings};
+use crate::console::Console;
+use crate::{Result, guest, paths};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Bytes of the disk: more than any cache of the host's processor, less than its memory.
+const DISK: u64 = 256 << 20;
+/// Megabytes of a stream.
+const STREAM: u64 = 512;
+/// Kinds of work of `tests/guest/disk.c`, with the bytes of a request.
+const WORK: &[(&str, f64)] = &[
+    ("sequential-read-128K", 131_072.0),
+    ("sequential-write-128K", 131_072.0),
+    ("random-read-4K", 4096.0),
+    ("random-read-4K-deep", 4096.0),
+    ("random-write-4K", 4096.0),
+    ("random-write-4K-deep", 4096.0),
+];
+
+/// The initramfs with the programs; nothing when there is no compiler.
+pub(super) fn build(plan: &crate::paths::Images) -> Result<Option<PathBuf>> {
+    let programs = ["disk", "stream"].map(guest::program);
+    let mut files = Vec::new();
+    for program in programs {
+        let Some(program) = program? else {
+            eprintln!("no disks and networks: {} is not installed", guest::COMPILER);
+            return Ok(None);
+        };
+        files.push(program);
+    }
+    let dir = paths::guests().join(".bench");
+    fs::create_dir_all(&dir)?;
+    let initrd = dir.join("io.cpio");
+    fs::write(&initrd, guest::initrd_with(plan, &files)?)?;
+    Ok(Some(initrd))
+}
+
+fn at_shell(plan: &Plan, program: &Path, initrd: &Path, devices: &[String]) -> Result<Console> {
+    let mut line = common(plan);
+    line.extend(linux(&plan.images, initrd, "console=ttyS0 quiet"));
+    line.extend(devices.iter().cloned());
+    let mut console = Console::spawn(program, &line)?;
+    console.expect("TINAMOU-SHELL-READY", LIMIT)?;
+    console.expect("# ", LIMIT)?;
+    Ok(console)
+}
+
+/// The numbers behind the last line that begins so.
+fn numbers(console: &Console, start: &str) -> Result<Vec<f64>> {
+    let text = console.transcript();
+    let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(start));
+    let line = line.ok_or_else(|| format!("the guest has not said {start}"))?;
+    Ok(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+}
+
+/// Processor time while something is waited for, in seconds.
+fn spent(console: &mut Console, until: &str) -> Result<f64> {
+    let before = console.processor_ticks().unwrap_or(0);
+    console.expect(until, LIMIT)?;
+    Ok((console.processor_ticks().unwrap_or(0) - before) as f64 / TICKS_PER_SECOND)
+}
+
+/// A disk behind virtio-blk-pci and behind NVMe, both with the host's page cache and its usual threads.
+pub(super) fn disks(plan: &Plan, program: &Path, initrd: &Path, samples: &mut Samples) -> Result<()> {
+    let image = paths::guests().join(".bench-disk.img");
+    fs::write(&image, vec![0x5a; DISK as usize])?;
+    for (kind, device, path) in [
+        ("virtio-blk-pci", "virtio-blk-pci,drive=d0", "/dev/vda"),
+        ("nvme", "nvme,drive=d0,serial=bench", "/dev/nvme0n1"),
+    ] {
+        let drive = format!("file={},format=raw,if=none,id=d0,cache=writeback,aio=threads", image.display());
+        let mut console = at_shell(plan, program, initrd, &strings(&["-drive", &drive, "-device", device]))?;
+        console.send(&format!("disk bench {path}\n"))?;
+        for (work, bytes) in WORK {
+            console.expect(&format!("START {work}\r"), LIMIT)?;
+            let processor = spent(&mut console, &format!("DISK {work} "))?;
+            console.expect("\n", LIMIT)?;
+            let [requests, seconds] = numbers(&console, &format!("DISK {work} "))?[..] else {
+                return Err("the guest's numbers make no sense".into());
+            };
+            let rate = seconds / requests;
+            let name = format!("9 disk {kind}: {work}");
+            note(samples, &format!("{name}, us each"), rate * 1e6);
+            note(samples, &format!("{name}, processor us each"), processor / requests * 1e6);
+            if *bytes > 10_000.0 {
+                note(samples, &format!("{name}, ms for 100 MB"), rate / bytes * 1e8 * 1e3);
+            }
+        }
+    }
+    fs::remove_file(&image)?;
+    Ok(())
+}
+
+/// Takes or gives what a client asks for.
+fn serve(mut client: TcpStream) -> std::io::Result<()> {
+    let (mut word, mut left, mut buffer) = ([0; 3], [0; 8], vec![0; 1 << 18]);
+    client.read_exact(&mut word)?;
+    client.read_exact(&mut left)?;
+    let mut left = u64::from_le_bytes(left);
+    while left > 0 {
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let part = buffer.get_mut(..most).unwrap_or_default();
+        let done = if &word == b"put" { client.read(part)? } else { client.write(part)? };
+        if done == 0 {
+            return Ok(());
+        }
+        left -= done as u64;
+    }
+    client.write_all(b".")
+}
+
+/// A TCP stream in each direction through user networking.
+pub(super) fn networks(plan: &Plan, program: &Path, initrd: &Path, samples: &mut Samples) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let _ = serve(client);
+        }
+    });
+    for card in ["virtio-net-pci,netdev=n0,romfile=", "e1000e,netdev=n0,romfile="] {
+        let kind = card.split(',').next().unwrap_or(card);
+        let devices = strings(&["-netdev", "user,id=n0", "-device", card]);
+        let mut console = at_shell(plan, program, initrd, &devices)?;
+        console.send("ip link set eth0 up; udhcpc -i eth0 -n -q >/dev/null; echo up-$((6*7))\n")?;
+        console.expect("up-42", LIMIT)?;
+        for way in ["get", "put"] {
+            console.send(&format!("echo go-$((6*7)); stream 10.0.2.2 {port} {way} {STREAM}\n"))?;
+            console.expect("go-42", LIMIT)?;
+            let processor = spent(&mut console, &format!("STREAM {way} "))?;
+            console.expect("\n", LIMIT)?;
+            let [megabytes, seconds] = numbers(&console, &format!("STREAM {way} "))?[..] else {
+                return Err("the guest's numbers make no sense".into());
+            };
+            let name = format!("9 net {kind}: {way}");
+            // A gigabit is what a second at 1 Gbit/s carries.
+            let gigabits = megabytes * 8.0 * 1.048_576e-3;
+            note(samples, &format!("{name}, s for 1 Gbit"), seconds / gigabits);
+            note(samples, &format!("{name}, processor s for 1 Gbit"), processor / gigabits);
+        }
+    }
+    Ok(())
+}
