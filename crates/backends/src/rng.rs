@@ -4,18 +4,24 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
+use events::Replay;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::Error;
 
+/// The number under which random bytes are recorded.
+const STREAM: u32 = u32::from_le_bytes(*b"rand");
+
 /// A source of random bytes for the guest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Entropy {
     /// `rng-builtin`: the kernel's generator.
     Builtin,
     /// `rng-random`: a file.
     File(Arc<File>),
+    /// Another source, whose bytes are recorded or replayed.
+    Replayed(Arc<Replay>, Box<Entropy>),
 }
 
 impl Entropy {
@@ -31,6 +37,15 @@ impl Entropy {
     /// Fills `bytes`. A file that ends early or fails gives way to the kernel's generator for the rest, so that
     /// a guest never gets predictable bytes. Reading a slow file blocks.
     pub fn fill(&self, bytes: &mut [u8]) {
+        if let Entropy::Replayed(replay, source) = self {
+            let recorded = replay.value(STREAM, || {
+                source.fill(bytes);
+                bytes.to_vec()
+            });
+            // Of a replay that has gone astray there may be less.
+            bytes.iter_mut().zip(recorded).for_each(|(byte, recorded)| *byte = recorded);
+            return;
+        }
         let mut filled = 0;
         if let Entropy::File(file) = self {
             while filled < bytes.len() {

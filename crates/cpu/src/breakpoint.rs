@@ -46,6 +46,10 @@ impl Breakpoints {
         self.generation.fetch_add(1, AcqRel);
         was
     }
+    /// All of them.
+    pub fn all(&self) -> Vec<u64> {
+        self.set().iter().copied().collect()
+    }
     /// Removes all.
     pub fn clear(&self) {
         self.set().clear();

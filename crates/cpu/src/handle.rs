@@ -227,6 +227,10 @@ impl Cpus {
     /// Stops all vCPUs and waits until they stand still. Not to be called on a vCPU's thread.
     pub fn stop(&self) {
         self.ask_stop();
+        self.wait();
+    }
+    /// Waits until all vCPUs stand still, whoever has asked them to. Not to be called on a vCPU's thread.
+    pub fn wait(&self) {
         for h in self.all() {
             let mut asked = h.lock();
             while !asked.parked && !asked.quit {

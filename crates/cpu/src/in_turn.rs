@@ -15,7 +15,7 @@
 
 use crate::vcpu::{thread_id, trace};
 use crate::{Accelerator, CpuHandle, Cpus, Exit, Frame, Guest, INTERRUPT_EXIT, SingleStep};
-use events::{Clock, EventLoop, Icount};
+use events::{Agenda, Clock, EventLoop, Icount, Moment};
 use state::{Loader, Saved, Saver, State, StateError};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -68,27 +68,6 @@ impl Bell {
             };
         }
     }
-}
-
-/// A place in the execution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment {
-    /// Instructions executed.
-    pub count: u64,
-    /// Rounds of timers.
-    pub rounds: u64,
-}
-
-/// What is to happen at places in the execution, besides timers: input that comes, or that came when the execution was
-/// recorded.
-pub trait Agenda: Send + Sync {
-    /// The count that no instruction may pass before [`Agenda::act`] has been asked.
-    fn next(&self) -> u64;
-    /// Does what is to be done here, between two instructions.
-    fn act(&self, here: Moment);
-    /// Nothing is to be executed. The time that the clock is to be set to, and then `act` is asked: if the next thing to do is
-    /// here. `None`: the clock goes on by itself.
-    fn time(&self, here: Moment) -> Option<u64>;
 }
 
 /// Whose turn it is.
@@ -150,10 +129,6 @@ impl Counter {
     pub fn set_agenda(&self, agenda: Arc<dyn Agenda>) {
         let _ = self.agenda.set(agenda);
     }
-    /// Where the execution is. Exact while nothing runs, and for the thread that runs.
-    pub fn here(&self) -> Moment {
-        Moment { count: self.icount.count(), rounds: lock(&self.turn).rounds }
-    }
 }
 
 impl Saved for Counter {
@@ -161,13 +136,14 @@ impl Saved for Counter {
         Turn::NAME
     }
     fn save(&self, instance: u32, out: &mut Saver) {
-        let turn = Turn { count: self.icount.count(), ..*lock(&self.turn) };
+        let Moment { count, rounds } = self.icount.here();
+        let turn = Turn { count, rounds, ..*lock(&self.turn) };
         out.section(instance, &turn);
     }
     fn load(&self, instance: u32, from: &mut Loader<'_>) -> Result<(), StateError> {
         let mut turn = Turn::default();
         from.section(instance, &mut turn)?;
-        self.icount.restore_count(turn.count);
+        self.icount.restore(Moment { count: turn.count, rounds: turn.rounds });
         *lock(&self.turn) = turn;
         Ok(())
     }
@@ -301,8 +277,9 @@ impl Loop {
             return true;
         }
         if let Some(agenda) = counter.agenda.get() {
-            agenda.act(counter.here());
-            if seats.iter().any(|seat| !seat.handle.lock().work.is_empty()) {
+            agenda.act(icount.here());
+            // What it has asked for goes first.
+            if seats.iter().all(Seat::is_stopped) {
                 return true;
             }
         }
@@ -310,7 +287,7 @@ impl Loop {
         let now = (icount.count(), icount.now_ns());
         if deadline.is_some_and(|deadline| deadline <= now.1) && self.last_round != Some(now) {
             self.last_round = Some(now);
-            lock(&counter.turn).rounds += 1;
+            icount.begin_round();
             counter.events.run_virtual();
             return true;
         }
@@ -411,7 +388,7 @@ impl Loop {
     fn idle(&mut self, deadline: Option<u64>) {
         let (counter, icount) = (&self.counter, &self.counter.icount);
         let now = icount.now_ns();
-        if let Some(time) = counter.agenda.get().and_then(|agenda| agenda.time(counter.here())) {
+        if let Some(time) = counter.agenda.get().and_then(|agenda| agenda.time(icount.here())) {
             // Where the agenda knows the future there is no reason to wait for it.
             icount.set_time(time);
             return;

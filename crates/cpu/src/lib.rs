@@ -25,7 +25,7 @@ pub use guest::{
     Step, Stop, Trap,
 };
 pub use handle::{CpuHandle, Cpus, Resume, SingleStep};
-pub use in_turn::{Agenda, Counter, Moment, spawn_in_turn};
+pub use in_turn::{Counter, spawn_in_turn};
 pub use run_control::{Cause, Request, RunControl};
 pub use run_state::RunState;
 pub use vcpu::{Accelerator, spawn};

@@ -84,6 +84,10 @@ impl Watchpoints {
         self.changed(&set);
         set.len() != before
     }
+    /// All of them.
+    pub fn all(&self) -> Vec<Watchpoint> {
+        self.set().clone()
+    }
     /// Removes all.
     pub fn clear(&self) {
         let mut set = self.set();

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::icount::Icount;
+use crate::replay::Replay;
 
 /// A source of time, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ struct Inner {
     waker: OnceLock<Arc<OwnedFd>>,
     /// Instructions are counted, and are what the virtual clock is made from: its word stays at a stop.
     icount: OnceLock<Arc<Icount>>,
+    /// The execution is recorded or replayed.
+    replay: OnceLock<Arc<Replay>>,
 }
 
 fn read_ns(id: ClockId) -> u64 {
@@ -70,6 +73,7 @@ impl Clocks {
             writer: Mutex::new(()),
             waker: OnceLock::new(),
             icount: OnceLock::new(),
+            replay: OnceLock::new(),
         }))
     }
 
@@ -85,6 +89,16 @@ impl Clocks {
     /// The count that the virtual clock is made from, if it is.
     pub fn icount(&self) -> Option<&Arc<Icount>> {
         self.0.icount.get()
+    }
+
+    /// The execution is recorded or replayed. To be called before anything runs.
+    pub fn set_replay(&self, replay: Arc<Replay>) {
+        let _ = self.0.replay.set(replay);
+    }
+
+    /// What records or replays the execution, if something does.
+    pub fn replay(&self) -> Option<&Arc<Replay>> {
+        self.0.replay.get()
     }
 
     /// The time on `clock` in nanoseconds. Takes no lock.

@@ -34,6 +34,27 @@ impl Default for IcountOptions {
     }
 }
 
+/// A place in the execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Instructions executed.
+    pub count: u64,
+    /// Rounds of timers.
+    pub rounds: u64,
+}
+
+/// What is to happen at places in the execution, besides timers: input that comes, or that came when the execution was
+/// recorded.
+pub trait Agenda: Send + Sync {
+    /// The count that no instruction may pass before [`Agenda::act`] has been asked.
+    fn next(&self) -> u64;
+    /// Does what is to be done here, between two instructions.
+    fn act(&self, here: Moment);
+    /// Nothing is to be executed. The time that the clock is to be set to, and then `act` is asked: if the next thing to do is
+    /// here. `None`: the clock goes on by itself.
+    fn time(&self, here: Moment) -> Option<u64>;
+}
+
 type Alarm = Box<dyn Fn() + Send + Sync>;
 
 /// The count and the clock that is made from it.
@@ -42,10 +63,13 @@ pub struct Icount {
     options: IcountOptions,
     shift: AtomicU32,
     count: AtomicU64,
+    rounds: AtomicU64,
     /// Added to the shifted count, modulo 2^64.
     skipped: AtomicU64,
     /// Hears that a timer was armed for earlier than all others.
     alarm: OnceLock<Alarm>,
+    /// Requests under way that end at a deadline, and are not part of what is saved.
+    under_way: AtomicU64,
 }
 
 impl Icount {
@@ -67,6 +91,14 @@ impl Icount {
     pub fn set_count(&self, count: u64) {
         self.count.store(count, Release);
     }
+    /// Where the execution is. Exact while nothing runs, and for the thread that runs.
+    pub fn here(&self) -> Moment {
+        Moment { count: self.count(), rounds: self.rounds.load(Acquire) }
+    }
+    /// Timers are about to run.
+    pub fn begin_round(&self) {
+        self.rounds.fetch_add(1, AcqRel);
+    }
     /// The time in nanoseconds.
     #[inline]
     pub fn now_ns(&self) -> u64 {
@@ -76,10 +108,11 @@ impl Icount {
     pub fn set_time(&self, ns: u64) {
         self.skipped.store(ns.wrapping_sub(self.count() << self.shift.load(Relaxed)), Release);
     }
-    /// Takes up a saved count; the time stays what it is.
-    pub fn restore_count(&self, count: u64) {
+    /// Takes up a saved place; the time stays what it is.
+    pub fn restore(&self, here: Moment) {
         let now = self.now_ns();
-        self.set_count(count);
+        self.set_count(here.count);
+        self.rounds.store(here.rounds, Release);
         self.set_time(now);
     }
     /// Log2 of an instruction's nanoseconds now.
@@ -101,7 +134,20 @@ impl Icount {
     pub fn on_alarm(&self, alarm: impl Fn() + Send + Sync + 'static) {
         let _ = self.alarm.set(Box::new(alarm));
     }
-    pub(crate) fn sound_alarm(&self) {
+    /// A request has begun that ends at a deadline on the virtual clock (`began`), or has ended.
+    pub fn note_request(&self, began: bool) {
+        if began {
+            self.under_way.fetch_add(1, SeqCst);
+        } else {
+            self.under_way.fetch_sub(1, SeqCst);
+        }
+    }
+    /// Whether requests are under way: to end them early, as a snapshot does, would change the execution.
+    pub fn is_busy(&self) -> bool {
+        self.under_way.load(SeqCst) > 0
+    }
+    /// Makes the thread that executes look at its agenda and its timers.
+    pub fn sound_alarm(&self) {
         if let Some(alarm) = self.alarm.get() {
             alarm();
         }

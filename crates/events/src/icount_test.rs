@@ -23,7 +23,9 @@ fn the_virtual_clock_is_the_count() {
     assert_eq!((now(), icount.count()), (1_000, 10));
     icount.set_count(11);
     assert_eq!(now(), 1_004);
-    icount.restore_count(3);
+    icount.restore(Moment { count: 3, rounds: 9 });
+    icount.begin_round();
+    assert_eq!(icount.here(), Moment { count: 3, rounds: 10 });
     assert_eq!(now(), 1_004);
     icount.set_shift(0);
     icount.set_count(4);

@@ -19,11 +19,13 @@
 mod clock;
 mod event_loop;
 mod icount;
+mod replay;
 mod timer;
 mod watch;
 
 pub use clock::{Clock, Clocks};
 pub use event_loop::{EventLoop, Runner};
-pub use icount::{Icount, IcountOptions, MAX_SHIFT};
+pub use icount::{Agenda, Icount, IcountOptions, MAX_SHIFT, Moment};
+pub use replay::{Kind, Log, Notice, Record, Replay, ReplayMode};
 pub use timer::Timer;
 pub use watch::{FdWatch, Interest, Ready};

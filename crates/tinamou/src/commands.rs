@@ -14,6 +14,7 @@ mod network;
 mod objects;
 pub mod pci;
 mod processors;
+mod replay;
 mod traces;
 mod transaction;
 mod types;
@@ -39,6 +40,7 @@ pub fn all() -> Commands {
         objects::COMMANDS,
         pci::COMMANDS,
         processors::COMMANDS,
+        replay::COMMANDS,
         traces::COMMANDS,
         transaction::COMMANDS,
         types::COMMANDS,

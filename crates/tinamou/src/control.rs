@@ -7,6 +7,7 @@ use crate::lines::Lines;
 use crate::options::Opts;
 use crate::plug::{Backends, drain};
 use crate::saving::Saving;
+use crate::travel::Travel;
 use backends::block::Blocks;
 use backends::char::Chardevs;
 use base::{Result, error};
@@ -99,6 +100,8 @@ pub struct Control {
     debuggers: Mutex<Vec<Arc<Debugger>>>,
     /// The machine waits to be completed (`-preconfig`).
     preconfig: AtomicBool,
+    /// Points of a replay to go back to.
+    pub(crate) travel: Travel,
     this: Weak<Control>,
     /// Character back ends.
     pub chardevs: Arc<Mutex<Chardevs>>,
@@ -141,6 +144,7 @@ impl Control {
             jobs: Jobs::default(),
             debuggers: Mutex::default(),
             preconfig: AtomicBool::new(false),
+            travel: Travel::default(),
             this: this.clone(),
             backends: Mutex::new(backends),
         });
@@ -431,7 +435,10 @@ impl Vm for Control {
         }
     }
     fn reset(&self) {
-        self.reset_for(Cause::HostQmpSystemReset);
+        // The resets of a replay are those of the recording.
+        if !self.is_replaying() {
+            self.reset_for(Cause::HostQmpSystemReset);
+        }
     }
     fn power_down(&self) {
         self.perform(Request::PowerDown);

@@ -3,7 +3,7 @@
 use crate::control::Control;
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use cpu::{Cpu, RegisterSet, Resume, Watchpoint};
-use monitor::gdb::{Session, StopReason, Target};
+use monitor::gdb::{Reversed, Session, StopReason, Target};
 use monitor::{Vm, hmp, read_physical, read_virtual, write_physical, write_virtual};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -86,6 +86,19 @@ impl Target for Machine {
             // It cannot run; the debugger gets the answer it waits for.
             self.control.pause();
         }
+    }
+    fn can_reverse(&self) -> bool {
+        self.control.is_replaying()
+    }
+    fn reverse(&self, step: bool) -> Option<Reversed> {
+        if !self.control.is_replaying() {
+            return None;
+        }
+        if step {
+            return Some(if self.control.step_back().ok()? { Reversed::Stepped } else { Reversed::Begin });
+        }
+        let hit = self.control.last_hit().ok()?;
+        Some(hit.map_or(Reversed::Begin, |hit| Reversed::Met(hit.cpu, hit.reason)))
     }
     fn stop(&self) {
         self.control.pause();

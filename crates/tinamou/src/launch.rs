@@ -10,6 +10,7 @@ use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points}
 use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects, find_device};
 use crate::qtest::Qtest;
+use crate::recording;
 use crate::report;
 use crate::saving::Saving;
 use backends::block::{BlockDevice, BlockdevOption, Blocks, DriveInterface, DriveOption};
@@ -19,7 +20,7 @@ use base::log::LogMask;
 use base::{Result, error};
 use cpu::{Counter, Cpus, Exit, Guest, RunControl};
 use engine::{Shared, Tcg};
-use events::{Clock, EventLoop, Icount, Runner};
+use events::{Clock, EventLoop, Icount, ReplayMode, Runner};
 use machines::{Arrivals, Bios, Board, MachineType, Processors, Setup, Sockets};
 use memory::{AddressSpace, Ram};
 use migration::Origin;
@@ -52,10 +53,8 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
         sandbox.enter()?;
     }
     let (events, mut runner) = EventLoop::new().map_err(|e| error!("cannot wait for events").because(e))?;
-    if let Some(options) = config.icount {
-        events.clocks().count_instructions(Arc::new(Icount::new(options)));
-    }
     let kind = machine_type(&config)?;
+    count_instructions(&config, kind, &events)?;
     let options = accelerator(&config)?;
     let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
     let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
@@ -115,6 +114,9 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     hub.deliver();
     control.1.debuggers().iter().for_each(|d| d.ended(status));
     control.1.vcpus().stop();
+    if let Some(replay) = control.1.replay() {
+        replay.finish();
+    }
     disk_faults::end(&control.1);
     control.1.drain();
     control.0.iter().for_each(|flush| flush());
@@ -139,6 +141,10 @@ fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u
     }
     if let Some(tag) = &config.load {
         control.saving()?.load(control, tag)?;
+    }
+    if let Some(recording) = &config.icount.recording {
+        control.begin_recording(recording)?;
+        control.begin_points();
     }
     match &config.incoming {
         Some(uri) => {
@@ -243,7 +249,7 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
         }
         for (key, value) in given.iter().flat_map(|opts| opts.items()).filter(|(key, _)| key != "accel") {
             options.set(key, value).map_err(|e| blame(error!("{e}")))?;
-            match (config.icount, key.as_str(), value.as_str()) {
+            match (config.icount.count, key.as_str(), value.as_str()) {
                 (Some(_), "thread", "multi") => {
                     return Err(blame(error!("No MTTCG when icount is enabled")));
                 }
@@ -260,6 +266,21 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
         return Ok(options);
     }
     if refused.is_empty() { Ok(options) } else { Err(refused.remove(0)) }
+}
+
+/// Lets the clocks count instructions if they are to, and begins what records or replays the execution.
+fn count_instructions(config: &Config, kind: &MachineType, events: &EventLoop) -> Result<()> {
+    let Some(mut options) = config.icount.count else { return Ok(()) };
+    let recording = config.icount.recording.as_ref();
+    // A replay need not wait for what it knows.
+    options.sleep &= recording.is_none_or(|recording| recording.mode == ReplayMode::Record);
+    let icount = Arc::new(Icount::new(options));
+    if let Some(recording) = recording {
+        let replay = recording::begin(recording, config, kind, &icount)?;
+        events.clocks().set_replay(replay);
+    }
+    events.clocks().count_instructions(icount);
+    Ok(())
 }
 
 /// Whether the accelerator is the one that executes nothing.
@@ -372,7 +393,9 @@ fn setup(
     let machine = |key: &str| config.machine.get(key).map(str::to_owned);
     let path = |given: &Option<String>, key: &str| given.clone().or(machine(key)).map(PathBuf::from);
     let bios = config.bios.clone().or(machine("firmware"));
-    let (rtc_clock, rtc_date_ns) = clock(config, events)?;
+    let (rtc_clock, rtc_date_ns) = recording::date(events, clock(config, events)?);
+    let device = |port: Arc<dyn CharPort>| backends::char::for_device(port, events.clocks().replay());
+    let serial = serial.into_iter().map(|port| port.map(device)).collect();
     let flash = {
         let mut blocks = blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bank = |unit| -> Result<_> {
@@ -406,7 +429,7 @@ fn setup(
         rtc_clock,
         rtc_date_ns,
         fw_cfg: config.fw_cfg.iter().map(fw_cfg_file).collect::<Result<_>>()?,
-        seed: config.seed,
+        seed: recording::seed(events, config.seed),
     })
 }
 
@@ -534,7 +557,11 @@ fn start(
         if let Some(icount) = board.events.clocks().icount() {
             let counter = Counter::new(&board.events, icount.clone());
             cpus.count(counter.clone());
-            first.push(counter as Arc<dyn state::Saved>);
+            first.push(counter.clone() as Arc<dyn state::Saved>);
+            if let Some(replay) = board.events.clocks().replay() {
+                first.push(replay.clone());
+                counter.set_agenda(replay.clone());
+            }
         }
         let parts = migration::Parts { origin, memory, cpus, first, then: board.parts };
         let directory = config.snapshots.clone().map(PathBuf::from);
@@ -566,6 +593,7 @@ fn start(
     };
     let control = Control::new(parts, manners, states, lines.clone(), backends);
     control.set_saving(saving);
+    recording::attach(&control);
     let _ = end.set(control.clone());
     Ok((board.flushes, control))
 }

@@ -14,11 +14,13 @@ mod lists;
 pub mod options;
 mod plug;
 mod qtest;
+mod recording;
 mod report;
 mod run_with;
 mod sandbox;
 mod saving;
 mod snapshot_tool;
+mod travel;
 
 use options::{Config, split};
 use report::Style;

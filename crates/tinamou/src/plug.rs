@@ -5,7 +5,7 @@ use crate::lists::types;
 use crate::options::Opts;
 use backends::block::{self, Blocks, Pool};
 use backends::char::{CharPort, Chardevs};
-use backends::net::{NetPeer, UserNet};
+use backends::net::{NetPeer, ReplayedNet, UserNet};
 use backends::rng::Entropy;
 use base::{Result, error};
 use devices::block::nvme::Nvme;
@@ -338,6 +338,7 @@ impl Backends {
                     }
                 },
             }
+            VirtioBlk::follow_clock(&cell, &sockets.events);
             let weak = Arc::downgrade(&cell);
             node.on_resize(move || {
                 if let Some(cell) = weak.upgrade() {
@@ -354,10 +355,11 @@ impl Backends {
                 });
             }
         } else if let Some(cell) = device.clone().downcast::<PciSerial>() {
-            PciSerial::connect(&cell, &sockets.events, self.character(device)?);
+            PciSerial::connect(&cell, &sockets.events, self.character(sockets, device)?);
         } else if let Some(cell) = device.clone().downcast::<Nvme>() {
             let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
             Nvme::connect(&cell, self.medium(&id, name)?);
+            Nvme::follow_clock(&cell, &sockets.events);
             held.push(Held::Drive(id));
         } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
             let source = match named("rng") {
@@ -365,6 +367,10 @@ impl Backends {
                 Some(id) => {
                     self.objects.entropy.get(&id).cloned().ok_or_else(|| error!("Device '{id}' not found"))?
                 }
+            };
+            let source = match sockets.events.clocks().replay() {
+                Some(replay) => Entropy::Replayed(replay.clone(), Box::new(source)),
+                None => source,
             };
             VirtioRng::connect(&cell, &sockets.events, source);
         } else if let Some(card) = card(device) {
@@ -377,7 +383,11 @@ impl Backends {
                     }
                     self.taken.push(id.clone());
                     held.push(Held::Network(id));
-                    Some(net.clone() as Arc<dyn NetPeer>)
+                    let net = net.clone() as Arc<dyn NetPeer>;
+                    Some(match sockets.events.clocks().replay() {
+                        Some(replay) => ReplayedNet::new(net, replay),
+                        None => net,
+                    })
                 }
             };
             let mac = MacAddress::nth(self.cards);
@@ -390,7 +400,7 @@ impl Backends {
     }
 
     /// The character back end that a device names, if it names one.
-    fn character(&self, device: &Arc<dyn AnyDevice>) -> Result<Option<Arc<dyn CharPort>>> {
+    fn character(&self, sockets: &Sockets, device: &Arc<dyn AnyDevice>) -> Result<Option<Arc<dyn CharPort>>> {
         let name = device.type_info().name;
         let chardev = device.property("chardev").and_then(|v| v.as_str().map(str::to_owned));
         let Some(chardev) = chardev.filter(|c| !c.is_empty()) else { return Ok(None) };
@@ -400,7 +410,8 @@ impl Backends {
             true => error!("Property '{name}.chardev' can't take value '{chardev}', it's in use"),
             false => error!("Property '{name}.chardev' can't find value '{chardev}'"),
         };
-        chardevs.front(&chardev).map(Some).map_err(refused)
+        let port = chardevs.front(&chardev).map_err(refused)?;
+        Ok(Some(backends::char::for_device(port, sockets.events.clocks().replay())))
     }
 
     /// The drive that a device of type `name` is to have.
@@ -458,7 +469,7 @@ impl Backends {
             Some(bus) => error!("Bus '{bus}' not found"),
             None => error!("No 'virtio-serial-bus' bus found for device '{name}'"),
         })?;
-        let port = self.character(device)?;
+        let port = self.character(sockets, device)?;
         let config = PortConfig { id: id.map(str::to_owned), ..PortConfig::of(device.as_ref(), port) };
         VirtioSerial::add_port(cell, config)?;
         let place = Node::for_device(device.clone());

@@ -144,22 +144,31 @@ impl Saving {
         {
             return Err(error!("Snapshot '{tag}' is on disk already"));
         }
-        let machine = self.machine(control);
-        let clock = control.events().clocks().clone();
         let before = control.hold(RunState::SaveVm);
         self.ran.store(before == RunState::Running, SeqCst);
-        control.drain();
-        let entry = Entry::now(tag, clock.now_ns(Clock::Virtual), self.disks.ids());
-        let saved = match keep {
-            Keep::OnDisk => self.save_on_disk(&machine, entry),
-            Keep::InMemory => self.save_in_memory(&machine, entry),
-        };
-        let result = saved.map(|image| {
-            machine.mark();
-            *lock(&self.base) = Some(image);
-        });
+        let result = self.take(control, tag, keep);
         control.go_on(before);
         result
+    }
+
+    /// Takes a snapshot of a machine that stands still.
+    ///
+    /// # Errors
+    /// As [`Saving::save`].
+    pub fn take(&self, control: &Control, tag: Option<&str>, keep: Keep) -> Result<()> {
+        if control.replay().is_some() && control.is_busy() {
+            return Err(error!("a request to a disk is under way, which cannot be recorded; try again"));
+        }
+        let (machine, clock) = (self.machine(control), control.events().clocks().clone());
+        control.drain();
+        let entry = Entry::now(tag, clock.now_ns(Clock::Virtual), self.disks.ids());
+        let image = match keep {
+            Keep::OnDisk => self.save_on_disk(&machine, entry)?,
+            Keep::InMemory => self.save_in_memory(&machine, entry)?,
+        };
+        machine.mark();
+        *lock(&self.base) = Some(image);
+        Ok(())
     }
 
     /// Refuses to save or load in the middle of a migration.
@@ -213,24 +222,16 @@ impl Saving {
     /// machine stays stopped.
     pub fn load(&self, control: &Control, tag: &str) -> Result<()> {
         self.check_at_rest(control)?;
+        if control.replay().is_some() && !control.is_replaying() {
+            return Err(error!("a recording cannot go back"));
+        }
         let (entry, image) = lock(&self.store).open(tag)?;
-        let machine = self.machine(control);
-        machine.origin.check(&image.origin)?;
+        self.machine(control).origin.check(&image.origin)?;
         self.disks.check_jobs()?;
         self.disks.fits(&entry)?;
         let before = control.hold(RunState::RestoreVm);
-        control.drain();
-        let mut base = lock(&self.base);
-        // Without a base the bitmaps say nothing, should this fail.
-        let same = base.take().filter(|base| Arc::ptr_eq(base, &image) || base.is(&image));
-        let result = self.disks.rewind(tag).and_then(|()| match &same {
-            Some(base) => machine.rewind(base),
-            None => machine.restore(&image),
-        });
-        match result {
+        match self.put_back(control, tag, image) {
             Ok(()) => {
-                machine.mark();
-                *base = Some(same.unwrap_or(image));
                 // A machine that had ended has not ended any more.
                 control.go_on(if before.needs_reset() { RunState::Paused } else { before });
                 Ok(())
@@ -240,6 +241,31 @@ impl Saving {
                 Err(error.prefix("Error while loading VM state: "))
             }
         }
+    }
+
+    /// Takes a machine that stands still back to a snapshot in memory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn go_back(&self, control: &Control, tag: &str) -> Result<()> {
+        let (_, image) = lock(&self.store).open(tag)?;
+        self.put_back(control, tag, image)
+    }
+
+    fn put_back(&self, control: &Control, tag: &str, image: Arc<Image>) -> Result<()> {
+        let machine = self.machine(control);
+        control.drain();
+        let mut base = lock(&self.base);
+        // Without a base the bitmaps say nothing, should this fail.
+        let same = base.take().filter(|base| Arc::ptr_eq(base, &image) || base.is(&image));
+        self.disks.rewind(tag)?;
+        match &same {
+            Some(base) => machine.rewind(base)?,
+            None => machine.restore(&image)?,
+        }
+        machine.mark();
+        *base = Some(same.unwrap_or(image));
+        Ok(())
     }
 
     /// Deletes a snapshot.

@@ -3,14 +3,16 @@
 mod common;
 
 use common::{Client, Machine, program, temporary, until};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 /// For each hart: a timer comes at odd times and writes a letter for the hart and the instructions executed so far, in
 /// letters; a key that comes is written likewise, and ends the program if it is `q`.
-const PROGRAM: [u32; 74] = [
+const PROGRAM: [u32; 76] = [
     0x0000_0297, // auipc t0,0x0
-    0x0642_8293, // add t0,t0,100
+    0x07c2_8293, // add t0,t0,124
     0x3052_9073, // csrw mtvec,t0
     0xf140_2473, // csrr s0,mhartid
     0x0034_1493, // sll s1,s0,0x3
@@ -18,31 +20,37 @@ const PROGRAM: [u32; 74] = [
     0x0054_84b3, // add s1,s1,t0
     0x1000_0937, // lui s2,0x10000
     0x0000_0997, // auipc s3,0x0
-    0x0f09_8993, // add s3,s3,240
+    0x0f89_8993, // add s3,s3,248
     0x0800_0293, // li t0,128
     0x3042_9073, // csrw mie,t0
-    0x0500_006f, // j 80
+    0x0000_22b7, // lui t0,0x2
+    0x8002_829b, // addw t0,t0,-2048
+    0x3002_a073, // csrs mstatus,t0
+    0x0000_0297, // auipc t0,0x0
+    0x0102_8293, // add t0,t0,16
+    0x3412_9073, // csrw mepc,t0
+    0x0500_006f, // j 98
     // loop:
     0x3004_6073, // csrs mstatus,8
     0x1050_0073, // wfi
+    0x3004_7073, // csrc mstatus,8
     0x0059_4283, // lbu t0,5(s2)
     0x0012_f293, // and t0,t0,1
-    0xfe02_88e3, // beqz t0,34
-    0x3004_7073, // csrc mstatus,8
+    0xfe02_86e3, // beqz t0,4c
     0x0009_4503, // lbu a0,0(s2)
     0x00a9_8823, // sb a0,16(s3)
-    0x0600_00ef, // jal b4
+    0x0540_00ef, // jal c0
     0x0710_0313, // li t1,113
-    0x0865_0e63, // beq a0,t1,f8
-    0xfd5f_f06f, // j 34
+    0x0865_0863, // beq a0,t1,104
+    0xfd5f_f06f, // j 4c
     // handler:
     0x0410_0513, // li a0,65
     0x0085_0533, // add a0,a0,s0
-    0x0480_00ef, // jal b4
+    0x03c0_00ef, // jal c0
     0x0049_a283, // lw t0,4(s3)
     0xfff2_8293, // add t0,t0,-1
     0x0059_a223, // sw t0,4(s3)
-    0x0602_8e63, // beqz t0,f8
+    0x0602_8863, // beqz t0,104
     // arm:
     0x0200_c2b7, // lui t0,0x200c
     0xff82_829b, // addw t0,t0,-8
@@ -53,14 +61,11 @@ const PROGRAM: [u32; 74] = [
     0x0089_a303, // lw t1,8(s3)
     0x0062_82b3, // add t0,t0,t1
     0x0054_b023, // sd t0,0(s1)
-    0x0000_0297, // auipc t0,0x0
-    0xf902_8293, // add t0,t0,-112
-    0x3412_9073, // csrw mepc,t0
     0x3020_0073, // mret
     // print:
     0x0010_0293, // li t0,1
     0x0859_a32f, // amoswap.w t1,t0,(s3)
-    0xfe03_1ee3, // bnez t1,b8
+    0xfe03_1ee3, // bnez t1,c4
     0x00a9_0023, // sb a0,0(s2)
     0xb020_23f3, // csrr t2,minstret
     0x01c0_0e13, // li t3,28
@@ -69,7 +74,7 @@ const PROGRAM: [u32; 74] = [
     0x061e_8e93, // add t4,t4,97
     0x01d9_0023, // sb t4,0(s2)
     0xffce_0e13, // add t3,t3,-4
-    0xfe0e_56e3, // bgez t3,cc
+    0xfe0e_56e3, // bgez t3,d8
     0x00a0_0e93, // li t4,10
     0x01d9_0023, // sb t4,0(s2)
     0x0ff0_000f, // fence
@@ -80,8 +85,7 @@ const PROGRAM: [u32; 74] = [
     0x0000_5337, // lui t1,0x5
     0x5553_031b, // addw t1,t1,1365
     0x0062_a023, // sw t1,0(t0)
-    0x0000_006f, // j 108
-    0x0000_0013, // nop
+    0x0000_006f, // j 114
     0,           // lock
     60,          // how often a timer is to come
     1000,        // ticks from one to the next
@@ -90,8 +94,8 @@ const PROGRAM: [u32; 74] = [
     19,
 ];
 /// Places in it.
-const TIMES: usize = 69;
-const TICKS: usize = 70;
+const TIMES: usize = 71;
+const TICKS: usize = 72;
 
 fn guest(times: u32, ticks: u32) -> PathBuf {
     let mut code = PROGRAM;
@@ -172,6 +176,136 @@ fn a_snapshot_keeps_the_count() {
     assert_eq!(client.hmp("loadvm here"), "");
     assert_eq!(count(&mut client), here);
     let _ = std::fs::remove_file(&kernel);
+}
+
+/// A recording of the program: keys come while it runs.
+struct Recorded {
+    kernel: PathBuf,
+    file: PathBuf,
+    output: Vec<u8>,
+    line: String,
+}
+
+impl Recorded {
+    fn new(line: &str, keys: &[u8]) -> Recorded {
+        let (kernel, file) = (guest(1 << 30, 3000), temporary("recording"));
+        let line = format!(
+            "-M virt -m 16M -bios none -display none -serial stdio -monitor none {line} -kernel {}",
+            kernel.display()
+        );
+        let mut child = program(&format!("{line} -icount 2,rr=record,rrfile={}", file.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        let mut text = vec![0; 64];
+        output.read_exact(&mut text).unwrap();
+        for key in keys {
+            std::thread::sleep(Duration::from_millis(7));
+            input.write_all(&[*key]).unwrap();
+        }
+        output.read_to_end(&mut text).unwrap();
+        assert!(child.wait().unwrap().success());
+        Recorded { kernel, file, output: text, line }
+    }
+    /// The command line of a replay.
+    fn replay(&self) -> String {
+        format!("{} -icount 2,rr=replay,rrfile={}", self.line, self.file.display())
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.kernel);
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[test]
+fn a_replay_does_what_was_recorded() {
+    for line in ["-smp 1", "-smp 3", "-smp 2 -accel tcg,one-insn-per-tb=on"] {
+        let recorded = Recorded::new(line, b"somethingq");
+        let text = String::from_utf8_lossy(&recorded.output).into_owned();
+        let keys: String =
+            text.lines().filter_map(|l| l.chars().next()).filter(char::is_ascii_lowercase).collect();
+        assert_eq!(keys, "somethingq", "{line}: {text}");
+        // What blocks are made of does not matter, and neither does the input of now.
+        for other in ["", "-accel tcg,jit=off"] {
+            let output = program(&format!("{} {other}", recorded.replay())).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{line} {other}");
+            assert!(output.status.success());
+        }
+    }
+}
+
+#[test]
+fn a_replay_goes_back_and_forth() {
+    let recorded = Recorded::new("-smp 2", b"abcq");
+    let line = format!("{} -S", recorded.replay().replace("-serial stdio", "-serial null"));
+    let machine = Machine::start(&line);
+    let mut client = Client::ready(&machine);
+    let none = || serde_json::json!({});
+    let info = client.run("query-replay", none());
+    assert_eq!((info["mode"].as_str(), info["icount"].as_i64()), (Some("play"), Some(0)));
+    let there = |client: &mut Client| {
+        let text = client.hmp("info replay");
+        let (rest, count) = text.trim().rsplit_once(" = ").unwrap();
+        assert!(
+            rest.starts_with("Replaying execution '") && rest.ends_with("': instruction count"),
+            "{text}"
+        );
+        count.parse::<u64>().unwrap()
+    };
+    client.run("replay-break", serde_json::json!({"icount": 3_000}));
+    client.run("cont", none());
+    client.event("STOP");
+    assert_eq!(there(&mut client), 3_000);
+    let registers = client.hmp("info registers -a");
+    let refused = client.refused("replay-break", serde_json::json!({"icount": 5}));
+    assert_eq!(refused.1, "cannot set breakpoint at the instruction in the past");
+    assert_eq!(client.hmp("replay_seek 4001"), "");
+    client.event("STOP");
+    assert_eq!(there(&mut client), 4_001);
+    assert_ne!(client.hmp("info registers -a"), registers);
+    assert_eq!(client.hmp("replay_seek 3000"), "");
+    assert_eq!(there(&mut client), 3_000);
+    assert_eq!(client.hmp("info registers -a"), registers);
+    assert_eq!(client.hmp("replay_break 3500"), "");
+    assert_eq!(client.hmp("replay_delete_break"), "");
+    assert_eq!(client.hmp("replay_seek 5000"), "");
+    client.event("STOP");
+    assert_eq!(there(&mut client), 5_000);
+}
+
+#[test]
+fn recordings_that_do_not_fit_are_refused() {
+    let recorded = Recorded::new("-smp 1", b"q");
+    let refused = |line: &str| {
+        let output = program(line).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+    };
+    let (replay, file) = (recorded.replay(), recorded.file.display().to_string());
+    assert_eq!(
+        refused(&replay.replace("-m 16M", "-m 32M")),
+        "tinamou: Replay: the recording is of another machine: it has 'm=16777216', this one 'm=33554432'"
+    );
+    assert_eq!(
+        refused(&replay.replace("-icount 2", "-icount 3")),
+        "tinamou: Replay: the recording was made with shift=2"
+    );
+    let absent = "tinamou: Replay: open /nonexistent/x: No such file or directory";
+    assert_eq!(refused(&replay.replace(&file, "/nonexistent/x")), absent);
+    assert_eq!(refused(&replay.replace("replay", "record").replace(&file, "/nonexistent/x")), absent);
+    let mut bytes = std::fs::read(&recorded.file).unwrap();
+    let last = bytes.len() - 10;
+    bytes[last] ^= 4;
+    std::fs::write(&recorded.file, &bytes).unwrap();
+    assert!(refused(&replay).starts_with("tinamou: Replay: the file is damaged at byte "));
+    std::fs::write(&recorded.file, b"no recording").unwrap();
+    assert_eq!(refused(&replay), "tinamou: Replay: invalid input log file version");
 }
 
 #[test]

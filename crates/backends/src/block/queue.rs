@@ -1,7 +1,9 @@
 //! Requests that run beside the vCPUs.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+
+use events::{Clock, EventLoop, Icount, Timer};
 
 use super::BlockDevice;
 use super::pool::{Pool, WORKERS, locked};
@@ -49,6 +51,27 @@ pub struct BlockQueue {
     device: Arc<dyn BlockDevice>,
     pool: Arc<Pool>,
     counts: Arc<Counts>,
+    /// Where instructions are counted: requests end at a deadline, on the thread that executes.
+    deadline: OnceLock<Deadline>,
+}
+
+struct Deadline {
+    icount: Arc<Icount>,
+    timer: Timer,
+    due: Arc<Due>,
+}
+
+type Due = Mutex<Vec<Box<dyn FnOnce(&dyn BlockDevice) + Send>>>;
+
+/// How long a request takes on a clock that counts instructions, in nanoseconds.
+const LATENCY: u64 = 100_000;
+
+/// Does what has been asked for so far, on this thread.
+fn serve_due(due: &Due, device: &dyn BlockDevice, icount: &Icount) {
+    for work in std::mem::take(&mut *locked(due)) {
+        work(device);
+        icount.note_request(false);
+    }
 }
 
 /// What of a queue is under way.
@@ -73,7 +96,17 @@ impl BlockQueue {
 
     /// A queue for `device` with the threads of a pool, which others may use, too.
     pub fn on(pool: Arc<Pool>, device: Arc<dyn BlockDevice>) -> BlockQueue {
-        BlockQueue { device, pool, counts: Arc::default() }
+        BlockQueue { device, pool, counts: Arc::default(), deadline: OnceLock::new() }
+    }
+
+    /// Where instructions are counted, makes the time that requests take the guest's: each is done when the virtual clock
+    /// has gone on a little, on the thread that executes instructions. Elsewhere this does nothing.
+    pub fn follow_clock(&self, events: &EventLoop) {
+        let Some(icount) = events.clocks().icount().cloned() else { return };
+        let due: Arc<Due> = Arc::default();
+        let (works, device, count) = (due.clone(), self.device.clone(), icount.clone());
+        let timer = events.timer(Clock::Virtual, move || serve_due(&works, &*device, &count));
+        let _ = self.deadline.set(Deadline { icount, timer, due });
     }
 
     /// The device behind the queue, for its length and for calls that may block.
@@ -89,6 +122,18 @@ impl BlockQueue {
 
     /// Runs `work` on a worker thread: for a device that reads and writes guest memory directly.
     pub fn run(&self, work: impl FnOnce(&dyn BlockDevice) + Send + 'static) {
+        if let Some(Deadline { icount, timer, due }) = self.deadline.get() {
+            icount.note_request(true);
+            let first = {
+                let mut due = locked(due);
+                due.push(Box::new(work));
+                due.len() == 1
+            };
+            if first {
+                timer.arm(icount.now_ns().saturating_add(LATENCY));
+            }
+            return;
+        }
         let (device, counts) = (self.device.clone(), self.counts.clone());
         locked(&counts.state).queued += 1;
         self.pool.run(Box::new(move || {
@@ -108,6 +153,9 @@ impl BlockQueue {
     /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be
     /// called with a lock that a completion takes.
     pub fn drain(&self) {
+        if let Some(Deadline { icount, due, .. }) = self.deadline.get() {
+            serve_due(due, &*self.device, icount);
+        }
         let mut under = locked(&self.counts.state);
         loop {
             let held = self.device.held();

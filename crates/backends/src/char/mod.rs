@@ -11,6 +11,7 @@ mod file;
 mod log;
 mod mux;
 mod pty;
+mod replayed;
 mod ringbuf;
 mod socket;
 mod stdio;
@@ -28,6 +29,7 @@ pub use chardev::{
     BACKEND_HELP, CharBackend, CharContext, Chardev, ChardevInfo, Chardevs, SerialOption, not_connected,
 };
 pub use mux::{Mux, MuxActions};
+pub use replayed::{Replayed, for_device};
 pub use ringbuf::RingBuf;
 pub use socket::{SocketAddress, SocketOptions};
 pub use stream::flush_all;

@@ -1,12 +1,14 @@
 //! Network back ends: the host's side of network cards.
 
 mod options;
+mod replayed;
 mod user;
 
 use std::sync::Arc;
 
 pub use options::parse_mac;
 pub use options::{HostForward, NETDEV_HELP, NetdevKind, NetdevOption, NicOption, Transport, UserOptions};
+pub use replayed::ReplayedNet;
 pub use user::UserNet;
 
 /// Work on a frame that is left to the receiving side, as `virtio_net_hdr` says it.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 
 use backends::block::{BlockDevice, BlockQueue};
 use base::Bits;
+use events::EventLoop;
 use object::pci::Capability;
 use object::{Device, DeviceCell, Effect, PropertyType, PropertyValue};
 use state::State;
@@ -174,6 +175,13 @@ impl Nvme {
             device.this = Arc::downgrade(cell);
             device.store = Some(Arc::new(BlockQueue::new(drive)));
         });
+    }
+
+    /// Where instructions are counted, lets requests take the guest's time; to be called before it is realized.
+    pub fn follow_clock(cell: &DeviceCell<Self>, events: &EventLoop) {
+        if let Some(store) = cell.with(|device| device.store.clone()) {
+            store.follow_clock(events);
+        }
     }
 
     /// Waits until no request is under way. Not to be called with any device's lock held.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use backends::block::{BlockDevice, BlockQueue, Pool};
+use events::EventLoop;
 use object::{Anatomy, Device, DeviceCell, Size};
 use state::State;
 
@@ -210,6 +211,13 @@ impl VirtioBlk {
             device.this = Arc::downgrade(cell);
             device.store = Some(Arc::new(store));
         });
+    }
+
+    /// Where instructions are counted, lets requests take the guest's time; to be called before it is realized.
+    pub fn follow_clock(cell: &DeviceCell<Self>, events: &EventLoop) {
+        if let Some(store) = cell.with(|device| device.store.clone()) {
+            store.follow_clock(events);
+        }
     }
 
     /// Waits until no request is under way. For saving the state while the vCPUs stand still, and for the end.

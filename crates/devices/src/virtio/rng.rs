@@ -96,12 +96,12 @@ impl VirtioRng {
             }
             let count = length(&chain.writable).min(self.state.quota).min(CHUNK) as usize;
             match self.source.clone().unwrap_or(Entropy::Builtin) {
-                Entropy::Builtin => {
+                file @ Entropy::File(_) => self.read_elsewhere(file, chain, count),
+                source => {
                     let mut bytes = vec![0; count];
-                    Entropy::Builtin.fill(&mut bytes);
+                    source.fill(&mut bytes);
                     self.deliver(&chain, &bytes);
                 }
-                file => self.read_elsewhere(file, chain, count),
             }
         }
     }

@@ -11,4 +11,4 @@ mod packet;
 mod session;
 
 pub use packet::{Incoming, MAX_PACKET, Reader, frame, from_hex, to_hex};
-pub use session::{Session, StopReason, Target, trace};
+pub use session::{Reversed, Session, StopReason, Target, trace};

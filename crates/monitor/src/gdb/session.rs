@@ -35,6 +35,17 @@ impl StopReason {
     }
 }
 
+/// Where going backwards has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reversed {
+    /// One instruction back.
+    Stepped,
+    /// At a breakpoint or before an access that is watched: the vCPU and the reason.
+    Met(usize, StopReason),
+    /// At the beginning of what is known.
+    Begin,
+}
+
 /// The machine as the stub needs it. vCPUs are counted from 0.
 pub trait Target: Send + Sync {
     /// Number of vCPUs.
@@ -63,6 +74,16 @@ pub trait Target: Send + Sync {
     fn clear_breakpoints(&self);
     /// Lets the machine go on; one entry for each vCPU.
     fn resume(&self, how: &[Resume]);
+    /// Whether the machine can go backwards ([`Target::reverse`]). Its steps must then be those that it has made before.
+    fn can_reverse(&self) -> bool {
+        false
+    }
+    /// Goes back one instruction (`step`), or to where a breakpoint or watchpoint was met last. The machine stands there when this
+    /// returns. `None`: it cannot.
+    fn reverse(&self, step: bool) -> Option<Reversed> {
+        let _ = step;
+        None
+    }
     /// Stops the machine. [`Session::stopped`] is called when it stands.
     fn stop(&self);
     /// Runs a command of the human monitor.
@@ -223,6 +244,7 @@ impl Session {
                 self.target.clear_breakpoints();
                 text(self.stop_reply(StopReason::Trap))
             }
+            b'b' => self.reverse(rest),
             b'c' | b'C' | b's' | b'S' => self.resume_old(kind, rest),
             b'D' => {
                 self.target.clear_breakpoints();
@@ -274,7 +296,28 @@ impl Session {
 
     /// A step as `Qqemu.sstep` wants it: bit 1 keeps interrupts away, bit 2 stops the clock.
     fn step(&self) -> Resume {
-        Resume::Step(SingleStep { interrupts: self.step_flags & 2 == 0, clock: self.step_flags & 4 == 0 })
+        // What has been recorded is not changed by looking at it.
+        let recorded = self.target.can_reverse();
+        let off = |flag| self.step_flags & flag == 0 || recorded;
+        Resume::Step(SingleStep { interrupts: off(2), clock: off(4) })
+    }
+
+    /// `bs` and `bc`: backwards.
+    fn reverse(&mut self, how: &[u8]) -> Reply {
+        let step = match how {
+            b"s" => true,
+            b"c" => false,
+            _ => return text(""),
+        };
+        match self.target.reverse(step) {
+            None => text(EINVAL),
+            Some(Reversed::Stepped) => text(self.stop_reply(StopReason::Trap)),
+            Some(Reversed::Met(cpu, reason)) => {
+                (self.general, self.resumed) = (cpu, cpu);
+                text(self.stop_reply(reason))
+            }
+            Some(Reversed::Begin) => text(format!("{}replaylog:begin;", self.stop_reply(StopReason::Trap))),
+        }
     }
 
     fn start(&mut self, how: &[Resume]) {
@@ -452,7 +495,8 @@ impl Session {
             b"qSupported" => {
                 self.multiprocess = rest.windows(13).any(|w| w == b"multiprocess+");
                 text(format!(
-                    "PacketSize={MAX_PACKET:x};qXfer:features:read+;vContSupported+{}",
+                    "PacketSize={MAX_PACKET:x};qXfer:features:read+{};vContSupported+{}",
+                    if self.target.can_reverse() { ";ReverseStep+;ReverseContinue+" } else { "" },
                     if self.multiprocess { ";multiprocess+" } else { "" }
                 ))
             }

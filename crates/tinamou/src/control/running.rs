@@ -33,6 +33,7 @@ impl Control {
     /// A request from whatever thread: no instruction follows it before the main loop has dealt with it.
     pub(super) fn ask(self: &Arc<Self>, request: Request) {
         self.parts.cpus.ask_stop();
+        let Some(request) = self.travel.note(request) else { return };
         let control = self.clone();
         self.parts.events.defer(move || control.perform(request));
     }
@@ -132,6 +133,9 @@ impl Control {
 
     /// A vCPU has met a breakpoint or watchpoint, or finished a step. May be called on any thread.
     pub fn debug_exit(self: &Arc<Self>, cpu: u32, reason: StopReason) {
+        if self.travel.meet(self.instructions(), cpu, reason) {
+            return;
+        }
         let control = self.clone();
         self.parts.events.defer(move || control.halt(RunState::Debug, Some(cpu as usize), reason));
     }
@@ -178,6 +182,7 @@ impl Control {
             return self.shut_down(cause, 0);
         }
         self.parts.cpus.stop();
+        self.record_reset(cause);
         self.initialize();
         event::Reset { guest: cause.by_guest(), reason: cause }.emit();
         match self.state() {

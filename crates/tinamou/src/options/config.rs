@@ -1,10 +1,9 @@
 //! What the user wants: the options, gathered and checked as far as that is possible without a machine.
 
-use super::{Given, Opts, number, read_config, read_icount, size};
+use super::{Given, IcountConfig, Opts, number, read_config, read_icount, size};
 use crate::run_with::RunWith;
 use crate::sandbox::Sandbox;
 use base::{Result, error};
-use events::IcountOptions;
 use monitor::qmp::{ActionChange, Actions, RebootAction, ShutdownAction, WatchdogAction};
 use qapi::Qapi;
 
@@ -133,7 +132,7 @@ pub struct Config {
     /// `-rtc`.
     pub rtc: Option<Opts>,
     /// `-icount`.
-    pub icount: Option<IcountOptions>,
+    pub icount: IcountConfig,
     /// `-d`.
     pub log_items: Option<String>,
     /// Patterns of trace points to switch on (`-trace`, `-d trace:`).

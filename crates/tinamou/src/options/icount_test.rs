@@ -1,7 +1,30 @@
 use super::*;
 
-fn read(text: &str) -> Result<Option<IcountOptions>> {
+fn read_all(text: &str) -> Result<IcountConfig> {
     read_icount(Opts::parse("icount", text, Some("shift")).unwrap())
+}
+
+fn read(text: &str) -> Result<Option<IcountOptions>> {
+    read_all(text).map(|config| config.count)
+}
+
+#[test]
+fn recordings() {
+    let recording = |mode, snapshot: Option<&str>| Recording {
+        mode,
+        file: "f".into(),
+        snapshot: snapshot.map(str::to_owned),
+    };
+    assert_eq!(
+        read_all("3,rr=record,rrfile=f").unwrap().recording,
+        Some(recording(ReplayMode::Record, None))
+    );
+    let config = read_all("auto,rr=replay,rrfile=f,rrsnapshot=s").unwrap();
+    assert_eq!(config.recording, Some(recording(ReplayMode::Play, Some("s"))));
+    assert_eq!(config.count, Some(IcountOptions::default()));
+    let message = |text| read_all(text).unwrap_err().to_string();
+    assert_eq!(message("rr=record,rrfile=f"), "Please enable icount to use record/replay");
+    assert_eq!(message("3,rr=record"), "-icount 3,rr=record: File name not specified for replay");
 }
 
 #[test]

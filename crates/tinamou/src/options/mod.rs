@@ -12,7 +12,7 @@ mod table;
 pub use config::{Config, Mon, SerialPort, parse_smp};
 pub use groups::GROUPS;
 pub use help::{print_help, version};
-pub use icount::read_icount;
+pub use icount::{IcountConfig, Recording, read_icount};
 pub use opts::{Opts, is_identifier, number, size, switch};
 pub use readconfig::read_config;
 pub use table::{Arg, Given, OPTIONS, Row, Standing, split};

@@ -153,7 +153,7 @@ options! {
         Works No "daemonize" "-daemonize\tdaemonize after initializing";
         Missing Yes "option-rom";
         Works Yes "rtc" "-rtc [base=utc|localtime|<datetime>][,clock=host|rt|vm]\tset the RTC base and clock";
-        Works Yes "icount" "-icount [shift=N|auto][,align=on|off][,sleep=on|off]\tcount instructions: each takes 2^N nanoseconds of the guest's clock";
+        Works Yes "icount" "-icount [shift=N|auto][,align=on|off][,sleep=on|off][,rr=record|replay,rrfile=<filename>[,rrsnapshot=<snapshot>]]\tcount instructions: each takes 2^N nanoseconds of the guest's clock;\n\trecord what comes from outside, or replay it";
         Works Yes "watchdog-action" "-watchdog-action reset|shutdown|poweroff|inject-nmi|pause|debug|none\taction when watchdog fires [default=reset]";
         Works Yes "echr" "-echr chr\tset terminal escape character instead of ctrl-a";
         Works Yes "incoming" "-incoming uri\twait for a machine to come from tcp:, unix:, file:, exec: or fd:\n-incoming defer\twait until the monitor says where it comes from (migrate_incoming)";

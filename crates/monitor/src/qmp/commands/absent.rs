@@ -16,7 +16,6 @@ pub const COMMANDS: &[Command] = &[
     QUERY_DISPLAY_OPTIONS,
     QUERY_MICE,
     QUERY_PR_MANAGERS,
-    QUERY_REPLAY,
     QUERY_TPM,
     QUERY_TPM_MODELS,
     QUERY_TPM_TYPES,
@@ -89,27 +88,6 @@ pub fn query_mice(context: &mut Context<'_>) -> Result<Vec<Value>> {
 #[command]
 pub fn query_pr_managers(_: &mut Context<'_>) -> Result<Vec<Value>> {
     Ok(Vec::new())
-}
-
-/// Whether the run is recorded.
-#[derive(Clone, Copy, Debug, Qapi)]
-pub enum ReplayMode {
-    /// It is not.
-    None,
-}
-
-/// Recording.
-#[derive(Debug, Qapi)]
-pub struct ReplayInfo {
-    mode: ReplayMode,
-    icount: i64,
-}
-
-/// Recording.
-#[command(hmp("info replay", "", "show record/replay information"))]
-pub fn query_replay(context: &mut Context<'_>) -> Result<ReplayInfo> {
-    context.out.push_str("Record/replay is not active\n");
-    Ok(ReplayInfo { mode: ReplayMode::None, icount: 0 })
 }
 
 /// Trusted platform modules of the machine.
