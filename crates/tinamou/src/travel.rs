@@ -35,6 +35,15 @@ pub struct Hit {
     pub reason: StopReason,
 }
 
+/// Which breakpoints and watchpoints are met while something is executed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meet {
+    None,
+    All,
+    /// The first so many, and it stops at the last of them.
+    First(usize),
+}
+
 /// What happens while the main loop waits for what is executed again.
 #[derive(Default)]
 struct Noted {
@@ -136,7 +145,7 @@ impl Control {
         self.halt(RunState::Paused, None, StopReason::Interrupted);
         let point = lock(&self.travel.points).iter().rev().find(|point| **point <= count).copied();
         let point = point.ok_or_else(|| error!("cannot seek to the specified instruction count"))?;
-        self.rerun(point, count, false)?;
+        self.rerun(point, count, Meet::None)?;
         self.forget_future();
         Ok(())
     }
@@ -149,8 +158,7 @@ impl Control {
         let (here, first) = (self.instructions(), lock(&self.travel.points).first().copied());
         match first {
             Some(first) if here > first => self.go_back(here - 1).map(|()| true),
-            Some(_) => Ok(false),
-            None => Err(error!("there is nothing to go back to")),
+            _ => Ok(false),
         }
     }
 
@@ -160,12 +168,22 @@ impl Control {
     /// As [`Control::go_back`].
     pub fn last_hit(&self) -> Result<Option<Hit>> {
         let (here, points) = (self.instructions(), lock(&self.travel.points).clone());
-        let first = *points.first().ok_or_else(|| error!("there is nothing to go back to"))?;
+        // Before it has run for the first time there is nothing to go back to.
+        let Some(first) = points.first().copied() else { return Ok(None) };
         let mut end = here;
         for point in points.into_iter().rev().filter(|point| *point < here) {
-            let hits = self.rerun(point, end, true)?;
-            if let Some(hit) = hits.into_iter().rev().find(|hit| hit.place < here && hit.place >= point) {
-                self.go_back(hit.place)?;
+            let hits = self.rerun(point, end, Meet::All)?;
+            let fits = |hit: &Hit| hit.place < here && hit.place >= point;
+            if let Some(n) = hits.iter().rposition(fits) {
+                let hit = hits[n];
+                match hit.reason {
+                    StopReason::Watch(_) => self.go_back(hit.place)?,
+                    // The place alone does not tell whether an interrupt has been taken there.
+                    _ => {
+                        self.rerun(point, end, Meet::First(n + 1))?;
+                        self.forget_future();
+                    }
+                }
                 return Ok(Some(hit));
             }
             end = point;
@@ -187,13 +205,13 @@ impl Control {
     }
 
     /// Executes again from a point to a count, and tells what breakpoints were met if they are wanted.
-    fn rerun(&self, point: u64, to: u64, meet: bool) -> Result<Vec<Hit>> {
+    fn rerun(&self, point: u64, to: u64, meet: Meet) -> Result<Vec<Hit>> {
         let Some(replay) = self.replay() else { return Err(error!("replay must be enabled to seek")) };
         let (cpus, stop) = (self.vcpus(), replay.stops_at());
         cpus.stop();
         self.saving()?.go_back(self, &tag(point))?;
         let (breakpoints, watchpoints) = (cpus.breakpoints.all(), cpus.watchpoints.all());
-        if !meet {
+        if meet == Meet::None {
             cpus.breakpoints.clear();
             cpus.watchpoints.clear();
         }
@@ -201,7 +219,8 @@ impl Control {
         replay.set_again(true);
         *lock(&self.travel.noted) = Some(Noted::default());
         let mut hits = Vec::new();
-        while self.instructions() < to {
+        let enough = |hits: &[Hit]| matches!(meet, Meet::First(n) if hits.len() >= n);
+        while self.instructions() < to && !enough(&hits) {
             replay.stop_at(Some(to));
             let before = self.instructions();
             cpus.start();
@@ -220,7 +239,7 @@ impl Control {
         *lock(&self.travel.noted) = None;
         replay.set_again(false);
         replay.stop_at(stop);
-        if !meet {
+        if meet == Meet::None {
             breakpoints.into_iter().for_each(|address| {
                 cpus.breakpoints.insert(address);
             });
@@ -229,7 +248,9 @@ impl Control {
             });
         }
         match self.instructions() {
-            here if here < to => Err(error!("the replay does not come to instruction {to}")),
+            here if here < to && !enough(&hits) => {
+                Err(error!("the replay does not come to instruction {to}"))
+            }
             _ => Ok(hits),
         }
     }

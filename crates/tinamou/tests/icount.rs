@@ -4,8 +4,9 @@ mod common;
 
 use common::{Client, Machine, program, temporary, until};
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// For each hart: a timer comes at odd times and writes a letter for the hart and the instructions executed so far, in
@@ -96,6 +97,11 @@ const PROGRAM: [u32; 76] = [
 /// Places in it.
 const TIMES: usize = 71;
 const TICKS: usize = 72;
+/// Where the machine begins.
+const START: u64 = 0x1000;
+const KEY: u64 = 0x80000128;
+const HANDLER: u64 = 0x8000007c;
+const STORE: u64 = 0x80000068;
 
 fn guest(times: u32, ticks: u32) -> PathBuf {
     let mut code = PROGRAM;
@@ -210,6 +216,11 @@ impl Recorded {
         assert!(child.wait().unwrap().success());
         Recorded { kernel, file, output: text, line }
     }
+    /// Instructions up to its last line.
+    fn count(&self) -> u64 {
+        let letters = &self.output[self.output.len() - 9..];
+        letters[..8].iter().fold(0, |count, letter| count << 4 | u64::from(letter - b'a'))
+    }
     /// The command line of a replay.
     fn replay(&self) -> String {
         format!("{} -icount 2,rr=replay,rrfile={}", self.line, self.file.display())
@@ -258,25 +269,160 @@ fn a_replay_goes_back_and_forth() {
         );
         count.parse::<u64>().unwrap()
     };
-    client.run("replay-break", serde_json::json!({"icount": 3_000}));
+    let place = recorded.count() / 2;
+    client.run("replay-break", serde_json::json!({"icount": place}));
     client.run("cont", none());
     client.event("STOP");
-    assert_eq!(there(&mut client), 3_000);
+    assert_eq!(there(&mut client), place);
     let registers = client.hmp("info registers -a");
     let refused = client.refused("replay-break", serde_json::json!({"icount": 5}));
     assert_eq!(refused.1, "cannot set breakpoint at the instruction in the past");
-    assert_eq!(client.hmp("replay_seek 4001"), "");
+    assert_eq!(client.hmp(&format!("replay_seek {}", place + 101)), "");
     client.event("STOP");
-    assert_eq!(there(&mut client), 4_001);
+    assert_eq!(there(&mut client), place + 101);
     assert_ne!(client.hmp("info registers -a"), registers);
-    assert_eq!(client.hmp("replay_seek 3000"), "");
-    assert_eq!(there(&mut client), 3_000);
+    assert_eq!(client.hmp(&format!("replay_seek {place}")), "");
+    assert_eq!(there(&mut client), place);
     assert_eq!(client.hmp("info registers -a"), registers);
-    assert_eq!(client.hmp("replay_break 3500"), "");
+    assert_eq!(client.hmp(&format!("replay_break {}", place + 50)), "");
     assert_eq!(client.hmp("replay_delete_break"), "");
-    assert_eq!(client.hmp("replay_seek 5000"), "");
+    assert_eq!(client.hmp(&format!("replay_seek {}", place + 103)), "");
     client.event("STOP");
-    assert_eq!(there(&mut client), 5_000);
+    assert_eq!(there(&mut client), place + 103);
+}
+
+/// The debugger's side of a replay.
+struct Backwards {
+    child: Child,
+    socket: PathBuf,
+    stream: UnixStream,
+}
+
+impl Backwards {
+    fn new(recorded: &Recorded) -> Backwards {
+        let socket = temporary("gdb");
+        let line = recorded.replay().replace("-serial stdio", "-serial null");
+        let mut command = program(&format!("{line} -S -no-shutdown"));
+        command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        let child = command.spawn().unwrap();
+        let stream = until("the socket does not listen", || UnixStream::connect(&socket).ok());
+        stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+        Backwards { child, socket, stream }
+    }
+    fn ask(&mut self, request: &str) -> String {
+        let sum = request.bytes().fold(0u8, u8::wrapping_add);
+        self.stream.write_all(format!("${request}#{sum:02x}").as_bytes()).unwrap();
+        let mut reply = String::new();
+        let mut inside = false;
+        loop {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            match byte[0] {
+                b'$' => inside = true,
+                b'#' => break,
+                b if inside => reply.push(b as char),
+                _ => {}
+            }
+        }
+        self.stream.read_exact(&mut [0; 2]).unwrap();
+        self.stream.write_all(b"+").unwrap();
+        reply
+    }
+    fn at(&mut self) -> u64 {
+        u64::from_str_radix(&self.ask("p20"), 16).unwrap().swap_bytes()
+    }
+    fn key(&mut self) -> u8 {
+        let text = self.ask(&format!("m{KEY:x},1"));
+        u8::from_str_radix(&text, 16).unwrap()
+    }
+}
+
+impl Drop for Backwards {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+#[test]
+fn a_debugger_goes_backwards() {
+    let recorded = Recorded::new("-smp 2", b"abcq");
+    let mut d = Backwards::new(&recorded);
+    let features = d.ask("qSupported:multiprocess-");
+    assert!(features.contains(";ReverseStep+;ReverseContinue+"), "{features}");
+    assert_eq!(d.ask("bs"), "T05thread:01;replaylog:begin;");
+    // To the end, where the program has switched itself off.
+    assert_eq!(d.ask("vCont;c"), "T03thread:01;");
+    assert_eq!(d.key(), b'q');
+    // Back over the writes of the key: before each of them the one before is there.
+    assert_eq!(d.ask(&format!("Z2,{KEY:x},4")), "OK");
+    for (was, thread) in b"cba\0".iter().zip(1..) {
+        let told = d.ask("bc");
+        assert!(told.ends_with(&format!("watch:{KEY:x};")), "{thread}: {told}");
+        assert_eq!((d.at(), d.key()), (STORE, *was));
+    }
+    let told = d.ask("bc");
+    assert!(told.ends_with("replaylog:begin;"), "{told}");
+    assert_eq!(d.at(), START);
+    // And forward again to the first.
+    let told = d.ask("vCont;c");
+    assert!(told.ends_with(&format!("watch:{KEY:x};")), "{told}");
+    assert_eq!((d.at(), d.key()), (STORE + 4, b'a'));
+    // One step back leads before it, one forward behind it.
+    assert_eq!(&d.ask("bs")[..3], "T05");
+    assert_eq!((d.at(), d.key()), (STORE, 0));
+    assert_eq!(d.ask(&format!("z2,{KEY:x},4")), "OK");
+    // Breakpoints: the last time that the handler was entered, and the time before.
+    assert_eq!(d.ask(&format!("Z0,{HANDLER:x},4")), "OK");
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        let told = d.ask("bc");
+        assert!(told.starts_with("T05") && !told.contains("replaylog"), "{told}");
+        assert_eq!(d.at(), HANDLER);
+        counts.push(d.ask("p31"));
+    }
+    assert_eq!(counts.len(), 3);
+}
+
+#[test]
+fn gdb_goes_backwards() {
+    if Command::new("gdb-multiarch").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no gdb-multiarch");
+        return;
+    }
+    let recorded = Recorded::new("-smp 1", b"xyq");
+    let line = recorded.replay().replace("-serial stdio", "-serial null");
+    let socket = temporary("gdb");
+    let mut command = program(&format!("{line} -S -no-shutdown"));
+    command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
+    let mut child = command.spawn().unwrap();
+    until("the socket does not listen", || UnixStream::connect(&socket).ok());
+    let script = [
+        "set pagination off",
+        "set architecture riscv:rv64",
+        &format!("target remote {}", socket.display()),
+        "continue",
+        &format!("watch *(char*){KEY:#x}"),
+        "reverse-continue",
+        "reverse-continue",
+        "reverse-stepi",
+        "stepi",
+        "kill",
+    ];
+    let mut gdb = Command::new("gdb-multiarch");
+    gdb.args(["-q", "-nx", "-batch"]);
+    for line in script {
+        gdb.args(["-ex", line]);
+    }
+    let output = gdb.stdin(Stdio::null()).output().unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    for (old, new) in [("113 'q'", "121 'y'"), ("121 'y'", "120 'x'")] {
+        assert!(text.contains(&format!("Old value = {old}\nNew value = {new}")), "{text}\n{errors}");
+    }
 }
 
 #[test]
