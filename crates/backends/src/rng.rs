@@ -14,7 +14,7 @@ use crate::Error;
 const STREAM: u32 = u32::from_le_bytes(*b"rand");
 
 /// A source of random bytes for the guest.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Entropy {
     /// `rng-builtin`: the kernel's generator.
     Builtin,

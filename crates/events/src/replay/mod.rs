@@ -356,6 +356,12 @@ impl Replay {
     }
 }
 
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("mode", &self.mode).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl Agenda for Replay {
     fn next(&self) -> u64 {
         let inner = locked(&self.inner);
