@@ -13,3 +13,6 @@ pub mod options;
 pub mod rng;
 
 pub use error::{Error, reason};
+
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&block::trace::POINTS, &char::trace::POINTS];

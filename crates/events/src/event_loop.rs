@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::clock::{Clock, Clocks};
 use crate::timer::{Timer, TimerList};
+use crate::trace;
 use crate::watch::{FdWatch, Interest, Ready, Watch};
 
 /// The epoll datum of the loop's own eventfd.
@@ -297,7 +298,9 @@ impl Runner {
             }
             let watch = locked(&shared.watches).get(&id).cloned();
             if let Some(watch) = watch {
+                let begin = trace::POINTS.begin(trace::FD);
                 watch.dispatch(ready);
+                trace::POINTS.end(trace::FD, begin, || format!("watch {id} {ready:?}"));
             }
         }
         for (watch, ready) in self.always_ready() {
@@ -312,7 +315,9 @@ impl Runner {
             while self.ticks(clock) {
                 let now = self.events.0.clocks.now_ns(clock);
                 let Some(timer) = self.events.timers(clock).take_expired(now, horizon) else { break };
+                let begin = trace::POINTS.begin(trace::TIMER);
                 timer.fire();
+                trace::POINTS.end(trace::TIMER, begin, || format!("clock {clock:?} now {now}"));
             }
         }
     }
@@ -321,7 +326,11 @@ impl Runner {
         let shared = &self.events.0;
         if shared.has_deferred.swap(false, Ordering::AcqRel) {
             let work = std::mem::take(&mut *locked(&shared.deferred));
-            work.into_iter().for_each(|work| work());
+            for work in work {
+                let begin = trace::POINTS.begin(trace::WORK);
+                work();
+                trace::POINTS.end(trace::WORK, begin, String::new);
+            }
         }
     }
 }

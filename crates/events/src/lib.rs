@@ -16,6 +16,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&trace::POINTS];
+
+base::trace_points! {
+    /// What is to be traced of the main loop.
+    pub mod trace "main_loop" {
+        /// A descriptor is ready; until its callback has returned.
+        FD "fd",
+        /// A timer has run out; until its callback has returned.
+        TIMER "timer",
+        /// Deferred work, until it is done.
+        WORK "work",
+    }
+}
+
 mod clock;
 mod event_loop;
 mod icount;

@@ -10,6 +10,23 @@
 //! snapshots and migration; a snapshot has an index at its end, by which pages are read one by one.
 #![forbid(unsafe_code)]
 
+/// The trace points of this crate.
+pub const TRACE: &[&base::trace::Points] = &[&trace::POINTS];
+
+base::trace_points! {
+    /// What is to be traced of saving and moving a machine.
+    pub mod trace "migration" {
+        /// A part is saved; until it is.
+        SAVE_SECTION "save_section",
+        /// A part is loaded; until it is.
+        LOAD_SECTION "load_section",
+        /// A round over the memory, until it is sent.
+        ROUND "round",
+        /// The last part, for which the machine stands still.
+        FINISH "finish",
+    }
+}
+
 mod capture;
 mod channel;
 mod dump;

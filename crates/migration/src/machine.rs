@@ -1,5 +1,6 @@
 //! A machine as it is saved: what it is, its memory, its parts with state.
 
+use crate::trace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,7 +60,9 @@ impl Machine {
         let mut count = BTreeMap::new();
         for part in &self.parts {
             let instance = next(&mut count, part.section());
+            let begin = trace::POINTS.begin(trace::SAVE_SECTION);
             part.save(instance, &mut out);
+            trace::POINTS.end(trace::SAVE_SECTION, begin, || format!("{} {instance}", part.section()));
         }
         out.into_bytes()
     }
@@ -79,7 +82,11 @@ impl Machine {
                     return Err(error!("the saved state has '{found}' where this machine has '{name}'"));
                 }
                 None => return Err(error!("the saved state has no '{name}', which this machine has")),
-                Some(_) => part.load(instance, &mut from)?,
+                Some(_) => {
+                    let begin = trace::POINTS.begin(trace::LOAD_SECTION);
+                    part.load(instance, &mut from)?;
+                    trace::POINTS.end(trace::LOAD_SECTION, begin, || format!("{name} {instance}"));
+                }
             }
         }
         match from.next_section()? {

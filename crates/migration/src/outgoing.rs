@@ -9,6 +9,7 @@
 //! that the next store to a page is noted again, and only then reads the pages: a store that comes before the reading is
 //! in the page read, one that comes after is in the next round.
 
+use crate::trace;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,9 @@ impl<W: Write + ?Sized> Sender<'_, W> {
             });
             driver.changed(Status::Active, Some(round));
             let begin = Instant::now();
+            let traced = trace::POINTS.begin(trace::ROUND);
             self.pages(machine, &pages)?;
+            trace::POINTS.end(trace::ROUND, traced, || format!("round {round} pages {}", count(&pages)));
             pages = take_dirty(machine);
             machine.forget_translations();
             self.measure(count(&pages), begin.elapsed());
@@ -163,6 +166,7 @@ impl<W: Write + ?Sized> Sender<'_, W> {
 
     fn finish(&mut self, driver: &dyn Driver, mut pages: Pages) -> Result<()> {
         let begin = Instant::now();
+        let traced = trace::POINTS.begin(trace::FINISH);
         let last: Last = Box::new(move |machine: &Machine| {
             // Stores since the last look are in the bitmaps; the vCPUs stand still.
             for (all, more) in pages.iter_mut().zip(take_dirty(machine)) {
@@ -186,6 +190,7 @@ impl<W: Write + ?Sized> Sender<'_, W> {
         if self.progress.is_cancelled() {
             return Err(error!("migration was cancelled"));
         }
+        trace::POINTS.end(trace::FINISH, traced, || format!("bytes {}", bytes.len()));
         let failed = |e: io::Error| error!("Unable to write to the channel: {e}");
         self.out.write_all(&bytes).map_err(failed)?;
         self.record(Kind::End, &[]).map_err(failed)?;

@@ -16,6 +16,14 @@ use qapi::Event;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+base::trace_points! {
+    /// What is to be traced of jobs.
+    pub mod trace "job" {
+        /// It comes into another state.
+        STATUS "status",
+    }
+}
+
 pub mod disk;
 mod types;
 
@@ -145,6 +153,7 @@ impl Job {
 
     fn set_locked(&self, state: &mut State, to: JobStatus) {
         assert!(state.status.may_become(to), "a job went from {:?} to {to:?}", state.status);
+        base::trace!(trace::STATUS, "{} {:?} {:?}", self.id, state.status, to);
         state.status = to;
         JobStatusChange { id: self.id.clone(), status: to }.emit();
         self.changed.notify_all();

@@ -109,7 +109,18 @@ pub fn machine(name: &str) -> Option<&'static MachineType> {
 pub fn trace_points() -> Vec<&'static Points> {
     let types = types();
     let devices = types.iter().filter_map(|t| t.points.map(|points| points()));
-    let rooms = [cpu::TRACE, devices::TRACE, engine::TRACE, memory::TRACE, monitor::TRACE, riscv::TRACE];
+    let rooms = [
+        backends::TRACE,
+        cpu::TRACE,
+        devices::TRACE,
+        engine::TRACE,
+        events::TRACE,
+        memory::TRACE,
+        migration::TRACE,
+        monitor::TRACE,
+        riscv::TRACE,
+        &[&crate::jobs::trace::POINTS],
+    ];
     let mut all: Vec<_> = devices.chain(rooms.into_iter().flatten().copied()).collect();
     all.sort_by_key(|points| points.name(0));
     all

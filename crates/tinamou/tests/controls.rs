@@ -120,6 +120,27 @@ fn a_line_changes_its_back_end_and_takes_connections() {
     machine.wait();
 }
 
+/// A pseudo-terminal stands for a serial line: what is written at its other end comes out of it as it is.
+#[test]
+fn a_serial_line_of_the_host_is_the_guests() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&far).unwrap();
+    unlockpt(&far).unwrap();
+    let path = ptsname(&far, Vec::new()).unwrap().into_string().unwrap();
+    let quiet = QUIET.replace("-serial none", "");
+    let machine = Machine::start(&format!("{quiet} -S -chardev serial,id=c,path={path} -serial chardev:c"));
+    let mut client = Client::ready(&machine);
+    assert!(client.hmp("info chardev").contains("c: filename=serial"));
+    let mut far = std::fs::File::from(far);
+    far.write_all(b"x\r").unwrap();
+    // The UART holds one byte until it is read.
+    let byte = |client: &mut Client| client.hmp("xp /1bx 0x10000000");
+    until("nothing has come", || byte(&mut client).contains("0x78").then_some(()));
+    // A carriage return is left as it is.
+    until("no carriage return has come", || byte(&mut client).contains("0x0d").then_some(()));
+}
+
 #[test]
 fn people_reach_ports_debuggers_and_blocks() {
     let (_machine, mut client) = machine(&format!("-kernel {}", finisher(0).display()));

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::ErrorAction;
+use super::{ErrorAction, trace};
 use crate::error::reason;
 
 /// What was done about an error.
@@ -135,6 +135,7 @@ impl Faults {
             }
             let (retried, failed) = (state.retried, state.failed);
             drop(state);
+            base::trace!(trace::FAULT, "write {write} action {action:?}: {error}");
             if let Some(listener) = self.listener.get() {
                 listener(&Fault { write, action, no_space, reason: reason(&error) });
             }

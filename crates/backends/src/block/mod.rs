@@ -43,6 +43,20 @@ pub use throttle::{LIMITS, Limit, Limits};
 
 use crate::Error;
 
+base::trace_points! {
+    /// What is to be traced of disks: requests, from their beginning to their end.
+    pub mod trace "block" {
+        /// Reading.
+        READ "read",
+        /// Writing, and giving space back.
+        WRITE "write",
+        /// Waiting for the medium.
+        FLUSH "flush",
+        /// The host has reported an error.
+        FAULT "fault",
+    }
+}
+
 /// The unit that lengths of images are rounded up to.
 pub const SECTOR: u64 = 512;
 

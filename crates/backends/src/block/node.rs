@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use super::faults::{Fault, Faults, IoStatus};
 use super::stats::BlockStats;
 use super::throttle::{Limits, Throttle};
+use super::trace;
 use super::{BlockDevice, ErrorAction, Past, RawOptions};
 use crate::Error;
 
@@ -166,8 +167,9 @@ impl Node {
         len: u64,
         mut request: impl FnMut(&dyn BlockDevice) -> io::Result<()>,
     ) -> io::Result<()> {
+        let begin = trace::POINTS.begin(trace::WRITE);
         self.throttle.wait(true, len);
-        self.faults.run(true, || {
+        let done = self.faults.run(true, || {
             let medium = self.medium();
             let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
             watchers.iter().for_each(|watcher| watcher.before_write(&**medium, offset, len));
@@ -175,7 +177,9 @@ impl Node {
             // Even one that failed may have changed something.
             watchers.iter().for_each(|watcher| watcher.after_write(offset, len));
             result
-        })
+        });
+        trace::POINTS.end(trace::WRITE, begin, || format!("offset {offset:#x} bytes {len} {done:?}"));
+        done
     }
 }
 
@@ -186,7 +190,11 @@ impl BlockDevice for Node {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let len = bytes.len() as u64;
         self.throttle.wait(false, len);
-        self.faults.run(false, || self.stats.read.run(len, || self.medium().read_at(offset, bytes)))
+        let begin = trace::POINTS.begin(trace::READ);
+        let done =
+            self.faults.run(false, || self.stats.read.run(len, || self.medium().read_at(offset, bytes)));
+        trace::POINTS.end(trace::READ, begin, || format!("offset {offset:#x} bytes {len} {done:?}"));
+        done
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let len = bytes.len() as u64;
@@ -195,7 +203,10 @@ impl BlockDevice for Node {
         Ok(())
     }
     fn flush(&self) -> io::Result<()> {
-        self.faults.run(true, || self.stats.flush.run(0, || self.medium().flush()))
+        let begin = trace::POINTS.begin(trace::FLUSH);
+        let done = self.faults.run(true, || self.stats.flush.run(0, || self.medium().flush()));
+        trace::POINTS.end(trace::FLUSH, begin, || format!("{done:?}"));
+        done
     }
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         self.change(offset, len, |medium| self.stats.unmap.run(len, || medium.discard(offset, len)))

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{CharPort, CharReceiver};
+use super::{CharPort, CharReceiver, trace};
 
 /// What front ends are given.
 pub(crate) struct Changeable {
@@ -35,7 +35,9 @@ impl Changeable {
 
 impl CharPort for Changeable {
     fn write(&self, bytes: &[u8]) -> usize {
-        self.port().write(bytes)
+        let taken = self.port().write(bytes);
+        base::trace!(trace::WRITE, "{} bytes {} taken {taken}", self.describe(), bytes.len());
+        taken
     }
 
     fn set_receiver(&self, receiver: Option<Arc<dyn CharReceiver>>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use events::EventLoop;
 
 use super::changeable::Changeable;
-use super::file::{open_file, open_pipe};
+use super::file::{open_file, open_pipe, open_serial};
 use super::log::Logged;
 use super::pty::PtyPort;
 use super::socket::{SocketAddress, SocketOptions, SocketPort};
@@ -16,11 +16,11 @@ use crate::options::Options;
 
 /// What `-chardev help` prints: the back ends that exist here.
 pub const BACKEND_HELP: &str = "Available chardev backend types: \n  ringbuf\n  mux\n  pipe\n  null\n  socket\n  \
-                                vc\n  memory\n  file\n  pty\n  stdio\n";
+                                vc\n  memory\n  file\n  pty\n  stdio\n  serial\n";
 
 /// Back ends that QEMU has and this program has not.
-const ABSENT: [&str; 9] =
-    ["qemu-vdagent", "hub", "msmouse", "parallel", "udp", "serial", "wctablet", "testdev", "spicevmc"];
+const ABSENT: [&str; 8] =
+    ["qemu-vdagent", "hub", "msmouse", "parallel", "udp", "wctablet", "testdev", "spicevmc"];
 
 /// One back end with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub enum CharBackend {
     /// Named pipes.
     Pipe {
         /// The common part of the names `PATH.in` and `PATH.out`, or the name of one pipe.
+        path: String,
+    },
+    /// A serial line of the host.
+    Serial {
+        /// The path of its device.
         path: String,
     },
     /// A socket.
@@ -149,6 +154,12 @@ fn read_backend(kind: &str, options: &mut Options) -> Result<CharBackend, Error>
         },
         "pty" => CharBackend::Pty,
         "pipe" => CharBackend::Pipe { path: options.take("path").ok_or_else(|| missing("device path"))? },
+        // The messages know it by both names.
+        "serial" | "tty" => CharBackend::Serial {
+            path: options
+                .take("path")
+                .ok_or_else(|| Error::new("chardev: serial/tty: no device path given"))?,
+        },
         "ringbuf" | "memory" => CharBackend::RingBuf { size: options.take_size("size")?.unwrap_or(64 << 10) },
         "mux" => CharBackend::Mux { chardev: options.take("chardev").ok_or_else(|| missing("chardev"))? },
         "socket" => CharBackend::Socket(read_socket(options)?),
@@ -252,6 +263,9 @@ fn legacy(text: &str) -> Result<(&'static str, Options), Error> {
     if let Some(file) = text.strip_prefix("file:") {
         return path("file", file);
     }
+    if text.starts_with("/dev/") {
+        return path("serial", text);
+    }
     if let Some(pipe) = text.strip_prefix("pipe:") {
         return path("pipe", pipe);
     }
@@ -267,7 +281,7 @@ fn legacy(text: &str) -> Result<(&'static str, Options), Error> {
         options.push("port", port);
         return Ok(("socket", options));
     }
-    for absent in ["udp:", "telnet:", "websocket:", "tn3270:", "/dev/", "con:", "COM"] {
+    for absent in ["udp:", "telnet:", "websocket:", "tn3270:", "con:", "COM"] {
         if text.starts_with(absent) {
             return Err(Error::new(format!("character back end '{text}' is not available")));
         }
@@ -341,6 +355,7 @@ impl Chardevs {
             CharBackend::File { path, append } => Arc::new(open_file(events, path, *append)?),
             CharBackend::Pty => Arc::new(PtyPort::open(events, id)?),
             CharBackend::Pipe { path } => Arc::new(open_pipe(events, path)?),
+            CharBackend::Serial { path } => Arc::new(open_serial(events, path)?),
             CharBackend::RingBuf { size } => {
                 let ringbuf = Arc::new(RingBuf::new(*size)?);
                 self.ringbufs.push((id.clone(), Arc::clone(&ringbuf)));

@@ -1,4 +1,5 @@
-//! `file`: output goes to a file. `pipe`: a pair of named pipes, or one for both directions.
+//! `file`: output goes to a file. `pipe`: a pair of named pipes, or one for both directions. `serial`: a serial line of the
+//! host.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use events::EventLoop;
 use rustix::fs::OFlags;
+use rustix::termios::{ControlModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::stream::{Sink, Stream};
 use super::{CharPort, CharReceiver};
@@ -53,6 +55,26 @@ pub(crate) fn open_pipe(events: &EventLoop, path: &str) -> Result<FilePort, Erro
     let stream = Stream::new(events);
     stream.attach(Some(source), Some(Sink::Own(Arc::new(sink)))).map_err(cannot_open(path))?;
     Ok(FilePort { stream, kind: "pipe" })
+}
+
+/// Opens a serial line of the host: bytes as they are, eight bits without parity, and 115200 of them in a second unless the
+/// line cannot be told.
+pub(crate) fn open_serial(events: &EventLoop, path: &str) -> Result<FilePort, Error> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    let line = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let line = line.map_err(cannot_open(path))?;
+    if let Ok(mut modes) = tcgetattr(&line) {
+        modes.make_raw();
+        modes.control_modes.remove(ControlModes::CSIZE | ControlModes::PARENB | ControlModes::CSTOPB);
+        modes.control_modes.insert(ControlModes::CS8 | ControlModes::CREAD | ControlModes::CLOCAL);
+        // A pseudo-terminal has no speed.
+        let _ = modes.set_speed(115_200);
+        let _ = tcsetattr(&line, OptionalActions::Now, &modes);
+    }
+    let stream = Stream::new(events);
+    let source = line.try_clone().map_err(cannot_open(path))?;
+    stream.attach(Some(source), Some(Sink::Own(Arc::new(line)))).map_err(cannot_open(path))?;
+    Ok(FilePort { stream, kind: "serial" })
 }
 
 impl CharPort for FilePort {

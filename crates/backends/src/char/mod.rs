@@ -36,6 +36,18 @@ pub use stream::flush_all;
 pub use terminal::restore as restore_terminal;
 pub use terminal_signals::{Termination, on_terminate};
 
+base::trace_points! {
+    /// What is to be traced of character devices.
+    pub mod trace "chardev" {
+        /// Bytes for the other side.
+        WRITE "write",
+        /// Bytes from the other side.
+        RECEIVE "receive",
+        /// Somebody has connected or gone, or a break.
+        EVENT "event",
+    }
+}
+
 /// What a back end tells a front end besides the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CharEvent {

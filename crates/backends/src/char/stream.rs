@@ -13,7 +13,7 @@ use events::{EventLoop, FdWatch, Interest, Ready};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 
-use super::{CharEvent, CharReceiver, ReceiverSlot};
+use super::{CharEvent, CharReceiver, ReceiverSlot, trace};
 
 /// How much output may wait for the main loop. A serial port's writes are single bytes, so that this is what
 /// lets the vCPU run ahead of a slow terminal.
@@ -206,6 +206,7 @@ impl Stream {
 
     /// Tells the receiver of an event.
     pub(crate) fn event(&self, event: CharEvent) {
+        base::trace!(trace::EVENT, "{event:?}");
         if let Some(receiver) = self.receiver.get() {
             receiver.event(event);
         }
@@ -323,6 +324,7 @@ impl Stream {
                     if !fds.is_empty() {
                         receiver.receive_fds(fds);
                     }
+                    base::trace!(trace::RECEIVE, "bytes {count}");
                     receiver.receive(&bytes[..count]);
                 }
             }

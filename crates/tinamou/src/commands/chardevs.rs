@@ -139,6 +139,8 @@ pub enum ChardevBackend {
     File(FileData),
     /// Named pipes.
     Pipe(HostdevData),
+    /// A serial line of the host.
+    Serial(HostdevData),
     /// A socket.
     Socket(SocketData),
     /// A pseudo-terminal.
@@ -195,6 +197,9 @@ fn backend(backend: ChardevBackend) -> Result<(ChardevCommon, CharBackend)> {
             (common, CharBackend::File { path: out, append: append.unwrap_or(false) })
         }
         ChardevBackend::Pipe(HostdevData { data }) => (data.common, CharBackend::Pipe { path: data.device }),
+        ChardevBackend::Serial(HostdevData { data }) => {
+            (data.common, CharBackend::Serial { path: data.device })
+        }
         ChardevBackend::Socket(SocketData { data }) => socket(data)?,
         ChardevBackend::Pty(CommonData { data }) => (data, CharBackend::Pty),
         ChardevBackend::Null(CommonData { data }) => (data, CharBackend::Null),

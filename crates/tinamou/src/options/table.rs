@@ -106,7 +106,7 @@ options! {
         Works Yes "net";
     }
     "Character device options" {
-        Works Yes "chardev" "-chardev help\n-chardev null,id=id[,mux=on|off][,logfile=PATH]\n-chardev socket,id=id[,host=host],port=port[,server=on|off][,wait=on|off][,mux=on|off]\n-chardev socket,id=id,path=path[,server=on|off][,wait=on|off][,mux=on|off]\n-chardev file,id=id,path=path[,mux=on|off]\n-chardev pty,id=id[,path=path][,mux=on|off]\n-chardev stdio,id=id[,mux=on|off][,signal=on|off]";
+        Works Yes "chardev" "-chardev help\n-chardev null,id=id[,mux=on|off][,logfile=PATH]\n-chardev socket,id=id[,host=host],port=port[,server=on|off][,wait=on|off][,mux=on|off]\n-chardev socket,id=id,path=path[,server=on|off][,wait=on|off][,mux=on|off]\n-chardev file,id=id,path=path[,mux=on|off]\n-chardev pty,id=id[,path=path][,mux=on|off]\n-chardev stdio,id=id[,mux=on|off][,signal=on|off]\n-chardev serial,id=id,path=path[,mux=on|off]";
     }
     "TPM device options" {
         Missing Yes "tpmdev";
