@@ -62,6 +62,7 @@ pub const TESTS: &[Test] = &[
     }),
     ("virtio with packed queues", |w| virtio(w, "pci", "virt,aia=aplic-imsic", ",packed=on")),
     ("devices come and go", hot_plug),
+    ("a controller with two namespaces", pcie::namespaces),
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
     ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
     ("boot: U-Boot", uboot),

@@ -15,6 +15,7 @@ mod guest;
 mod hmp;
 mod hostile;
 mod lockstep;
+mod lspci;
 mod paths;
 mod riscv_tests;
 mod snapshots;
@@ -35,6 +36,7 @@ usage: cargo xtask TASK [OPTIONS]
   bench [--runs N] [--only WHAT]     the same guests on tinamou and on QEMU, in turn: a table of medians
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
   lockstep [--count N]               compare register states with QEMU, instruction by instruction
+  lspci                              compare what a guest sees of PCI Express with QEMU, as lspci -vvv words it
   snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
 environment:
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&args),
         "riscv-tests" => riscv_tests::run(&args),
         "lockstep" => lockstep::run(&args),
+        "lspci" => lspci::run(),
         "snapshots" => snapshots::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");

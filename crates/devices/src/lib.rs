@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub fn types() -> Vec<&'static TypeInfo> {
     let mut types = vec![
         block::nvme::Nvme::TYPE,
+        block::nvme::NvmeNamespace::TYPE,
         block::pflash_cfi01::PflashCfi01::TYPE,
         char::ns16550a::Ns16550a::TYPE,
         char::pci_serial::PciSerial::TYPE,

@@ -296,7 +296,7 @@ fn configuration_spaces_are_the_same() {
         let cell = DeviceCell::new(crate::block::nvme::Nvme::default());
         cell.with(|nvme| nvme.serial = crate::block::nvme::Serial("x".into()));
         let drive = backends::block::NullDevice { len: 1 << 20, read_only: false };
-        crate::block::nvme::Nvme::connect(&cell, Arc::new(drive));
+        crate::block::nvme::Nvme::connect(&cell, Some(Arc::new(drive)));
         cell as Arc<dyn AnyDevice>
     };
     let card = || {

@@ -318,8 +318,13 @@ impl Control {
         let mut leaving: Vec<Arc<dyn AnyDevice>> = vec![device.clone()];
         leaving.extend(devices::inside(device));
         leaving.extend(function.config().map(|config| config.clone() as Arc<dyn AnyDevice>));
-        lock(&self.backends).unplugged(device);
+        let with_it = lock(&self.backends).unplugged(device);
         lock(&self.parts.devices).retain(|d| !leaving.iter().any(|gone| Arc::ptr_eq(gone, d)));
+        for node in with_it {
+            let (id, path) = (Some(node.id()).filter(|id| !id.is_empty()), node.path());
+            node.unparent();
+            DeviceDeleted { device: id, path }.emit();
+        }
         let path = node.path();
         for (name, child) in node.children() {
             if child.is_device() {

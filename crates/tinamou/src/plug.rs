@@ -1,9 +1,11 @@
 //! `-device`, `-object` and what they name: drives, networks, character devices, entropy.
 
+mod namespaces;
+
 use crate::device_events;
 use crate::lists::types;
 use crate::options::Opts;
-use backends::block::{self, Blocks, Pool};
+use backends::block::{self, BlockDevice, Blocks, Pool};
 use backends::char::{CharPort, Chardevs};
 use backends::net::{NetPeer, ReplayedNet, UserNet};
 use backends::rng::Entropy;
@@ -227,6 +229,8 @@ pub struct Backends {
     cards: u8,
     /// Buses of virtio-serial devices by name.
     serial_buses: Vec<(String, Arc<object::DeviceCell<VirtioSerial>>, ObjectRef)>,
+    /// Buses of NVMe controllers.
+    nvme_buses: Vec<namespaces::Bus>,
 }
 
 impl Backends {
@@ -246,6 +250,7 @@ impl Backends {
             holders: Vec::new(),
             cards: 0,
             serial_buses: Vec::new(),
+            nvme_buses: Vec::new(),
         }
     }
 
@@ -283,6 +288,10 @@ impl Backends {
             self.port(sockets, &device, id.as_deref(), bus.as_deref())?;
             return Ok(Vec::new());
         }
+        if info.name == "nvme-ns" {
+            self.namespace(sockets, &device, id.as_deref(), bus.as_deref(), running)?;
+            return Ok(Vec::new());
+        }
         // What is inside a virtio device for PCI is what has back ends.
         let working = devices::virtio::pci::inside(&device).unwrap_or_else(|| device.clone());
         let taken = self.connect(sockets, &working, info.name)?;
@@ -303,6 +312,7 @@ impl Backends {
         if let Some(node) = find_device(&sockets.machine, &working) {
             device_events::watch(&working, id.as_deref(), &node);
         }
+        self.add_nvme_bus(sockets, &working, id.as_deref());
         if let Some(cell) = working.clone().downcast::<VirtioSerial>() {
             let n = self.serial_buses.len();
             let name = id.as_ref().map_or_else(|| format!("virtio-serial-bus.{n}"), |id| format!("{id}.0"));
@@ -357,10 +367,11 @@ impl Backends {
         } else if let Some(cell) = device.clone().downcast::<PciSerial>() {
             PciSerial::connect(&cell, &sockets.events, self.character(sockets, device)?);
         } else if let Some(cell) = device.clone().downcast::<Nvme>() {
-            let id = named("drive").ok_or_else(|| error!("drive property not set"))?;
-            Nvme::connect(&cell, self.medium(&id, name)?);
+            let drive = named("drive");
+            let medium = drive.as_ref().map(|id| self.medium(id, name)).transpose()?;
+            Nvme::connect(&cell, medium.map(|node| node as Arc<dyn BlockDevice>));
             Nvme::follow_clock(&cell, &sockets.events);
-            held.push(Held::Drive(id));
+            held.extend(drive.map(Held::Drive));
         } else if let Some(cell) = device.clone().downcast::<VirtioRng>() {
             let source = match named("rng") {
                 None => Entropy::Builtin,
@@ -426,9 +437,15 @@ impl Backends {
         })
     }
 
-    /// A device has been taken out: what it held can be given to another.
-    pub fn unplugged(&mut self, device: &Arc<dyn AnyDevice>) {
+    /// A device has been taken out: what it held can be given to another. Returns the places of devices that go with it.
+    pub fn unplugged(&mut self, device: &Arc<dyn AnyDevice>) -> Vec<ObjectRef> {
         drain(&devices::virtio::pci::inside(device).unwrap_or_else(|| device.clone()));
+        self.give_up(device);
+        self.leave_nvme_bus(device)
+    }
+
+    /// What a device held can be given to another.
+    fn give_up(&mut self, device: &Arc<dyn AnyDevice>) {
         let weak = Arc::downgrade(device);
         let (gone, left) = std::mem::take(&mut self.holders).into_iter().partition(|(d, ..)| d.ptr_eq(&weak));
         self.holders = left;

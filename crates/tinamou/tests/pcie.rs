@@ -108,3 +108,30 @@ fn devices_come_and_go() {
         assert!(answer.contains(error), "{command}: {answer}");
     }
 }
+
+/// Namespaces of a controller: which are refused, and in what words.
+#[test]
+fn namespaces_go_to_their_controller() {
+    let common = "-display none -nodefaults -S -M virt -blockdev null-co,node-name=a,size=1M,read-zeroes=on \
+                  -blockdev null-co,node-name=b,size=1M,read-zeroes=on -device nvme,id=n,serial=x,drive=a";
+    for (device, error) in [
+        ("nvme-ns,bus=n", "block backend not configured"),
+        ("nvme-ns,bus=n,drive=b,nsid=1", "namespace id '1' already allocated"),
+        ("nvme-ns,bus=n,drive=b,nsid=1000", "invalid namespace id (must be between 0 and 256)"),
+        ("nvme-ns,bus=zz,drive=b", "Bus 'zz' not found"),
+        ("nvme-ns,bus=n,drive=b,uuid=foo", "Property 'nvme-ns.uuid' doesn't take value 'foo'"),
+    ] {
+        let output = program(&format!("{common} -device {device}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{device}");
+        assert!(said.contains(&format!("-device {device}: {error}\n")), "{device}: {said}");
+    }
+    let mut qmp = Dialogue::start(&format!("{common} -device nvme-ns,bus=n,drive=b,id=second -qmp stdio"));
+    let words = ["\"return\"", "\"error\""];
+    qmp.wait(&["\"QMP\""]);
+    qmp.ask("{\"execute\": \"qmp_capabilities\"}", &words);
+    let number = "{\"execute\": \"qom-get\", \"arguments\": {\"path\": \"second\", \"property\": \"nsid\"}}";
+    assert_eq!(qmp.ask(number, &words), "{\"return\": 2}");
+    let add = "{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"nvme-ns\", \"bus\": \"n\"}}";
+    assert!(qmp.ask(add, &words).contains("Bus 'n' does not support hotplugging"));
+}

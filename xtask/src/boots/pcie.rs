@@ -113,3 +113,49 @@ fn used(world: &World, board: &str, smp: u32, firmware: &str) -> Outcome {
     }
     Ok(ended)
 }
+
+/// A controller with two namespaces and a queue for each of four harts: both are used at once, it is taken out with both, and
+/// one of the drives comes back on its own.
+pub fn namespaces(world: &World) -> Outcome {
+    let images = ["a", "b"].map(|name| paths::guests().join(format!(".disk-{name}.img")));
+    let bios = world.images.bios.display().to_string();
+    let mut line =
+        strings(&["-M", "virt,aia=aplic-imsic", "-smp", "4", "-m", "512M", "-nographic", "-bios", &bios]);
+    for ((id, size), image) in [("d0", 8 << 20), ("d1", 4 << 20)].iter().zip(&images) {
+        fs::write(image, vec![0; *size])?;
+        let drive = format!("file={},format=raw,if=none,id={id}", image.display());
+        line.extend(strings(&["-drive", &drive]));
+    }
+    for device in [
+        "pcie-root-port,id=rp1,chassis=1",
+        "nvme,id=n,bus=rp1,drive=d0,serial=s",
+        "nvme-ns,drive=d1,bus=n,nsid=2,logical_block_size=4096",
+    ] {
+        line.extend(strings(&["-device", device]));
+    }
+    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
+    let mut console = at_shell(world, &line)?;
+    console.send(
+        "cd /sys/block; echo sizes: $(cat nvme0n1/size nvme0n2/queue/logical_block_size nvme0n2/size nvme0n1/mq/*/nr_tags | \
+         wc -l) $(cat nvme0n1/size nvme0n2/size); seq 100000 >/tmp/a; \
+         for d in nvme0n1 nvme0n2; do dd if=/tmp/a of=/dev/$d bs=64k conv=fsync 2>/dev/null & done; wait; \
+         echo 3 >/proc/sys/vm/drop_caches; for d in nvme0n1 nvme0n2; do head -c 588895 /dev/$d | cmp - /tmp/a; done && \
+         echo 1 >/sys/bus/pci/devices/0000:01:00.0/remove && echo out-$((6*7))\n",
+    )?;
+    // Two sizes of disks, one of blocks, four queues.
+    console.expect("sizes: 7 16384 8192", ANSWER)?;
+    console.expect("out-42", ANSWER)?;
+    for command in ["device_del n", "device_add nvme,id=m,bus=rp1,drive=d1,serial=t"] {
+        console.send("\u{1}c")?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send(&format!("{command}\n"))?;
+        console.expect("(qemu) ", ANSWER)?;
+        console.send("\u{1}c")?;
+    }
+    console.send(
+        "\necho 1 >/sys/bus/pci/rescan; until [ -b /dev/nvme0n1 ]; do sleep 0.1; done; \
+         head -c 588895 /dev/nvme0n1 | cmp - /tmp/a && echo back-$((6*7)); poweroff -f\n",
+    )?;
+    console.expect("back-42", ANSWER)?;
+    good(console.wait(BOOT)?)
+}

@@ -2,19 +2,21 @@
 //!
 //! Document: NVM Express Base Specification 1.4. The guest puts commands into submission queues in its memory and rings
 //! a doorbell; commands for data run on the worker threads of the drive, which copy straight between the drive and
-//! guest memory. Left out: scatter-gather lists, metadata and protection, several formats, namespace management, controller
-//! memory buffers, virtual functions, zoned namespaces.
+//! guest memory. Left out: scatter-gather lists, metadata and protection, several formats, making and attaching namespaces,
+//! subsystems, controller memory buffers, virtual functions, zoned namespaces.
 //!
 //! doorbell -> `Nvme::take_commands` -> `admin` at once, or `io::Job` on a worker -> `Nvme::complete` -> message.
 
 mod admin;
 mod io;
+mod namespace;
 mod queues;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use backends::block::{BlockDevice, BlockQueue};
-use base::Bits;
+use base::{Bits, error};
 use events::EventLoop;
 use object::pci::Capability;
 use object::{Device, DeviceCell, Effect, PropertyType, PropertyValue};
@@ -23,6 +25,7 @@ use state::State;
 use crate::pci::Pci;
 use crate::property_types::{BootIndex, OnOffAuto};
 use crate::virtio::blk_request::Gate;
+pub use namespace::{Namespace, NvmeNamespace};
 use queues::{Completion, CompletionQueue, SubmissionQueue};
 
 /// Offsets of registers (3.1).
@@ -116,7 +119,7 @@ pub struct Registers {
     generations: u64,
 }
 
-/// The controller, with one namespace.
+/// The controller. With a drive it has namespace 1; others come as devices of their own.
 #[derive(Device)]
 #[device(name = "nvme", desc = "Non-Volatile Memory Express", category = "storage", user_creatable)]
 #[pci(vendor = 0x1b36, device = 0x0010, revision = 2, class = 0x01_0802, pin = 1)]
@@ -161,7 +164,7 @@ pub struct Nvme {
     /// Its place on the bus.
     #[place]
     pub pci: Pci,
-    store: Option<Arc<BlockQueue>>,
+    namespaces: BTreeMap<u32, Namespace>,
     gate: Arc<Gate>,
     this: Weak<DeviceCell<Self>>,
     #[state]
@@ -169,26 +172,54 @@ pub struct Nvme {
 }
 
 impl Nvme {
-    /// Gives the controller its drive; to be called before it is realized.
-    pub fn connect(cell: &Arc<DeviceCell<Self>>, drive: Arc<dyn BlockDevice>) {
+    /// Gives the controller its drive, if it has one; to be called before it is realized.
+    pub fn connect(cell: &Arc<DeviceCell<Self>>, drive: Option<Arc<dyn BlockDevice>>) {
         cell.with(|device| {
             device.this = Arc::downgrade(cell);
-            device.store = Some(Arc::new(BlockQueue::new(drive)));
+            let block = device.logical_block_size.0;
+            let own = drive.map(|drive| (1, Namespace::new(drive, block, namespace::Names::default())));
+            device.namespaces.extend(own);
         });
     }
 
-    /// Where instructions are counted, lets requests take the guest's time; to be called before it is realized.
+    /// Where instructions are counted, lets requests take the guest's time; to be called before the machine runs.
     pub fn follow_clock(cell: &DeviceCell<Self>, events: &EventLoop) {
-        if let Some(store) = cell.with(|device| device.store.clone()) {
-            store.follow_clock(events);
-        }
+        Self::stores(cell).iter().for_each(|store| store.follow_clock(events));
+    }
+
+    fn stores(cell: &DeviceCell<Self>) -> Vec<Arc<BlockQueue>> {
+        cell.with(|device| device.namespaces.values().map(|n| n.store.clone()).collect())
+    }
+
+    /// Adds a namespace, before the machine runs. Returns its number.
+    ///
+    /// # Errors
+    /// The number is taken, or there is none left.
+    pub fn add_namespace(
+        cell: &DeviceCell<Self>,
+        namespace: &NvmeNamespace,
+        drive: Arc<dyn BlockDevice>,
+    ) -> base::Result<u32> {
+        check_block_size(namespace.logical_block_size.0)?;
+        cell.with(|device| {
+            let free = |n: &u32| !device.namespaces.contains_key(n);
+            let number = match namespace.nsid {
+                0 => (1..=namespace::LAST).find(free).ok_or_else(|| error!("no free namespace id"))?,
+                n if n > namespace::LAST => {
+                    return Err(error!("invalid namespace id (must be between 0 and {})", namespace::LAST));
+                }
+                n if !free(&n) => return Err(error!("namespace id '{n}' already allocated")),
+                n => n,
+            };
+            let names = namespace.names(&device.serial.0, number);
+            device.namespaces.insert(number, Namespace::new(drive, namespace.logical_block_size.0, names));
+            Ok(number)
+        })
     }
 
     /// Waits until no request is under way. Not to be called with any device's lock held.
     pub fn drain(cell: &DeviceCell<Self>) {
-        if let Some(store) = cell.with(|device| device.store.clone()) {
-            store.drain();
-        }
+        Self::stores(cell).iter().for_each(|store| store.drain());
     }
 
     fn vectors(&self) -> u16 {
@@ -197,19 +228,6 @@ impl Nvme {
 
     fn queue_pairs(&self) -> usize {
         self.max_queues as usize + 1
-    }
-
-    fn drive(&self) -> Option<&Arc<dyn BlockDevice>> {
-        self.store.as_ref().map(|store| store.device())
-    }
-
-    fn block_size(&self) -> u64 {
-        self.logical_block_size.0.max(512)
-    }
-
-    /// Blocks of the namespace.
-    fn blocks(&self) -> u64 {
-        self.drive().map_or(0, |drive| drive.len() / self.block_size())
     }
 
     /// Bytes of a page of guest memory, as the driver has chosen.
@@ -242,8 +260,8 @@ impl Nvme {
 
     /// A driver that announces the end of power expects its data to be on the medium.
     fn flush_before_power_goes(&self) {
-        if let Some(store) = &self.store {
-            store.run(|drive| {
+        for namespace in self.namespaces.values() {
+            namespace.store.run(|drive| {
                 if let Err(error) = drive.flush() {
                     base::guest_error!("nvme: the drive cannot be flushed: {error}");
                 }
@@ -398,16 +416,18 @@ impl Nvme {
 
     /// Begins a command of an I/O queue; the answer if it has one at once.
     fn begin(&mut self, queue: usize, command: &queues::Command) -> Option<(u32, u16)> {
-        let (Some(store), Some(dma)) = (self.store.clone(), self.pci.dma()) else {
-            return Some((0, status::INTERNAL));
-        };
+        let Some(dma) = self.pci.dma() else { return Some((0, status::INTERNAL)) };
         let all = command.namespace() == u32::MAX && command.opcode() == io::opcode::FLUSH;
-        if command.namespace() != 1 && !all {
-            return Some((0, status::INVALID_NAMESPACE));
-        }
+        let mut named = self.namespaces.range(..).filter(|(n, _)| all || **n == command.namespace());
+        let Some((_, namespace)) = named.next() else {
+            return Some((0, if all { status::SUCCESS } else { status::INVALID_NAMESPACE }));
+        };
+        // Of a flush of all namespaces the first one's worker does the work.
+        let others: Vec<_> = named.map(|(_, namespace)| namespace.store.clone()).collect();
+        let store = namespace.store.clone();
         let most = if self.mdts == 0 { u64::MAX } else { 0x1000 << self.mdts.min(20) };
         let write_through = !self.regs.write_cache;
-        let job = io::Job::new(command, self.block_size(), self.blocks(), most, write_through);
+        let job = io::Job::new(command, namespace.block, namespace.blocks(), most, write_through);
         let job = match job {
             Ok(job) => job,
             Err(status) => return Some((0, status)),
@@ -417,7 +437,10 @@ impl Nvme {
         let generation = self.regs.submissions.get(queue).map_or(0, |q| q.generation);
         store.run(move |drive| {
             let pass = io::Pass { dma: &dma, gate: &gate, queue: GATE, epoch };
-            let Some(status) = job.perform(drive, &pass, page) else { return };
+            let Some(mut status) = job.perform(drive, &pass, page) else { return };
+            if others.iter().any(|other| other.device().flush().is_err()) {
+                status = status::WRITE_FAULT;
+            }
             if let Some(cell) = this.upgrade() {
                 cell.with(|device| {
                     // A reset or the end of the queue since: nobody waits for it.
@@ -430,6 +453,14 @@ impl Nvme {
             }
         });
         None
+    }
+}
+
+fn check_block_size(size: u64) -> base::Result<()> {
+    match size {
+        0 => Ok(()),
+        _ if size.is_power_of_two() && (512..=2 << 20).contains(&size) => Ok(()),
+        _ => Err("logical_block_size must be a power of 2 between 512 and 2097152".into()),
     }
 }
 
@@ -494,13 +525,7 @@ impl Device for Nvme {
         if self.messages == 0 || self.messages > 2048 {
             return Err("msix_qsize must be between 1 and 2048".into());
         }
-        let size = self.logical_block_size.0;
-        if size != 0 && !(size.is_power_of_two() && (512..=2 << 20).contains(&size)) {
-            return Err("logical_block_size must be a power of 2 between 512 and 2097152".into());
-        }
-        if self.store.is_none() {
-            return Err("drive property not set".into());
-        }
+        check_block_size(self.logical_block_size.0)?;
         self.gate.open(1);
         self.reset_state();
         Ok(())

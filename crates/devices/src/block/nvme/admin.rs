@@ -2,7 +2,7 @@
 
 use super::io::Pages;
 use super::queues::{Command, CompletionQueue, SubmissionQueue};
-use super::{Nvme, status};
+use super::{Nvme, namespace, status};
 
 /// Codes of commands.
 mod opcode {
@@ -39,7 +39,7 @@ const CRITICAL_TEMPERATURE: u16 = 0x175;
 /// It is always 50 degrees Celsius.
 const TEMPERATURE: u16 = 0x143;
 /// Bytes of what Identify returns.
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 type Answer = (u32, u16);
 
@@ -50,13 +50,15 @@ fn failed(status: u16) -> Answer {
 }
 
 /// Bytes filled field by field.
-struct Fields(Vec<u8>);
+pub struct Fields(Vec<u8>);
 
 impl Fields {
-    fn new(size: usize) -> Self {
+    /// So many zeroes.
+    pub fn new(size: usize) -> Self {
         Self(vec![0; size])
     }
-    fn put(&mut self, at: usize, bytes: &[u8]) {
+    /// Fills a field.
+    pub fn put(&mut self, at: usize, bytes: &[u8]) {
         if let Some(field) = self.0.get_mut(at..at + bytes.len()) {
             field.copy_from_slice(bytes);
         }
@@ -194,30 +196,39 @@ impl Nvme {
     }
 
     fn identify(&self, command: &Command) -> Answer {
-        let namespace = command.namespace();
+        let number = command.namespace();
+        let namespace = self.namespaces.get(&number);
         let mut fields = Fields::new(PAGE);
         match command.word(10) & 0xff {
             // A namespace; the same of one that is not active is empty.
             0x00 | 0x11 => match namespace {
-                1 => self.identify_namespace(&mut fields),
-                0 | 2..=0xffff_fffd if namespace == 0 || namespace > NAMESPACES => {
+                Some(namespace) => fields = namespace.identify(),
+                None if number == 0 || number > namespace::LAST && number != u32::MAX => {
                     return failed(status::INVALID_NAMESPACE);
                 }
-                0xffff_fffe => return failed(status::INVALID_NAMESPACE),
-                _ => {}
+                None => {}
             },
             0x01 => self.identify_controller(&mut fields),
             // Namespaces after the given one.
-            0x02 | 0x10 => match namespace {
-                0 => fields.put(0, &1u32.to_le_bytes()),
-                0xffff_fffe.. => return failed(status::INVALID_NAMESPACE),
-                _ => {}
-            },
-            // What identifies a namespace: the command set is all there is.
+            0x02 | 0x10 => {
+                if number >= 0xffff_fffe {
+                    return failed(status::INVALID_NAMESPACE);
+                }
+                let after = self.namespaces.keys().filter(|n| **n > number);
+                after.enumerate().for_each(|(n, id)| fields.put(4 * n, &id.to_le_bytes()));
+            }
+            // What identifies a namespace.
             0x03 => match namespace {
-                1 => fields.put(0, &[4, 1, 0, 0, 0]),
-                _ => return failed(status::INVALID_NAMESPACE),
+                Some(namespace) => fields = namespace.descriptors(),
+                None => return failed(status::INVALID_NAMESPACE),
             },
+            // Controllers from the given one on that have the namespace, and all: there is number 0.
+            code @ (0x12 | 0x13) => {
+                if code == 0x12 && namespace.is_none() {
+                    return failed(status::INVALID_FIELD);
+                }
+                fields.put(0, &[u8::from(command.word(10) >> 16 == 0)]);
+            }
             _ => return failed(status::INVALID_FIELD),
         }
         self.give(command, &fields.0)
@@ -240,7 +251,7 @@ impl Nvme {
         fields.put(268, &CRITICAL_TEMPERATURE.to_le_bytes());
         // Commands of 64 bytes, answers of 16.
         fields.put(512, &[0x66, 0x44]);
-        fields.put(516, &NAMESPACES.to_le_bytes());
+        fields.put(516, &namespace::LAST.to_le_bytes());
         // Compare, dataset management, write zeroes, timestamp.
         fields.put(520, &0x4du16.to_le_bytes());
         // There is a write cache, and flushes of all namespaces.
@@ -249,18 +260,6 @@ impl Nvme {
         fields.put(768, name.as_bytes());
         // 25 W; entry and exit latencies.
         fields.put(2048, &[0xc4, 0x09, 0, 0, 0x10, 0, 0, 0, 4]);
-    }
-
-    fn identify_namespace(&self, fields: &mut Fields) {
-        let blocks = self.blocks();
-        (0..3).for_each(|n| fields.put(8 * n, &blocks.to_le_bytes()));
-        // Blocks that were given back read as zeroes, and can be given back by writing zeroes.
-        fields.put(33, &[9]);
-        // The only format: no metadata.
-        fields.put(128, &[0, 0, self.block_size().ilog2() as u8, 0]);
-        if self.drive().is_some_and(|drive| drive.read_only()) {
-            fields.put(99, &[1]);
-        }
     }
 
     fn log(&self, command: &Command) -> Answer {
@@ -306,7 +305,9 @@ impl Nvme {
             feature::ARBITRATION => 7,
             feature::POWER | feature::COALESCING | feature::ATOMICITY => 0,
             feature::TEMPERATURE => regs.temperature_threshold.into(),
-            feature::ERROR_RECOVERY if command.namespace() != 1 => return failed(status::INVALID_NAMESPACE),
+            feature::ERROR_RECOVERY if !self.namespaces.contains_key(&command.namespace()) => {
+                return failed(status::INVALID_NAMESPACE);
+            }
             feature::ERROR_RECOVERY => 0,
             feature::WRITE_CACHE => u32::from(regs.write_cache),
             feature::QUEUES => self.queue_numbers(),
@@ -337,7 +338,7 @@ impl Nvme {
                 self.regs.temperature_threshold = value as u16;
                 OK
             }
-            feature::ERROR_RECOVERY if command.namespace() == 1 => OK,
+            feature::ERROR_RECOVERY if self.namespaces.contains_key(&command.namespace()) => OK,
             feature::WRITE_CACHE => {
                 self.regs.write_cache = value & 1 != 0;
                 OK
@@ -370,9 +371,6 @@ impl Nvme {
         }
     }
 }
-
-/// The largest number of a namespace.
-const NAMESPACES: u32 = 256;
 
 /// Which commands exist (log 5): supported, or supported and changing data.
 fn effects() -> Fields {

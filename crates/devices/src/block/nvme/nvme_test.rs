@@ -59,7 +59,11 @@ impl Driver {
         let lines = [0, 1, 2, 3].map(|_| Line::to_fn(|_| ()));
         let bus = PciBus::root("pcie.0", &Node::new("PCIE"), memory, io, system, Intx::new(lines));
         let cell = DeviceCell::new(Nvme { serial: Serial("x".into()), max_queues: 4, ..Nvme::default() });
-        Nvme::connect(&cell, Arc::new(Disk(Mutex::new(vec![0; 4 << 20]))));
+        Nvme::connect(&cell, Some(Arc::new(Disk(Mutex::new(vec![0; 4 << 20])))));
+        // Another of 4096 bytes a block.
+        let second =
+            NvmeNamespace { nsid: 3, logical_block_size: object::Size(4096), ..NvmeNamespace::default() };
+        Nvme::add_namespace(&cell, &second, Arc::new(Disk(Mutex::new(vec![0; 1 << 20])))).unwrap();
         let device: Arc<dyn AnyDevice> = cell.clone();
         let node = Node::for_device(device.clone());
         let function = bus.plug(&device, &node, None, false, false).unwrap();
@@ -142,7 +146,7 @@ fn identifies_itself_as_the_reference_does() {
     assert_eq!(driver.command(0, &[6, 1, DATA, 0, 0]), (0, 0));
     assert_eq!(driver.bytes(DATA, 8), 8192u64.to_le_bytes());
     assert_eq!(driver.command(0, &[6, 0, DATA, 0, 2]), (0, 0));
-    assert_eq!(driver.bytes(DATA, 8), [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(driver.bytes(DATA, 12), [1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(driver.command(0, &[0xa, 0, 0, 0, 7]), (0x0003_0003, 0));
     assert_eq!(driver.command(0, &[0xa, 0, 0, 0, 6]), (1, 0));
     assert_eq!(driver.command(0, &[2, 0xffff_ffff, DATA, 0, 2 | 127 << 16]), (0, 0));
@@ -213,6 +217,52 @@ fn data_goes_to_the_drive_and_comes_back() {
 }
 
 #[test]
+fn namespaces_are_apart() {
+    let mut driver = Driver::new();
+    driver.start();
+    assert_eq!(driver.command(0, &[6, 3, DATA, 0, 0]), (0, 0));
+    let page = driver.bytes(DATA, 4096);
+    assert_eq!((&page[..2], page[130]), (&256u16.to_le_bytes()[..], 12));
+    // One that is not there is empty; one that cannot be is an error.
+    assert_eq!(driver.command(0, &[6, 2, DATA, 0, 0]), (0, 0));
+    assert_eq!(driver.bytes(DATA, 4096), [0; 4096]);
+    assert_eq!(driver.command(0, &[6, 257, DATA, 0, 0]), (0, 0x400b));
+    assert_eq!(driver.command(0, &[6, 1, DATA, 0, 2]), (0, 0));
+    assert_eq!(driver.bytes(DATA, 8), [3, 0, 0, 0, 0, 0, 0, 0], "those after 1");
+    // Names: the first has none, the second one that was made up.
+    assert_eq!(driver.command(0, &[6, 1, DATA, 0, 3]), (0, 0));
+    assert_eq!(driver.bytes(DATA, 8), [4, 1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(driver.command(0, &[6, 3, DATA, 0, 3]), (0, 0));
+    let names = driver.bytes(DATA, 32);
+    assert_eq!((&names[..4], names[10] >> 4, names[12] >> 6), (&[3, 16, 0, 0][..], 8, 2));
+    assert_eq!(names[20..24], [4, 1, 0, 0]);
+    assert_eq!(driver.command(0, &[6, 3, DATA, 0, 0x12]), (0, 0));
+    assert_eq!(driver.bytes(DATA, 4), [1, 0, 0, 0], "one controller, number 0");
+    assert_eq!(driver.command(0, &[6, 2, DATA, 0, 0x12]), (0, 0x4002));
+    // The same block of both.
+    for (number, byte) in [(1, 0x11), (3, 0x33)] {
+        driver.space.write(DATA, &[byte; 4096]).unwrap();
+        assert_eq!(driver.command(1, &[1, number, DATA, 0, 5, 0, 0]), (0, 0));
+    }
+    for (number, byte) in [(1, 0x11), (3, 0x33)] {
+        assert_eq!(driver.command(1, &[2, number, DATA, 0, 5, 0, 0]), (0, 0));
+        assert_eq!(driver.bytes(DATA, 8), [byte; 8]);
+    }
+    assert_eq!(driver.command(1, &[2, 3, DATA, 0, 256, 0, 0]), (0, 0x4080));
+    assert_eq!(driver.command(1, &[0, 0xffff_ffff]), (0, 0), "a flush of both");
+    let add = |nsid, size| {
+        let wanted =
+            NvmeNamespace { nsid, logical_block_size: object::Size(size), ..NvmeNamespace::default() };
+        let drive = Arc::new(Disk(Mutex::new(vec![0; 4096])));
+        Nvme::add_namespace(&driver.cell, &wanted, drive).map_err(|e| e.to_string())
+    };
+    assert_eq!(add(0, 0), Ok(2), "the first that is free");
+    assert_eq!(add(3, 0), Err("namespace id '3' already allocated".to_owned()));
+    assert_eq!(add(257, 0), Err("invalid namespace id (must be between 0 and 256)".to_owned()));
+    assert!(add(0, 1000).is_err());
+}
+
+#[test]
 fn hostile_drivers_do_no_harm() {
     let mut driver = Driver::new();
     let device: Arc<dyn AnyDevice> = driver.cell.clone();
@@ -236,7 +286,11 @@ fn hostile_drivers_do_no_harm() {
                     let opcodes = [0, 1, 2, 4, 5, 6, 8, 9, 0xa, 0xc, random.below(256)];
                     let opcode = opcodes[random.below(11) as usize];
                     let _ = driver.space.write_int(at, 4, opcode | random.below(65536) << 16);
-                    let _ = driver.space.write_int(at + 4, 4, random.below(3));
+                    let _ = driver.space.write_int(
+                        at + 4,
+                        4,
+                        [0, 1, 3, 0xffff_ffff, random.value()][random.below(5) as usize],
+                    );
                     for word in [24, 32] {
                         let _ = driver.space.write_int(at + word, 8, place(&mut random));
                     }
