@@ -78,6 +78,16 @@ pub struct Mapping {
     pub global: bool,
 }
 
+/// What decides how virtual addresses are translated. Where two of these are equal, every address is translated
+/// alike; where only the numbers are, the addresses with a global mapping ([`Mapping::global`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Number of the access rules (privilege, SUM, MXR) and of what is common to those who see each other's global mappings.
+    pub number: u64,
+    /// Number of the page table (root, address-space id).
+    pub owner: u64,
+}
+
 /// What a guest asks to be forgotten of its translations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
@@ -178,13 +188,12 @@ pub trait Guest: Cpu + Sized + 'static {
     fn mode(&self) -> u32;
     /// Whether floats can be used in this mode.
     fn has_floats(mode: u32) -> bool;
-    /// Number of the address space with its access rules: two calls that return the same number translate every virtual address alike
-    /// (root of the page table, address-space id, privilege, SUM, MXR).
-    fn space(&self) -> u64;
-    /// The address-space id (ASID) inside a number that [`Guest::space`] returned, as [`Flush`] names it.
-    fn space_id(space: u64) -> u64;
-    /// Whether data accesses use other rules than fetches now; if so, the number of their space (MPRV).
-    fn data_space(&self) -> u64 {
+    /// Which mappings fetches see.
+    fn space(&self) -> Space;
+    /// The address-space id (ASID) inside [`Space::owner`], as [`Flush`] names it.
+    fn space_id(owner: u64) -> u64;
+    /// Which mappings data accesses see: other ones if they are under other rules (SUM, MXR, MPRV).
+    fn data_space(&self) -> Space {
         self.space()
     }
     /// Walks the page table and the protection for one access; sets accessed and dirty bits if the guest has that.

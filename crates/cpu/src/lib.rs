@@ -22,7 +22,7 @@ pub use breakpoint::Breakpoints;
 pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, SITES};
 pub use guest::{
     Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
-    Step, Stop, Trap,
+    Space, Step, Stop, Trap,
 };
 pub use handle::{CpuHandle, Cpus, Resume, SingleStep};
 pub use in_turn::{Counter, spawn_in_turn};

@@ -13,7 +13,7 @@
 use crate::bus::{Found, Store};
 use crate::profile::Doing;
 use crate::run::Tcg;
-use crate::tlb::Rights;
+use crate::tlb::{Kind, Rights};
 use cpu::{Access, Flush, Guest, Mmu, Stop};
 use ir::MemOp;
 use memory::Ram;
@@ -63,7 +63,7 @@ impl<G: Guest> Tcg<G> {
             let host_page = ram.host_ptr() as u64 + page;
             let rights = self.unwatched(va, rights);
             let set = self.tlb.set(set);
-            set.fill(va, host_page, rights, mapping.size_log2 > 12);
+            set.fill(va, host_page, rights, Kind { global: mapping.global, large: mapping.size_log2 > 12 });
             if write && ram.has_code(page) {
                 // Somebody has begun to translate from it in between and may not have seen our tag.
                 set.entry(va).write.store(crate::tlb::NONE, SeqCst);
@@ -288,11 +288,12 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     fn flush(&mut self, what: Flush) {
         self.activity.flushes.count();
         self.forget_sites();
-        for (space, set) in self.tlb.sets() {
+        for set in self.tlb.sets() {
+            let is_its = |id: Option<u64>| id.is_none_or(|id| id == G::space_id(set.owner()));
             match what {
                 Flush::All => set.flush(),
-                Flush::Space(id) if id.is_none_or(|id| id == G::space_id(space)) => set.flush(),
-                Flush::Page(va, id) if id.is_none_or(|id| id == G::space_id(space)) => set.flush_page(va),
+                Flush::Space(id) if is_its(id) => set.flush_own(),
+                Flush::Page(va, id) if is_its(id) => set.flush_page(va, id.is_some()),
                 _ => {}
             }
         }

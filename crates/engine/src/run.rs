@@ -19,7 +19,7 @@ use crate::shared::{At, Shared};
 use crate::tlb::{Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
-use cpu::{Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, Step, Stop, Trap};
+use cpu::{Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, Space, Step, Stop, Trap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -32,10 +32,10 @@ pub struct Tcg<G: Guest> {
     frame: Option<Arc<cpu::Frame>>,
     /// Set for fetches and jumps, and the space it is for.
     pub(crate) code_set: usize,
-    space: u64,
+    space: Space,
     /// Set for data; the same one but for MPRV.
     pub(crate) data_set: usize,
-    data_space: u64,
+    data_space: Space,
     pub(crate) activity: Arc<Activity>,
     /// The guest while translated code runs.
     pub(crate) guest: *mut G,
@@ -68,6 +68,9 @@ pub struct Tcg<G: Guest> {
 // SAFETY: see above; everything else is Send.
 unsafe impl<G: Guest> Send for Tcg<G> {}
 
+/// The space of no guest.
+const NOWHERE: Space = Space { number: u64::MAX, owner: u64::MAX };
+
 /// What to do next at a pc.
 pub(crate) enum Next {
     /// Run this code.
@@ -91,9 +94,9 @@ impl<G: Guest> Tcg<G> {
             tlb: Sets::default(),
             frame: None,
             code_set: usize::MAX,
-            space: u64::MAX,
+            space: NOWHERE,
             data_set: usize::MAX,
-            data_space: u64::MAX,
+            data_space: NOWHERE,
             activity,
             guest: std::ptr::null_mut(),
             exit: None,
@@ -118,7 +121,7 @@ impl<G: Guest> Tcg<G> {
             self.change_spaces(g, space, data);
         }
     }
-    fn change_spaces(&mut self, g: &G, space: u64, data: u64) {
+    fn change_spaces(&mut self, g: &G, space: Space, data: Space) {
         self.activity.switches.count();
         let (code, made) = self.tlb.select(space, usize::MAX);
         made.into_iter().for_each(|e| self.shared.register(e));
@@ -141,7 +144,7 @@ impl<G: Guest> Tcg<G> {
     }
     /// Forgets every translation of addresses.
     pub(crate) fn flush_sets(&mut self) {
-        self.tlb.sets().for_each(|(_, s)| s.flush());
+        self.tlb.sets().for_each(|s| s.flush());
         self.forget_sites();
     }
     /// Forgets the pages that translated loads remember beside the TLB.
@@ -155,7 +158,7 @@ impl<G: Guest> Tcg<G> {
         let breakpoints = self.shared.cpus.breakpoints.generation();
         if breakpoints != self.breakpoints {
             self.breakpoints = breakpoints;
-            self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
+            self.tlb.sets().for_each(|s| s.forget_jumps());
         }
         let watchpoints = self.shared.cpus.watchpoints.generation();
         if self.bus.refresh() || watchpoints != self.watchpoints {
@@ -171,7 +174,7 @@ impl<G: Guest> Tcg<G> {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.checks.forget();
-            self.tlb.sets().for_each(|(_, s)| s.forget_jumps());
+            self.tlb.sets().for_each(|s| s.forget_jumps());
         }
     }
 
@@ -362,7 +365,7 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
         exit
     }
     fn sync(&mut self, g: &mut G) {
-        self.space = u64::MAX;
+        self.space = NOWHERE;
         self.flush_sets();
         self.bus.forget();
         self.refresh(g);

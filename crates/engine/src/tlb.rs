@@ -1,7 +1,9 @@
 //! The soft TLB and the jump cache of one vCPU.
 //!
 //! A vCPU keeps a few *sets*, one for each address space that it used lately (root, ASID, privilege, SUM, MXR: the
-//! guest numbers them). Switching spaces swaps two pointers in the frame. Translated code reads the entries at constant
+//! guest numbers them, see [`cpu::Space`]). Switching spaces swaps two pointers in the frame. The spaces of a
+//! supervisor share a set, from which what is not global goes when the page table changes: its own mappings and
+//! code, which are global, need not be found again for each process. Translated code reads the entries at constant
 //! offsets, so their layout is fixed here and nowhere else:
 //!
 //! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
@@ -15,6 +17,7 @@
 //! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
+use cpu::Space;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -41,6 +44,12 @@ pub struct Entry {
     pub execute: AtomicU64,
     /// Host address minus guest virtual address.
     pub addend: AtomicU64,
+}
+
+impl Entry {
+    fn forget(&self) {
+        [&self.read, &self.write, &self.execute].iter().for_each(|t| t.store(NONE, Relaxed));
+    }
 }
 
 /// One entry of the jump cache.
@@ -84,11 +93,16 @@ impl Entries {
 pub struct Set {
     entries: Arc<Entries>,
     jumps: Box<[Jump]>,
-    /// Number of the space, [`NONE`] if the set is free.
-    space: u64,
+    /// The page table that mappings which are not global belong to.
+    owner: u64,
     used: u64,
     /// Indices of entries filled.
     filled: Vec<u16>,
+    /// Those that may be filled with a mapping that is not global; one bit each, so that none is in the list twice.
+    own: Vec<u16>,
+    own_bits: [u64; ENTRIES / 64],
+    /// Code may be in the jump cache that lies in such a mapping.
+    own_code: bool,
     /// Indices of jumps filled.
     jumped: Vec<u16>,
     /// Gigabytes of virtual space in which a superpage was filled in pieces.
@@ -108,6 +122,15 @@ pub struct Rights {
     pub execute: bool,
 }
 
+/// What else there is to know of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// It holds in every address space.
+    pub global: bool,
+    /// It is wider than a page.
+    pub large: bool,
+}
+
 impl Set {
     /// A set that holds nothing.
     pub fn new() -> Set {
@@ -124,13 +147,20 @@ impl Set {
                 written: [const { AtomicU64::new(0) }; 64],
             }),
             jumps: (0..JUMPS).map(|_| jump()).collect(),
-            space: NONE,
+            owner: NONE,
             used: 0,
             filled: Vec::new(),
+            own: Vec::new(),
+            own_bits: [0; ENTRIES / 64],
+            own_code: false,
             jumped: Vec::new(),
             large: Vec::new(),
             jump_pages: [0; 16],
         }
+    }
+    /// The page table that mappings which are not global belong to.
+    pub fn owner(&self) -> u64 {
+        self.owner
     }
     /// Host address of the entries.
     pub fn entries_address(&self) -> u64 {
@@ -164,16 +194,24 @@ impl Set {
         j.tag.store(pc ^ mode_tag, Relaxed);
         j.code.store(code, Relaxed);
     }
-    /// Fills an entry: `rights` says which tags match, `large` that the mapping is wider than a page.
-    pub fn fill(&mut self, va: u64, host_page: u64, rights: Rights, large: bool) {
+    /// Fills an entry: `rights` says which tags match.
+    pub fn fill(&mut self, va: u64, host_page: u64, rights: Rights, kind: Kind) {
         let page = va & !4095;
         let i = (va >> 12) as usize % ENTRIES;
         let e = &self.entries.entries[i];
         if [&e.read, &e.write, &e.execute].iter().all(|t| t.load(Relaxed) == NONE) {
             self.filled.push(i as u16);
         }
-        if large && !self.large.contains(&(va >> 30)) {
+        if kind.large && !self.large.contains(&(va >> 30)) {
             self.large.push(va >> 30);
+        }
+        if !kind.global {
+            let bit = 1 << (i & 63);
+            if self.own_bits[i / 64] & bit == 0 {
+                self.own_bits[i / 64] |= bit;
+                self.own.push(i as u16);
+            }
+            self.own_code |= rights.execute;
         }
         let tag = |on| if on { page } else { NONE };
         // The old write tag goes before the addend changes: another thread reads them together.
@@ -197,12 +235,24 @@ impl Set {
     /// Forgets everything.
     pub fn flush(&mut self) {
         for i in self.filled.drain(..) {
-            let e = &self.entries.entries[i as usize];
-            [&e.read, &e.write, &e.execute].iter().for_each(|t| t.store(NONE, Relaxed));
+            self.entries.entries[i as usize].forget();
         }
         self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
         self.large.clear();
+        self.own.clear();
+        self.own_bits = [0; ENTRIES / 64];
+        self.own_code = false;
         self.forget_jumps();
+    }
+    /// Forgets what is not global.
+    pub fn flush_own(&mut self) {
+        for i in self.own.drain(..) {
+            self.own_bits[i as usize / 64] &= !(1 << (i & 63));
+            self.entries.entries[i as usize].forget();
+        }
+        if std::mem::take(&mut self.own_code) {
+            self.forget_jumps();
+        }
     }
     /// Forgets the jump cache.
     pub fn forget_jumps(&mut self) {
@@ -216,10 +266,10 @@ impl Set {
         // It stays in the list of those to be forgotten, which does no harm.
         self.jumps[(pc >> 1) as usize % JUMPS].tag.store(NONE, Relaxed);
     }
-    /// Forgets the page at `va` (everything, if it may be part of a superpage).
-    pub fn flush_page(&mut self, va: u64) {
+    /// Forgets the page at `va` (everything, if it may be part of a superpage); with `own`, only if it is not global.
+    pub fn flush_page(&mut self, va: u64, own: bool) {
         if self.large.contains(&(va >> 30)) {
-            return self.flush();
+            return if own { self.flush_own() } else { self.flush() };
         }
         let page = va & !4095;
         let e = self.entry(va);
@@ -239,17 +289,24 @@ impl Set {
 #[derive(Default)]
 pub struct Tlb {
     sets: Vec<Set>,
+    /// Numbers of their spaces.
+    numbers: Vec<u64>,
     clock: u64,
 }
 
 impl Tlb {
     /// Index of the set for a space, and its entries if it is new (others must know them). The set that was not used for
     /// longest makes room, but never set `keep`.
-    pub fn select(&mut self, space: u64, keep: usize) -> (usize, Option<Arc<Entries>>) {
+    pub fn select(&mut self, space: Space, keep: usize) -> (usize, Option<Arc<Entries>>) {
         self.clock += 1;
         let now = self.clock;
-        if let Some(i) = self.sets.iter().position(|s| s.space == space) {
-            self.sets[i].used = now;
+        if let Some(i) = self.numbers.iter().position(|&n| n == space.number) {
+            let set = &mut self.sets[i];
+            set.used = now;
+            if set.owner != space.owner {
+                set.flush_own();
+                set.owner = space.owner;
+            }
             return (i, None);
         }
         let mut oldest =
@@ -260,11 +317,13 @@ impl Tlb {
             let set = Set::new();
             made = Some(set.entries.clone());
             self.sets.push(set);
+            self.numbers.push(space.number);
         }
         let set = &mut self.sets[oldest];
         set.flush();
-        set.space = space;
+        set.owner = space.owner;
         set.used = now;
+        self.numbers[oldest] = space.number;
         (oldest, made)
     }
     /// Set `i`.
@@ -272,9 +331,9 @@ impl Tlb {
     pub fn set(&mut self, i: usize) -> &mut Set {
         &mut self.sets[i]
     }
-    /// All sets with their spaces.
-    pub fn sets(&mut self) -> impl Iterator<Item = (u64, &mut Set)> {
-        self.sets.iter_mut().map(|s| (s.space, s))
+    /// All sets.
+    pub fn sets(&mut self) -> impl Iterator<Item = &mut Set> {
+        self.sets.iter_mut()
     }
 }
 

@@ -2,6 +2,13 @@ use super::*;
 
 const RW: Rights = Rights { read: true, write: true, execute: false };
 
+const PAGE: Kind = Kind { global: false, large: false };
+const SUPERPAGE: Kind = Kind { global: false, large: true };
+
+fn space(number: u64) -> Space {
+    Space { number, owner: number }
+}
+
 fn hits(set: &Set, va: u64) -> [bool; 3] {
     let e = set.entry(va);
     [&e.read, &e.write, &e.execute].map(|t| t.load(Relaxed) == va & !4095)
@@ -10,55 +17,55 @@ fn hits(set: &Set, va: u64) -> [bool; 3] {
 #[test]
 fn a_filled_page_is_found_until_it_is_flushed() {
     let mut tlb = Tlb::default();
-    let (i, made) = tlb.select(7, usize::MAX);
+    let (i, made) = tlb.select(space(7), usize::MAX);
     assert!(made.is_some());
     let set = tlb.set(i);
-    set.fill(0x1234_5678, 0x7000_0000_3000, RW, false);
+    set.fill(0x1234_5678, 0x7000_0000_3000, RW, PAGE);
     assert_eq!(hits(set, 0x1234_5000), [true, true, false]);
     assert_eq!(set.entry(0x1234_5678).addend.load(Relaxed).wrapping_add(0x1234_5678), 0x7000_0000_3678);
-    set.flush_page(0x1234_6000);
+    set.flush_page(0x1234_6000, false);
     assert_eq!(hits(set, 0x1234_5000), [true, true, false]);
-    set.flush_page(0x1234_5fff);
+    set.flush_page(0x1234_5fff, false);
     assert_eq!(hits(set, 0x1234_5000), [false; 3]);
 }
 
 #[test]
 fn a_piece_of_a_superpage_takes_the_whole_with_it() {
     let mut tlb = Tlb::default();
-    let (i, _) = tlb.select(7, usize::MAX);
+    let (i, _) = tlb.select(space(7), usize::MAX);
     let set = tlb.set(i);
-    set.fill(0x8000_0000, 0x7000_0000_0000, RW, true);
-    set.fill(0x8000_1000, 0x7000_0000_1000, RW, true);
-    set.flush_page(0x8000_1000);
+    set.fill(0x8000_0000, 0x7000_0000_0000, RW, SUPERPAGE);
+    set.fill(0x8000_1000, 0x7000_0000_1000, RW, SUPERPAGE);
+    set.flush_page(0x8000_1000, false);
     assert_eq!(hits(set, 0x8000_0000), [false; 3]);
 }
 
 #[test]
 fn spaces_keep_their_sets_until_there_are_too_many() {
     let mut tlb = Tlb::default();
-    let (first, _) = tlb.select(0, usize::MAX);
-    tlb.set(first).fill(0x1000, 0x2000, RW, false);
-    for space in 1..SETS as u64 {
-        tlb.select(space, usize::MAX);
+    let (first, _) = tlb.select(space(0), usize::MAX);
+    tlb.set(first).fill(0x1000, 0x2000, RW, PAGE);
+    for n in 1..SETS as u64 {
+        tlb.select(space(n), usize::MAX);
     }
-    assert_eq!(tlb.select(0, usize::MAX).0, first);
+    assert_eq!(tlb.select(space(0), usize::MAX).0, first);
     assert_eq!(hits(tlb.set(first), 0x1000), [true, true, false]);
     // The one not used for longest, number 1, makes room; a set that is in use never does.
-    let (second, _) = tlb.select(1, usize::MAX);
-    let (third, _) = tlb.select(2, usize::MAX);
-    assert_eq!(tlb.select(100, third).1.map(|_| ()), None);
-    assert_eq!(tlb.select(1, usize::MAX).0, second);
+    let (second, _) = tlb.select(space(1), usize::MAX);
+    let (third, _) = tlb.select(space(2), usize::MAX);
+    assert_eq!(tlb.select(space(100), third).1.map(|_| ()), None);
+    assert_eq!(tlb.select(space(1), usize::MAX).0, second);
 }
 
 #[test]
 fn write_tags_go_wherever_the_page_is_mapped() {
     let mut tlb = Tlb::default();
-    let (i, made) = tlb.select(1, usize::MAX);
+    let (i, made) = tlb.select(space(1), usize::MAX);
     let entries = made.unwrap();
     let set = tlb.set(i);
-    set.fill(0x1000, 0x7000_0000, RW, false);
-    set.fill(0xffff_ffc0_0000_2000, 0x7000_0000, RW, false);
-    set.fill(0x3000, 0x7000_1000, RW, false);
+    set.fill(0x1000, 0x7000_0000, RW, PAGE);
+    set.fill(0xffff_ffc0_0000_2000, 0x7000_0000, RW, PAGE);
+    set.fill(0x3000, 0x7000_1000, RW, PAGE);
     entries.forget_writes(0x7000_0000);
     assert_eq!(hits(set, 0x1000), [true, false, false]);
     assert_eq!(hits(set, 0xffff_ffc0_0000_2000), [true, false, false]);
@@ -68,14 +75,34 @@ fn write_tags_go_wherever_the_page_is_mapped() {
 #[test]
 fn jumps_are_forgotten_with_either_page_of_a_crossing_instruction() {
     let mut tlb = Tlb::default();
-    let (i, _) = tlb.select(1, usize::MAX);
+    let (i, _) = tlb.select(space(1), usize::MAX);
     let set = tlb.set(i);
     let tag = 3 << 57;
     set.set_jump(0x1ffe, tag, 42, 0x2001);
     assert_eq!(set.jump(0x1ffe, tag), Some(42));
     assert_eq!(set.jump(0x1ffe, 0), None);
-    set.flush_page(0x5000);
+    set.flush_page(0x5000, false);
     assert_eq!(set.jump(0x1ffe, tag), Some(42));
-    set.flush_page(0x2000);
+    set.flush_page(0x2000, false);
     assert_eq!(set.jump(0x1ffe, tag), None);
+}
+
+#[test]
+fn what_is_global_survives_another_page_table() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(Space { number: 1, owner: 10 }, usize::MAX);
+    let set = tlb.set(i);
+    set.fill(0x1000, 0x7000_0000, RW, Kind { global: true, large: false });
+    set.fill(0x2000, 0x7000_1000, RW, PAGE);
+    set.set_jump(0x1000, 0, 42, 0x1000);
+    assert_eq!(tlb.select(Space { number: 1, owner: 11 }, usize::MAX).0, i);
+    let set = tlb.set(i);
+    assert_eq!(hits(set, 0x1000), [true, true, false]);
+    assert_eq!(hits(set, 0x2000), [false; 3]);
+    assert_eq!(set.jump(0x1000, 0), Some(42));
+    // Code in a page of the page table's own takes the jump cache with it.
+    set.fill(0x2000, 0x7000_1000, Rights { execute: true, ..RW }, PAGE);
+    set.set_jump(0x2000, 0, 43, 0x2000);
+    set.flush_own();
+    assert_eq!((set.jump(0x2000, 0), hits(set, 0x2000)), (None, [false; 3]));
 }

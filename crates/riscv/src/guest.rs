@@ -49,13 +49,13 @@ impl Guest for Hart {
     fn has_floats(mode: u32) -> bool {
         Mode(mode).float() != FloatState::Off
     }
-    fn space(&self) -> u64 {
+    fn space(&self) -> Space {
         self.space
     }
-    fn space_id(space: u64) -> u64 {
-        space >> 43 & 0xffff
+    fn space_id(owner: u64) -> u64 {
+        owner >> 43 & 0xffff
     }
-    fn data_space(&self) -> u64 {
+    fn data_space(&self) -> Space {
         self.data_space
     }
     fn translate(&mut self, mmu: &mut dyn Mmu<Hart>, va: u64, access: Access) -> Result<Mapping, Trap> {

@@ -10,7 +10,7 @@ use crate::mstatus;
 use crate::pmp::Pmp;
 use crate::slot::{self, HartState};
 use crate::trigger::Triggers;
-use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Stop, Trap};
+use cpu::{CpuHandle, Frame, INTERRUPT_GUEST, Mmu, Space, Stop, Trap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
@@ -49,8 +49,11 @@ pub struct Hart {
     /// mhartid.
     pub(crate) id: u64,
     pub(crate) mode: Mode,
-    pub(crate) space: u64,
-    pub(crate) data_space: u64,
+    pub(crate) space: Space,
+    pub(crate) data_space: Space,
+    /// The supervisor marks mappings as global. Until it does, its own mappings are told apart by page table, so that
+    /// going back to one costs nothing.
+    pub(crate) globals: bool,
     pub(crate) pmp: Pmp,
     pub(crate) triggers: Triggers,
     pub(crate) reset_pc: u64,
@@ -85,8 +88,9 @@ impl Hart {
             platform,
             id: index as u64,
             mode: Mode(0),
-            space: 0,
-            data_space: 0,
+            space: Space { number: 0, owner: 0 },
+            data_space: Space { number: 0, owner: 0 },
+            globals: false,
             pmp: Pmp::default(),
             triggers: Triggers::default(),
             reset_pc,
@@ -148,6 +152,7 @@ impl Hart {
             self.put(n, 0);
         }
         self.hpm = Hpm::default();
+        self.globals = false;
         self.put(slot::PRIVILEGE, M as u64);
         self.put(slot::MSTATUS, mstatus::reset(&self.config));
         self.put(slot::RESERVATION, u64::MAX);

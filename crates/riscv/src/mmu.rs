@@ -6,7 +6,7 @@ use crate::hart::Hart;
 use crate::mode::{M, S, U};
 use crate::trap::cause;
 use crate::{mstatus, slot};
-use cpu::{Access, Mapping, Mmu, Trap};
+use cpu::{Access, Mapping, Mmu, Space, Trap};
 
 const V: u64 = 1;
 const R: u64 = 2;
@@ -60,8 +60,9 @@ struct Rules {
 const BARE: u64 = 0;
 
 impl Hart {
-    /// Packs what decides how a privilege translates: bits 0-42 PPN, 43-58 ASID, 59-60 mode (0 bare), 61-63 whose rules.
-    pub(crate) fn space_of(&self, privilege: u8, status: u64) -> u64 {
+    /// What decides how a privilege translates. Packed are: bits 0-42 PPN, 43-58 ASID, 59-60 mode (0 bare), 61-63 whose rules
+    /// (none in the owner).
+    pub(crate) fn space_of(&self, privilege: u8, status: u64) -> Space {
         let (mode, asid, ppn) = match (privilege, self.config.rv32(), self.get(slot::SATP)) {
             (M, ..) => (BARE, 0, 0),
             (_, true, satp) => (satp >> 31 & 1, satp >> 22 & 0x1ff, satp & 0x3f_ffff),
@@ -84,9 +85,12 @@ impl Hart {
         };
         if mode == BARE {
             // M, S and U differ in what physical memory protection allows.
-            return if privilege == M { 0 } else { whose << 61 | 1 };
+            let number = if privilege == M { 0 } else { whose << 61 | 1 };
+            return Space { number, owner: 0 };
         }
-        ppn | asid << 43 | mode << 59 | whose << 61
+        let owner = ppn | asid << 43 | mode << 59;
+        let shared = privilege == S && self.globals;
+        Space { number: if shared { mode << 59 } else { owner } | whose << 61, owner }
     }
     fn rules(&self, privilege: u8) -> Rules {
         let status = self.get(slot::MSTATUS);
@@ -260,13 +264,15 @@ impl Hart {
                     Some(true) => {}
                 }
             }
+            let global = pte & GLOBAL != 0;
+            self.globals |= global && privilege == S;
             let m = Mapping {
                 physical: leaf.physical,
                 size_log2: leaf.size_log2,
                 read,
                 write: write && (pte | wanted) & DIRTY != 0,
                 execute,
-                global: pte & GLOBAL != 0,
+                global,
             };
             return self.protect(va, access, privilege, m);
         }

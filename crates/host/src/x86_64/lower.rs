@@ -63,6 +63,8 @@ pub struct Emitter {
     pub(super) entry: i64,
     /// Guest instructions in the block.
     pub(super) insns: u32,
+    /// The block jumps to its own entry.
+    pub(super) looping: bool,
     pub(super) too_complex: bool,
 }
 
@@ -119,6 +121,7 @@ impl Emitter {
             insn: 0,
             entry: 0,
             insns: 0,
+            looping: false,
             too_complex: false,
         }
     }
@@ -176,6 +179,8 @@ impl Emitter {
         self.insn = placement.entry;
         self.entry = placement.entry;
         self.insns = placement.insns;
+        let again = |i: &Inst| matches!(i.op, Op::ExitIf | Op::Goto) && i.imm as i64 == placement.entry;
+        self.looping = self.cfg.loops && block.insts.iter().any(again);
         self.too_complex = false;
     }
 

@@ -283,6 +283,7 @@ impl Emitter {
         }
         if led.followers == 0
             && !own.write
+            && self.looping
             && let Some(sites) = self.cfg.sites
         {
             return self.site(insts, Group::of(i, root, 0), base, sites, result);
@@ -307,7 +308,8 @@ impl Emitter {
         self.content[entry as usize] = r;
         (Host::Leader(entry, k as u32), from, d)
     }
-    /// The load `own` by the page remembered at its site.
+    /// The load `own` by the page remembered at its site: quick if that is the same again and again, and a detour if not.
+    /// So only blocks that are loops have sites.
     fn site(
         &mut self,
         insts: &[Inst],
