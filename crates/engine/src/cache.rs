@@ -39,6 +39,14 @@ impl Key {
     pub fn new(host_page: u64, offset: u16, mode: u32) -> Key {
         Key((host_page >> 12) << 18 | ((offset as u64 >> 1) & 0x7ff) << 7 | mode as u64 & 0x7f)
     }
+    /// The offset.
+    pub(crate) fn offset(self) -> u64 {
+        (self.0 >> 7 & 0x7ff) << 1
+    }
+    /// Everything but the offset.
+    pub(crate) fn page_and_mode(self) -> u64 {
+        self.0 & !(0x7ff << 7)
+    }
 }
 
 /// Mixes a key: multiplication by an odd constant, high bits kept.

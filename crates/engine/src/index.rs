@@ -25,15 +25,17 @@ impl Index {
     pub(crate) fn new(places: usize) -> Index {
         Index { places: crate::raw::zeroed(places.next_power_of_two()), taken: AtomicU64::new(0) }
     }
-    fn start(&self, key: u64) -> usize {
-        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as usize & (self.places.len() - 1)
+    /// What lies together in a page lies together here: a vCPU that looks for one block looks for its neighbours next,
+    /// and the host's caches are too small for the table.
+    fn start(&self, key: Key) -> usize {
+        let (place, mixed) = (key.offset() >> 5, key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        ((mixed >> 32) as usize).wrapping_add(place as usize) & (self.places.len() - 1)
     }
     /// The value of `key`.
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<u64> {
         let mask = self.places.len() - 1;
-        let mut at = self.start(key.0);
+        let mut at = self.start(key);
         loop {
             let place = &self.places[at];
             match place.key.load(Acquire) {
@@ -46,7 +48,7 @@ impl Index {
     /// Gives `key` a value, 0 to take it away.
     pub(crate) fn set(&self, key: Key, value: u64) {
         let mask = self.places.len() - 1;
-        let mut at = self.start(key.0);
+        let mut at = self.start(key);
         loop {
             let place = &self.places[at];
             match place.key.load(Relaxed) {

@@ -26,7 +26,7 @@ pub const ENTRIES_LOG2: u32 = 12;
 /// Entries of a set.
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
 /// log2 of the entries of a jump cache.
-pub const JUMPS_LOG2: u32 = 13;
+pub const JUMPS_LOG2: u32 = 15;
 const JUMPS: usize = 1 << JUMPS_LOG2;
 /// A tag that matches no address.
 pub const NONE: u64 = u64::MAX;
