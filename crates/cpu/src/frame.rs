@@ -16,8 +16,11 @@ pub const INTERRUPT_EXIT: u32 = 2;
 /// written by the vCPU's own thread only, with relaxed order, which costs nothing.
 #[repr(C, align(64))]
 pub struct Frame {
-    /// Not zero: translated code leaves at the next block entry. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`].
+    /// Not zero: translated code leaves soon. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`]. Translated code also reads it
+    /// together with `mode`, as one word of which it is the low half.
     pub interrupt: AtomicU32,
+    /// What distinguishes this translation mode in the jump cache: the guest's mode number in the highest seven bits.
+    pub mode: AtomicU32,
     /// What translated code wants the host's floating-point control word to be.
     pub mxcsr: AtomicU32,
     /// Host address of the soft TLB in use.
@@ -30,8 +33,6 @@ pub struct Frame {
     pub pc: AtomicU64,
     /// The accelerator's own: what its functions are called with.
     pub context: AtomicU64,
-    /// What distinguishes this translation mode in the jump cache: the guest's mode number shifted left by 57.
-    pub mode_tag: AtomicU64,
     /// Where instructions are counted: how many more may run. What counts them is told by [`crate::Counter`].
     pub budget: AtomicI64,
     /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
@@ -48,13 +49,13 @@ impl Default for Frame {
     fn default() -> Self {
         Frame {
             interrupt: AtomicU32::new(0),
+            mode: AtomicU32::new(0),
             mxcsr: AtomicU32::new(0x1f80),
             tlb: AtomicU64::new(0),
             jump_cache: AtomicU64::new(0),
             page: AtomicU64::new(0),
             pc: AtomicU64::new(0),
             context: AtomicU64::new(0),
-            mode_tag: AtomicU64::new(0),
             budget: AtomicI64::new(0),
             scratch: [const { AtomicU64::new(0) }; 26],
             slots: [const { AtomicU64::new(0) }; SLOTS],

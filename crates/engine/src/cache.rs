@@ -8,7 +8,7 @@
 //! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
 //! paths, exits, stubs of links. So the lines and pages that the host's caches see hold little that is not executed.
 //!
-//! A dead block is never freed on its own: its entry is patched so that whoever still comes there falls out to the
+//! A dead block is never freed on its own: its first bytes are overwritten so that whoever still comes there falls out to the
 //! dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
 //! forgotten at once, while no vCPU is inside ([`Cache::clear`]).
 
@@ -23,9 +23,6 @@ pub type Id = u32;
 
 /// No block, no link.
 const NONE: Id = Id::MAX;
-
-/// The two opcode bytes `jne rel32` at a block's entry become `nop; jmp rel32`.
-const DEAD_ENTRY: u16 = u16::from_le_bytes([0x90, 0xe9]);
 
 /// Bytes of code memory for each place of the index.
 const BYTES_PER_PLACE: usize = 512;
@@ -79,7 +76,6 @@ struct Block {
     start: u32,
     /// Where the code that is apart starts.
     apart: u32,
-    entry_jne: u32,
     /// The first of its points; they end where those of the next block begin.
     points: u32,
     /// The first of its instructions, likewise.
@@ -88,6 +84,7 @@ struct Block {
     incoming: Id,
     /// Guest instructions, if running them twice is harmless.
     repeatable: Option<u16>,
+    floats: bool,
     dead: bool,
 }
 
@@ -141,6 +138,8 @@ pub struct NewBlock<'a> {
     pub offset: u16,
     /// How many.
     pub bytes: u16,
+    /// Whether its mode is one in which floats can be used.
+    pub floats: bool,
     /// How many instructions, if running them twice changes nothing but what slots and memory show.
     pub repeatable: Option<u16>,
     /// Host code.
@@ -189,6 +188,8 @@ pub struct Cache {
     used: usize,
     used_apart: usize,
     first: usize,
+    /// Host addresses of what dead blocks call, without and with floats.
+    dead_stubs: [u64; 2],
     /// Blocks of one instruction that crosses from a page into another.
     crossing: HashMap<(u64, u64), Id>,
     pages: Map<u64, Page>,
@@ -210,14 +211,16 @@ fn lines(offset: u64, len: u64) -> u64 {
 }
 
 impl Cache {
-    /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs.
-    pub fn new(code: Arc<CodeMemory>, reserved: usize) -> Cache {
+    /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs; `dead_stubs` are those that dead blocks call,
+    /// without and with floats.
+    pub fn new(code: Arc<CodeMemory>, reserved: usize, dead_stubs: [u64; 2]) -> Cache {
         let first = reserved.next_multiple_of(64);
         Cache {
             index: Arc::new(Index::new(code.len() / BYTES_PER_PLACE)),
             used: first,
             used_apart: code.len() / 2,
             first,
+            dead_stubs,
             code,
             crossing: HashMap::new(),
             pages: Map::default(),
@@ -249,10 +252,6 @@ impl Cache {
     /// Offsets in code memory where the next block and its code that is apart will begin.
     pub fn next_offsets(&self) -> (usize, usize) {
         (self.used, self.used_apart)
-    }
-    /// Number that the next link will get.
-    pub fn next_link(&self) -> Id {
-        self.links.len() as Id
     }
     /// Whether a block of `len` more bytes fits.
     pub fn has_room(&self, len: usize) -> bool {
@@ -303,11 +302,11 @@ impl Cache {
             bytes: new.bytes,
             start,
             apart,
-            entry_jne: start + new.code.entry_jne,
             points,
             insns: self.insns.len() as u32,
             incoming: NONE,
             repeatable: new.repeatable,
+            floats: new.floats,
             dead: false,
         });
         self.insns.extend_from_slice(new.insns);
@@ -328,6 +327,17 @@ impl Cache {
         self.counts.guest_bytes += new.bytes as u64;
         self.counts.host_bytes += new.code.bytes.len() as u64;
         (id, self.address(id))
+    }
+    /// The link whose stub returns to host address `at`.
+    pub fn link_at(&self, at: u64) -> Option<Id> {
+        let stub = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;
+        self.links.binary_search_by_key(&stub, |link| link.stub).ok().map(|id| id as Id)
+    }
+    /// Where the guest is that has come to the dead block whose entry returns to host address `at`: offset from the page base.
+    pub fn dead_entry(&self, at: u64) -> Option<u16> {
+        let start = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;
+        let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
+        Some(self.blocks[id].offset)
     }
     /// Link `id`: the offset in the page of its target.
     pub fn link_offset(&self, id: Id) -> Option<u16> {
@@ -353,7 +363,7 @@ impl Cache {
         if !target.dead && !link.linked {
             link.linked = true;
             link.next = std::mem::replace(&mut target.incoming, id);
-            self.code.patch32(link.at as usize, target.start.wrapping_sub(link.at + 4));
+            self.code.patch(link.at as usize, target.start.wrapping_sub(link.at + 4) as u64, 4);
         }
     }
     /// The guest instruction (offset from the page base) to which the host return address `at` belongs.
@@ -432,12 +442,18 @@ impl Cache {
                 self.crossing.remove(&(b.key.0, second));
             }
         }
-        self.code.patch16(b.entry_jne as usize, DEAD_ENTRY);
+        let to = self.dead_stubs[b.floats as usize];
+        let distance = to.wrapping_sub(self.code.address(b.start as usize) + host::exit::CALL_BYTES) as u32;
+        // call rel32
+        self.code.patch(b.start as usize, 0xe8 | (distance as u64) << 8, host::exit::CALL_BYTES as usize);
         let mut next = std::mem::replace(&mut b.incoming, NONE);
         while let Some(link) = self.links.get_mut(next as usize) {
             link.linked = false;
-            self.code.patch32(link.at as usize, link.stub.wrapping_sub(link.at + 4));
             next = std::mem::replace(&mut link.next, NONE);
+            // The jump of a dead block may be what the call was written over; if it still runs, it comes to a call, too.
+            if !self.blocks[link.from as usize].dead {
+                self.code.patch(link.at as usize, link.stub.wrapping_sub(link.at + 4) as u64, 4);
+            }
         }
         self.alive -= 1;
         self.counts.invalidated += 1;

@@ -3,22 +3,23 @@ use super::*;
 const PAGE: u64 = 0x7fff_0000_0000;
 
 fn cache() -> Cache {
-    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10)
+    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, [0, 0])
 }
 
-/// Sixteen bytes: `cmp`'s place, the entry's `jne` at 8, a link's displacement at 12.
+/// Sixteen bytes, with a link's displacement at 12.
 fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[(u32, u32, u16)]) -> Id {
-    let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x85, 1, 2, 0, 0, 0, 0];
+    let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 1, 2, 0, 0, 0, 0];
     let links =
         links.iter().map(|&(at, stub, target)| host::Link { at, stub, target: target.into() }).collect();
     let points = vec![host::Point { return_offset: 4, insn: offset as i64 + 2 }];
-    let code = host::Code { bytes: code.to_vec(), hot: 16, links, points, entry_jne: 8 };
+    let code = host::Code { bytes: code.to_vec(), hot: 16, links, points };
     c.insert(NewBlock {
         key: Key::new(PAGE, offset, 5),
         host_page: PAGE,
         second,
         offset,
         bytes,
+        floats: true,
         repeatable: None,
         code: &code,
         insns: &[offset, offset + 2, offset + 6],
@@ -55,8 +56,9 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
     assert!(!c.invalidate(PAGE, 0x27, 1));
     assert!(c.find(Key::new(PAGE, 0x10, 5)).is_some());
     assert!(c.find(Key::new(PAGE, 0x20, 5)).is_none());
-    let entry = c.blocks[b as usize].entry_jne as usize;
-    assert_eq!(c.code.read(entry, 2), [0x90, 0xe9]);
+    let entry = c.address(b);
+    assert_eq!(c.code.read(c.blocks[b as usize].start as usize, 1), [0xe8]);
+    assert_eq!((c.dead_entry(entry + 5), c.dead_entry(entry + 6)), (Some(0x20), None));
     assert!(forgotten(&mut c, PAGE, 0, 4096), "the page has no translation left");
     assert!(c.blocks[a as usize].dead);
 }
@@ -64,7 +66,6 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
 #[test]
 fn links_are_made_and_taken_back() {
     let mut c = cache();
-    assert_eq!(c.next_link(), 0);
     let a = block(&mut c, 0x10, 8, None, &[(12, 14, 0x20)]);
     let b = block(&mut c, 0x20, 8, None, &[]);
     let (key, page, offset) = c.link_target(0).unwrap();

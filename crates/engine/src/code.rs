@@ -6,7 +6,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::*};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*};
 
 /// Room for translated code. Offsets count from its start.
 pub struct CodeMemory {
@@ -57,17 +57,15 @@ impl CodeMemory {
         };
         std::sync::atomic::fence(Release);
     }
-    /// Replaces two bytes at once; other threads may be executing them.
-    pub fn patch16(&self, offset: usize, value: u16) {
-        assert!(offset.is_multiple_of(2) && offset + 2 <= self.len, "patch out of place");
+    /// Replaces `bytes` bytes at once, which lie in one aligned word of eight; other threads may be executing them. One thread
+    /// at a time may patch.
+    pub fn patch(&self, offset: usize, value: u64, bytes: usize) {
+        let (word, shift) = (offset & !7, offset % 8 * 8);
+        assert!(bytes < 8 && offset % 8 + bytes <= 8 && word + 8 <= self.len, "patch out of place");
         // SAFETY: aligned and in bounds by the assertion.
-        unsafe { AtomicU16::from_ptr(self.write.as_ptr().add(offset).cast()) }.store(value, Release);
-    }
-    /// Replaces four bytes at once; other threads may be executing them.
-    pub fn patch32(&self, offset: usize, value: u32) {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "patch out of place");
-        // SAFETY: aligned and in bounds by the assertion.
-        unsafe { AtomicU32::from_ptr(self.write.as_ptr().add(offset).cast()) }.store(value, Release);
+        let word = unsafe { AtomicU64::from_ptr(self.write.as_ptr().add(word).cast()) };
+        let mask = ((1u64 << (8 * bytes)) - 1) << shift;
+        word.store(word.load(Relaxed) & !mask | value << shift & mask, Release);
     }
     /// A copy of the bytes in a range.
     pub fn read(&self, offset: usize, len: usize) -> Vec<u8> {

@@ -63,23 +63,23 @@ impl<G: Guest> Tcg<G> {
         if flags != 0 {
             g.accrue_fp_flags(flags);
         }
-        this.turned_away = value == exit::INTERRUPT;
-        match value {
-            STATUS => this.exit.take(),
-            exit::INTERRUPT => {
-                if g.frame().interrupt.load(Relaxed) == 0 {
-                    // The block is dead, and the jump cache may still lead to it.
-                    this.tlb.set(this.code_set).forget_jump(g.pc());
-                }
-                None
+        let (kind, at) = exit::split(value);
+        this.turned_away = matches!(kind, exit::INTERRUPT | exit::DEAD);
+        match kind {
+            STATUS => return this.exit.take(),
+            exit::INTERRUPT => this.restore_pc(g, at),
+            exit::LINK => this.leave_by_link(g, at),
+            exit::DEAD => {
+                let Some(offset) = this.shared.cache().dead_entry(at) else {
+                    unreachable!("a dead block was entered that does not exist")
+                };
+                g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(offset as u64));
+                // The jump cache may still lead to it.
+                this.tlb.set(this.code_set).forget_jump(g.pc());
             }
-            v => {
-                if let Some(id) = exit::link_of(v) {
-                    this.leave_by_link(g, id as u32);
-                }
-                None
-            }
+            _ => {}
         }
+        None
     }
     /// The answer to translated code, which goes on if there is a value.
     #[inline(always)]

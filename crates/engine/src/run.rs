@@ -8,7 +8,7 @@
 //!                      |  ^
 //!                      v  |  hooks: TLB misses, helpers, jump-cache misses
 //! ```
-//! Translated code comes out for four reasons: the interrupt word is set, a direct jump is not linked yet, the guest
+//! Translated code comes out for five reasons: the interrupt word is set, a block is dead, a direct jump is not linked yet, the guest
 //! has to go on where only the dispatcher can find code (an instruction to be interpreted, a fault in fetching), or a
 //! function that it called asks for it. All bookkeeping is here, none in the code.
 
@@ -43,7 +43,7 @@ pub struct Tcg<G: Guest> {
     pub(crate) exit: Option<Exit>,
     /// The last trap that translated code ran into.
     pub(crate) trapped: Option<Trap>,
-    /// The last entry into translated code was refused at its first block.
+    /// Translated code was left at a place where it had not done all of its block.
     pub(crate) turned_away: bool,
     pub(crate) checks: Checks,
     /// The jump cache that translated code sees if it is to come back after every block.
@@ -265,11 +265,14 @@ impl<G: Guest> Tcg<G> {
         let at = At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc() };
         shared.translate::<G>(&self.config, &self.bus, &at)
     }
-    /// Link `id` was taken while it was not linked: sets the pc to its target, and links it.
-    pub(crate) fn leave_by_link(&mut self, g: &mut G, id: Id) {
-        let Some(target) = self.shared.cache().link_offset(id) else {
-            unreachable!("code was left by a link that it does not have")
+    /// The link whose stub returns to host address `at` was taken while it was not linked: sets the pc to its target, and
+    /// links it.
+    pub(crate) fn leave_by_link(&mut self, g: &mut G, at: u64) {
+        let found = {
+            let cache = self.shared.cache();
+            cache.link_at(at).and_then(|id| Some((id, cache.link_offset(id)?)))
         };
+        let Some((id, target)) = found else { unreachable!("code was left by a link that it does not have") };
         g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(target as u64));
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;

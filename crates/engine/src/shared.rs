@@ -167,7 +167,7 @@ fn layout() -> host::Layout {
         jump_cache: at(offset_of!(Frame, jump_cache)),
         page: at(offset_of!(Frame, page)),
         pc: at(offset_of!(Frame, pc)),
-        mode_tag: at(offset_of!(Frame, mode_tag)),
+        mode_tag: at(offset_of!(Frame, interrupt)),
         scratch: at(offset_of!(Frame, scratch)),
         slots: at(offset_of!(Frame, slots)),
     }
@@ -214,7 +214,7 @@ impl Shared {
         if let Some(map) = &perf_map {
             map.add(code.address(0), bytes.len(), format_args!("common code"));
         }
-        let cache = Cache::new(code.clone(), bytes.len());
+        let cache = Cache::new(code.clone(), bytes.len(), stubs.dead);
         let shared = Arc::new(Shared {
             index: cache.index(),
             cache: Mutex::new(cache),
@@ -376,7 +376,6 @@ impl Shared {
                 base: self.code.address(start),
                 apart: self.code.address(apart),
                 entry: at.offset as i64,
-                first_link: cache.next_link() as u64,
                 floats: G::has_floats(at.mode),
                 insns: built.insns,
             }
@@ -414,6 +413,7 @@ impl Shared {
             second: at.second,
             offset: at.offset,
             bytes: built.bytes as u16,
+            floats: placement.floats,
             repeatable,
             code: &t.code,
             insns: &t.insns,

@@ -261,7 +261,7 @@ impl<G: Guest> Tcg<G> {
         if raised != 0 {
             frame.interrupt.fetch_or(raised, SeqCst);
         }
-        // Left before its first instruction, for an interrupt or because it is dead: nothing has happened.
+        // Left early, for an interrupt or because it is dead: what has happened is right, but not all of it.
         let checked = !account.lost && !self.turned_away && !matches!(exit, Some(Exit::Watched(_)));
         let difference = if checked { self.difference(g, &account) } else { None };
         drop(alone);

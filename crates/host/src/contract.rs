@@ -4,7 +4,8 @@
 /// middle of the frame so that short displacements reach more of it; the offsets include that bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// 32-bit word; not zero asks for leaving at the next block entry.
+    /// 32-bit word; not zero asks for leaving before the next jump that goes back or to another page. It is the low half of
+    /// the word at `mode_tag`, so that whoever looks into the jump cache finds nothing while it is not zero.
     pub interrupt: i32,
     /// Host address of the soft TLB.
     pub tlb: i32,
@@ -14,7 +15,7 @@ pub struct Layout {
     pub page: i32,
     /// Guest program counter.
     pub pc: i32,
-    /// Exclusive-or'ed into the tags of the jump cache.
+    /// Exclusive-or'ed into the tags of the jump cache; only its upper half says anything about the mode.
     pub mode_tag: i32,
     /// [`SCRATCH_WORDS`] words for the host code's own use.
     pub scratch: i32,
@@ -97,7 +98,7 @@ pub struct Config {
     pub loops: bool,
     /// Offset from the state register of a signed 64-bit word with the guest instructions that may still run, if they are to be
     /// counted: every entry of a block takes [`Placement::insns`] from it. Where that leaves less than nothing, the word gets
-    /// them back and the block is left with [`exit::INTERRUPT`]. Who leaves a block in its middle corrects the word himself.
+    /// them back and the block is left with [`exit::INTERRUPT`]. Every entry looks at the interrupt word, too. Who leaves a block in its middle corrects the word himself.
     pub budget: Option<i32>,
 }
 
@@ -209,10 +210,12 @@ pub struct Stubs {
     pub miss: [u64; 2],
     /// Goes on at the frame's pc in whatever mode that is now.
     pub resume: u64,
-    /// `eax` = offset of the block: sets pc and leaves with [`exit::INTERRUPT`].
+    /// Called: leaves with [`exit::INTERRUPT`] and the return address.
     pub interrupt: [u64; 2],
-    /// `rdx` = exit value: leaves.
+    /// Likewise with [`exit::LINK`].
     pub link: [u64; 2],
+    /// Likewise with [`exit::DEAD`].
+    pub dead: [u64; 2],
     /// By the register that holds the guest address (in the order of the temporaries) and log2 of the size: looks into the TLB for
     /// a load whose site number lies on the stack. Zero flag set: the site remembers the page, and the register holds the addend.
     /// Else scratch word 0 holds the address. The number is gone.
@@ -225,9 +228,9 @@ pub struct Stubs {
 /// A place where a direct jump can be patched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Offset in the code of the 32-bit displacement, relative to its end; a multiple of 4.
+    /// Offset in the code of the 32-bit displacement, relative to its end; it lies in one aligned 8-byte word.
     pub at: u32,
-    /// Offset in the code of the stub that the jump leads to until it is patched.
+    /// Offset in the code of the five bytes that the jump leads to until it is patched: a call of [`Stubs::link`].
     pub stub: u32,
     /// Where it should lead: offset from the page base.
     pub target: i64,
@@ -251,8 +254,6 @@ pub struct Placement {
     pub apart: u64,
     /// Offset of its first instruction from the page base.
     pub entry: i64,
-    /// Number of its first link.
-    pub first_link: u64,
     /// Whether its mode is one in which floats can be used.
     pub floats: bool,
     /// Guest instructions in it.
@@ -262,37 +263,35 @@ pub struct Placement {
 /// The code of one block.
 #[derive(Clone, Debug, Default)]
 pub struct Code {
-    /// Machine code; its first byte is the entry.
+    /// Machine code; its first byte is the entry. To make every entry leave with [`exit::DEAD`], overwrite the first five bytes,
+    /// at once, with a call of [`Stubs::dead`]: nobody comes back into the midst of them.
     pub bytes: Vec<u8>,
     /// Bytes of it that run at the block's own base. The rest is rarely reached and runs at the second base.
     pub hot: u32,
-    /// Patchable jumps in ascending order; link `i` leaves with the exit value `exit::link(link_base + i)`.
+    /// Patchable jumps, their stubs in ascending order.
     pub links: Vec<Link>,
     /// Calls of hooks, ascending by return address.
     pub points: Vec<Point>,
-    /// Offset of the two opcode bytes `0f 85` of the entry's `jne`, in one aligned 8-byte word. Overwriting them
-    /// with `90 e9` makes every entry leave with [`exit::INTERRUPT`].
-    pub entry_jne: u32,
 }
 
-/// Exit values of `Stubs::enter`. The low byte tells the kind; the kinds from 16 upwards are the engine's to use as statuses
-/// of its hooks.
+/// Exit values of `Stubs::enter`. The low byte tells the kind, what is above it the return address of the call that left, for
+/// the kinds here; the kinds from 16 upwards are the engine's to use as statuses of its hooks.
 pub mod exit {
-    /// The interrupt word was not zero at a block's entry (or the block is invalid); the frame's pc is its start.
+    /// The interrupt word was not zero. The pc is where [`super::Code::points`] says that the guest is.
     pub const INTERRUPT: u64 = 1;
-    /// A link that is not patched; bits 8 and up are its number. The frame's pc is not set: it is the target of the link.
+    /// A link that is not patched: the one whose stub ends at the return address. The pc is its target.
     pub const LINK: u64 = 2;
     /// No exit: a hook's answer that the block is over and other code is gone on with.
     pub const GO: u64 = 3;
+    /// The block that begins five bytes before the return address is dead. The pc is its start.
+    pub const DEAD: u64 = 4;
     /// The first kind that is free for statuses of hooks.
     pub const FIRST_FREE: u64 = 16;
-    /// The exit value of link number `id`.
-    pub const fn link(id: u64) -> u64 {
-        id << 8 | LINK
-    }
-    /// The number of the link, if the exit value is one.
-    pub const fn link_of(value: u64) -> Option<u64> {
-        if value & 0xff == LINK { Some(value >> 8) } else { None }
+    /// Bytes of the calls that leave.
+    pub const CALL_BYTES: u64 = 5;
+    /// Kind and return address.
+    pub const fn split(value: u64) -> (u64, u64) {
+        (value & 0xff, value >> 8)
     }
 }
 

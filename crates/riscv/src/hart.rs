@@ -222,7 +222,7 @@ impl Hart {
         let privilege = self.privilege();
         let zero = crate::helpers::envcfg_allows(self, 7);
         self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM), zero);
-        self.frame.mode_tag.store((self.mode.0 as u64) << 57, Relaxed);
+        self.frame.mode.store(self.mode.0 << 25, Relaxed);
         // SUM and MXR are about data: what was found for fetches holds whatever they are.
         self.space = self.space_of(privilege, status & !(mstatus::SUM | mstatus::MXR));
         self.data_space = self.space_of(self.data_privilege(), status);

@@ -12,44 +12,52 @@ use crate::{Link, exit};
 use ir::{HelperEffects, HelperInfo, Inst, Val};
 
 impl Emitter {
-    /// The look at the interrupt word. Returns the offset of the jump's opcode bytes.
-    pub(super) fn enter_block(&mut self) -> u32 {
-        let start = self.asm.pos();
-        let word = Mem::at(RBP, self.cfg.layout.interrupt);
-        self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
-        // Both opcode bytes in one aligned word, so that they can be overwritten by one store.
-        if (self.asm.base + self.asm.pos() as u64) % 8 == 7 {
-            self.asm.shift(start, 1);
+    /// Where the block begins: what is overwritten when it dies must be one instruction if somebody else may be about to
+    /// run it. (This vCPU itself comes back from a call, which lies behind it, at the earliest.)
+    pub(super) fn enter_block(&mut self) {
+        if self.cfg.parallel {
+            self.asm.nops(exit::CALL_BYTES as usize);
         }
-        let at = self.asm.pos();
-        let from = self.asm.jump(Some(cc::NE));
-        self.cold.push(Cold::Interrupt { from });
         if let Some(budget) = self.cfg.budget {
-            let word = Rm::M(Mem::at(RBP, budget));
-            self.asm.ins(SUB_I, true, 0, 0, word, self.insns.into());
+            // Whoever counts wants to look at the interrupts between any two blocks.
+            let word = Mem::at(RBP, self.cfg.layout.interrupt);
+            self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
+            let from = self.asm.jump(Some(cc::NE));
+            self.cold.push(Cold::Interrupt { from, resume: self.entry });
+            self.asm.ins(SUB_I, true, 0, 0, Rm::M(Mem::at(RBP, budget)), self.insns.into());
             let from = self.asm.jump(Some(cc::L));
             self.cold.push(Cold::Spent { from });
         }
-        at
     }
     /// The budget does not suffice for the block: it gets back what was taken.
     pub(super) fn spent_stub(&mut self) {
         if let Some(budget) = self.cfg.budget {
             self.asm.ins(ADD_I, true, 0, 0, Rm::M(Mem::at(RBP, budget)), self.insns.into());
         }
-        self.interrupt_stub();
+        self.interrupt_stub(self.entry);
     }
-    pub(super) fn interrupt_stub(&mut self) {
-        self.asm.mov_imm(RAX, self.entry as u64);
-        self.asm.jump_to(None, self.stubs.interrupt[self.floats as usize]);
+    /// Leaves for the interrupt word; the guest is at `resume`.
+    pub(super) fn interrupt_stub(&mut self, resume: i64) {
+        self.call_stub(self.stubs.interrupt[self.floats as usize], resume);
+    }
+    /// The look at the interrupt word before a jump to `target`, if that goes back: all other jumps in a page come to an end,
+    /// and those to other pages look into the jump cache, where nothing is found while the word is not zero. `resume` is where
+    /// the guest is then.
+    fn look_up(&mut self, target: i64, resume: i64) {
+        if target <= self.entry && self.cfg.budget.is_none() {
+            let word = Mem::at(RBP, self.cfg.layout.interrupt);
+            self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
+            let from = self.asm.jump(Some(cc::NE));
+            self.cold.push(Cold::Interrupt { from, resume });
+        }
     }
     /// A patchable jump to `target` in this page. The instructions from `start` on belong to a conditional jump and stay
     /// next to it.
     fn link(&mut self, code: Option<u8>, start: u32, target: i64) {
         let opcode = if code.is_some() { 2 } else { 1 };
-        let misaligned = (self.asm.base + self.asm.pos() as u64 + opcode) % 4;
-        if misaligned != 0 {
-            self.asm.shift(start, 4 - misaligned as usize);
+        let place = (self.asm.base + self.asm.pos() as u64 + opcode) % 8;
+        if place > 4 {
+            self.asm.shift(start, 8 - place as usize);
         }
         let at = self.asm.jump(code);
         let index = self.links.len() as u32;
@@ -62,14 +70,16 @@ impl Emitter {
         link.stub = here;
         let at = link.at;
         self.asm.patch(at, here);
-        self.asm.mov_imm(RDX, exit::link(self.link_base + index as u64));
-        self.asm.jump_to(None, self.stubs.link[self.floats as usize]);
+        self.asm.call(self.stubs.link[self.floats as usize]);
     }
     fn in_page(target: i64) -> bool {
         (0..4096).contains(&target)
     }
     pub(super) fn exit_if(&mut self, insts: &[Inst], i: &Inst) {
         let target = i.imm as i64;
+        if Self::in_page(target) {
+            self.look_up(target, self.insn);
+        }
         // Operands are fetched first, so that only the comparison lies between `start` and the jump.
         self.fetch_condition(insts, i.args[0]);
         let start = self.asm.pos();
@@ -85,6 +95,10 @@ impl Emitter {
         }
     }
     pub(super) fn goto(&mut self, target: i64) {
+        if Self::in_page(target) {
+            // Not before the instruction: it may have changed what it reads, the link register.
+            self.look_up(target, target);
+        }
         if target == self.entry && self.cfg.loops {
             // Its own entry: no link is needed, an invalid block catches itself there.
             let at = self.asm.jump(None);

@@ -62,13 +62,9 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.miss[x] = s.miss(xmm);
         stubs.probe[x] = s.here();
         super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[x]);
-        stubs.interrupt[x] = s.here();
-        s.asm.ins(ADD, true, RAX, 0, s.field(cfg.layout.page), 0);
-        s.asm.ins(MOV_MR, true, RAX, 0, s.field(cfg.layout.pc), 0);
-        s.asm.mov_imm(RDX, exit::INTERRUPT);
-        stubs.link[x] = s.asm.address(s.asm.pos());
-        s.asm.ins(MOV, true, RAX, 0, Rm::R(RDX), 0);
-        s.asm.jump_to(None, stubs.leave[x]);
+        stubs.interrupt[x] = s.leave_from(exit::INTERRUPT, stubs.leave[x]);
+        stubs.link[x] = s.leave_from(exit::LINK, stubs.leave[x]);
+        stubs.dead[x] = s.leave_from(exit::DEAD, stubs.leave[x]);
     }
     if let Some(sites) = cfg.sites {
         for (row, r) in stubs.site.iter_mut().zip((0..16).filter(|&r| TEMPS >> r & 1 != 0)) {
@@ -183,6 +179,15 @@ impl Stub<'_> {
             self.asm.ins(POP, false, 0, 0, Rm::R(*r), 0);
         }
         self.ret();
+        at
+    }
+    /// Called by a block: leaves with the return address as an exit value of this kind.
+    fn leave_from(&mut self, kind: u64, leave: u64) -> u64 {
+        let at = self.here();
+        self.asm.ins(POP, false, 0, 0, Rm::R(RAX), 0);
+        self.asm.ins(SHL_I, true, 0, 0, Rm::R(RAX), 8);
+        self.asm.ins(OR_I, true, 0, 0, Rm::R(RAX), kind as i64);
+        self.asm.jump_to(None, leave);
         at
     }
     /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8. `ra` names the register that gets

@@ -57,7 +57,6 @@ pub struct Emitter {
     pub(super) pseudo: u32,
     pub(super) links: Vec<Link>,
     pub(super) points: Vec<Point>,
-    pub(super) link_base: u64,
     /// Offset of the current guest instruction from the page base.
     pub(super) insn: i64,
     pub(super) entry: i64,
@@ -117,7 +116,6 @@ impl Emitter {
             pseudo: 0,
             links: Vec::new(),
             points: Vec::new(),
-            link_base: 0,
             insn: 0,
             entry: 0,
             insns: 0,
@@ -138,7 +136,7 @@ impl Emitter {
         self.pin_floats(placement.floats);
         self.count(&block.insts, helpers);
         self.groups = [Group::NONE; GROUPS];
-        out.entry_jne = self.enter_block();
+        self.enter_block();
         for i in 0..block.insts.len() {
             self.inst(&block.insts, i, helpers);
             self.end_inst();
@@ -175,7 +173,6 @@ impl Emitter {
         self.cold.clear();
         self.links.clear();
         self.points.clear();
-        self.link_base = placement.first_link;
         self.insn = placement.entry;
         self.entry = placement.entry;
         self.insns = placement.insns;

@@ -70,8 +70,8 @@ pub(super) enum Cold {
     Exit { from: u32, target: i64 },
     /// The stub of link number `index`.
     Link { index: u32 },
-    /// The interrupt exit of the block's entry.
-    Interrupt { from: u32 },
+    /// The interrupt word is not zero; the guest is at `resume`.
+    Interrupt { from: u32, resume: i64 },
     /// The exit of an entry for which the budget does not suffice.
     Spent { from: u32 },
 }
@@ -546,9 +546,9 @@ impl Emitter {
                 self.far_goto(target);
             }
             Cold::Link { index } => self.link_stub(index),
-            Cold::Interrupt { from } => {
+            Cold::Interrupt { from, resume } => {
                 self.arrive(from);
-                self.interrupt_stub();
+                self.interrupt_stub(resume);
             }
             Cold::Spent { from } => {
                 self.arrive(from);

@@ -21,13 +21,13 @@ pub const HELPER_TRAP: u64 = 80;
 #[repr(C, align(64))]
 pub struct Frame {
     pub interrupt: u32,
+    pub mode: u32,
     pub mxcsr: u32,
     pub tlb: u64,
     pub jump_cache: u64,
     pub page: u64,
     pub pc: u64,
     pub context: u64,
-    pub mode_tag: u64,
     pub scratch: [u64; 26],
     pub slots: [u64; SLOTS],
     pub site_tags: [u64; SITES],
@@ -47,7 +47,7 @@ pub fn layout() -> Layout {
         jump_cache: at(std::mem::offset_of!(Frame, jump_cache)),
         page: at(std::mem::offset_of!(Frame, page)),
         pc: at(std::mem::offset_of!(Frame, pc)),
-        mode_tag: at(std::mem::offset_of!(Frame, mode_tag)),
+        mode_tag: at(std::mem::offset_of!(Frame, interrupt)),
         scratch: at(std::mem::offset_of!(Frame, scratch)),
         slots: at(std::mem::offset_of!(Frame, slots)),
         context: at(std::mem::offset_of!(Frame, context)),
@@ -297,7 +297,7 @@ pub struct Machine {
     pub stubs: Stubs,
     pub code: Code,
     tlb: Vec<[u64; 4]>,
-    jump_cache: Vec<[u64; 2]>,
+    pub jump_cache: Vec<[u64; 2]>,
 }
 
 const SIZE: usize = 1 << 20;
@@ -356,7 +356,6 @@ impl Machine {
             base: base + CODE_AT as u64,
             apart: base + APART_AT as u64,
             entry: ENTRY,
-            first_link: 7,
             floats: true,
             insns: 1,
         };
@@ -374,13 +373,13 @@ impl Machine {
     pub fn run(&mut self, world: &mut World, interrupt: u32) -> Outcome {
         let mut frame = Box::new(Frame {
             interrupt,
+            mode: 3 << 25,
             mxcsr: 0x1f80,
             tlb: self.tlb.as_ptr() as u64,
             jump_cache: self.jump_cache.as_ptr() as u64,
             page: PAGE,
             pc: 0xdead,
             context: 0,
-            mode_tag: 3 << 57,
             scratch: [0; 26],
             slots: world.slots,
             site_tags: [u64::MAX; SITES],
@@ -409,24 +408,29 @@ impl Machine {
         c.world.flags |=
             (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
         c.world.slots = frame.slots;
-        let insn_at = |ra: u64| {
+        let offset_of = |ra: u64| {
             let at = (ra - self.memory as u64) as usize;
-            let hot = self.code.hot;
-            let offset = if at < APART_AT { (at - CODE_AT) as u32 } else { (at - APART_AT) as u32 + hot };
+            if at < APART_AT { (at - CODE_AT) as u32 } else { (at - APART_AT) as u32 + self.code.hot }
+        };
+        let insn_at = |ra: u64| {
+            let offset = offset_of(ra);
             let points = &self.code.points;
             let n = points
                 .binary_search_by_key(&offset, |p| p.return_offset)
                 .expect("a point for the return address");
             points[n].insn
         };
-        let outcome = match value {
-            LOOKED_UP | exit::INTERRUPT => Outcome::At(frame.pc),
-            FAULT | MISALIGNED | HELPER_TRAP => Outcome::Stopped(value, insn_at(c.ra)),
-            other => {
-                let link = exit::link_of(other).expect("a known exit value") - 7;
-                let target = self.code.links[link as usize].target;
-                Outcome::At(PAGE.wrapping_add(target as u64))
+        let outcome = match exit::split(value) {
+            (LOOKED_UP, _) => Outcome::At(frame.pc),
+            (FAULT | MISALIGNED | HELPER_TRAP, _) => Outcome::Stopped(value, insn_at(c.ra)),
+            (exit::INTERRUPT, at) => Outcome::At(PAGE.wrapping_add(insn_at(at) as u64)),
+            (exit::LINK, at) => {
+                let stub = offset_of(at - exit::CALL_BYTES);
+                let link =
+                    self.code.links.iter().find(|l| l.stub == stub).expect("a link for the return address");
+                Outcome::At(PAGE.wrapping_add(link.target as u64))
             }
+            other => panic!("unknown exit {other:x?}"),
         };
         *world = c.world.clone();
         outcome
