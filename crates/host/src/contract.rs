@@ -97,8 +97,9 @@ pub struct Config {
     /// Whether a block may go on at its own entry without a link, which nobody could take back.
     pub loops: bool,
     /// Offset from the state register of a signed 64-bit word with the guest instructions that may still run, if they are to be
-    /// counted: every entry of a block takes [`Placement::insns`] from it. Where that leaves less than nothing, the word gets
-    /// them back and the block is left with [`exit::INTERRUPT`]. Every entry looks at the interrupt word, too. Who leaves a block in its middle corrects the word himself.
+    /// counted: every entry of a block looks at the interrupt word and takes [`Placement::insns`] from this one. Where that
+    /// leaves less than nothing, the word gets them back and the block is left with [`exit::INTERRUPT`]. Who leaves a block in
+    /// its middle corrects the word himself.
     pub budget: Option<i32>,
 }
 
@@ -221,7 +222,8 @@ pub struct Stubs {
     /// Else scratch word 0 holds the address. The number is gone.
     pub site: [[u64; 4]; 4],
     /// Constants for floats, 16 bytes each: canonical binary32 NaN, canonical binary64 NaN, NaN box, zero, canonical binary32 NaN
-    /// in its box; the sign bits of both formats, and all bits but those.
+    /// in its box; the sign bits of both formats, and all bits but those; a table of
+    /// 64 bytes that gives the guest's flags for those of the host.
     pub constants: u64,
 }
 

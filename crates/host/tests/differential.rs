@@ -126,6 +126,27 @@ fn an_interrupt_leaves_before_a_jump_that_goes_back() {
 }
 
 #[test]
+fn flags_are_read_and_forgotten() {
+    // 1/0, then 1/3; then only what is asked for is kept.
+    let text = "insn +0x800\nv1:i64 = const 0x3ff0000000000000\nv2:f64 = ffrombits v1\nv3:i64 = get 20\n\
+                v4:f64 = ffrombits v3\nv5:f64 = fdiv v2, v4\nv6:i64 = accrued\nset.i64 21, v6\nv7:i64 = get 22\n\
+                forget v7\nv8:i64 = accrued\nset.i64 23, v8\ngoto +0x810\n";
+    let block = ir::text::parse(text).unwrap();
+    let mut machine = Machine::new(Features::detect(), true);
+    machine.translate(&block).unwrap();
+    for (divisor, kept, flags, left) in
+        [(0.0, 31, 8, 8), (0.0, 7, 8, 0), (3.0, 1, 1, 1), (3.0, 30, 1, 0), (2.0, 0, 0, 0)]
+    {
+        let mut world = World::new(&mut Random(1));
+        (world.slots[20], world.slots[22]) = (f64::to_bits(divisor), kept);
+        let (mut ours, mut theirs) = (world.clone(), world);
+        assert_eq!(machine.run(&mut ours, 0), evaluate(&block, &mut theirs));
+        assert_eq!((ours.slots[21], ours.slots[23], ours.flags as u64), (flags, left, left));
+        assert!(ours == theirs);
+    }
+}
+
+#[test]
 fn an_interrupt_keeps_the_jump_cache_from_being_used() {
     let mut machine = Machine::new(Features::detect(), true);
     let world = World::new(&mut Random(1));

@@ -214,6 +214,14 @@ impl Builder {
     }
 
     // ---- floats
+    /// See [`Op::Accrued`].
+    pub fn accrued(&self) -> V<'_, K64> {
+        self.name(self.push(Op::Accrued, Ty::I64, &[], 0))
+    }
+    /// See [`Op::Forget`].
+    pub fn forget(&self, unless: V<'_, K64>) {
+        self.push(Op::Forget, Ty::I64, &[unless.v], 0);
+    }
     /// A float operation of operands and result of one type.
     pub fn fop<K: Kind>(&self, op: Op, args: &[V<'_, K>]) -> V<'_, K> {
         let mut a = [Val::NONE; 4];

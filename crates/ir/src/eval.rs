@@ -29,6 +29,10 @@ pub trait Env {
     fn page(&self) -> u64;
     /// Accrues IEEE flags, in the bit order of RISC-V's `fflags`.
     fn accrue(&mut self, flags: u8);
+    /// The flags accrued so far, as far as they are not in a slot already.
+    fn accrued(&self) -> u8;
+    /// Forgets them.
+    fn forget(&mut self);
 }
 
 /// How a block ended.
@@ -117,6 +121,13 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
         Op::StoreCond if arg(0) & 1 == 0 => 1,
         Op::StoreCond => env.store_cond(arg(1), arg(2), arg(3), memop)?,
         Op::Fence => 0,
+        Op::Accrued => env.accrued() as u64,
+        Op::Forget => {
+            if env.accrued() as u64 & !arg(0) != 0 {
+                env.forget();
+            }
+            0
+        }
         Op::Call => {
             let args: [u64; 4] = [0, 1, 2, 3].map(|k| if i.args[k].is_some() { arg(k) } else { 0 });
             env.call(i.imm as u16, &args[..i.operands().count()])?

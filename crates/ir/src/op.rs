@@ -257,6 +257,11 @@ ops! {
     FNearI32 "fneari32" (T) -> Is(Ty::I32), Flags;
     /// Float type to signed I64, rounded to nearest even, else as `ftoi64`.
     FNearI64 "fneari64" (T) -> Is(Ty::I64), Flags;
+    /// The flags accrued since they were last forgotten, in the bit order of RISC-V's `fflags`. (Some may have been taken to where the
+    /// guest keeps them already.)
+    Accrued "accrued" () -> Is(Ty::I64), Flags;
+    /// Forgets all accrued flags if one of them is not in `a`.
+    Forget "forget" (I64) -> None, Flags;
     /// Bits of a float as the integer of its width (type: the float's).
     FBits "fbits" (T) -> Call, Pure;
     /// Integer bits as a float of the same width (type: the float's).

@@ -297,6 +297,12 @@ impl<'a> Machine for Build<'a> {
     fn leave(&self, look: bool) {
         self.b.leave(look)
     }
+    fn accrued(&self) -> V<'a, K64> {
+        self.b.accrued()
+    }
+    fn forget_accrued(&self, kept: V<'a, K64>) {
+        self.b.forget(kept)
+    }
     fn float_state(&self, write: bool) -> Result<bool, Stop> {
         match self.place.mode.float() {
             FloatState::Off => {

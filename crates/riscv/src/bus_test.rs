@@ -209,6 +209,10 @@ impl eval::Env for Evaluation<'_> {
     fn accrue(&mut self, flags: u8) {
         self.hart.accrue_fp_flags(flags)
     }
+    fn accrued(&self) -> u8 {
+        0
+    }
+    fn forget(&mut self) {}
 }
 
 /// A hart and its memory.

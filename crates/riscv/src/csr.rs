@@ -102,6 +102,8 @@ pub enum Storage {
     Plain(u16, u64),
     /// Read from a slot through a mask (RV64), written by a function.
     View(u16, u64, fn(&mut Hart) -> u64, fn(&mut Hart, u64)),
+    /// The float flags: in a slot, and those accrued since.
+    Flags,
     /// By functions.
     Code(fn(&mut Hart) -> u64, fn(&mut Hart, u64)),
     /// Pending interrupts: what is read is more than what was written, so a write tells which bits it sets and which
@@ -126,6 +128,9 @@ pub struct Csr {
     /// Whether a write may change the mode, the address space or the enabled interrupts.
     pub changes_mode: bool,
 }
+
+/// The bits of fflags.
+pub(crate) const FLAGS: u64 = 31;
 
 const NONE: u16 = u16::MAX;
 const fn index() -> [u16; 4096] {
@@ -222,6 +227,23 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
             m.set(rd, old);
             Ok(())
         }
+        Storage::Flags if settled => {
+            if write && !m.float_state(true)? {
+                return Ok(());
+            }
+            let old = if read { m.get(slot::FFLAGS) | m.accrued() } else { m.k(0) };
+            if write {
+                let new = match change {
+                    Change::Write => operand,
+                    Change::Set => old | operand,
+                    Change::Clear => old & !operand,
+                } & m.k(FLAGS);
+                m.put(slot::FFLAGS, new);
+                m.forget_accrued(new);
+            }
+            m.set(rd, old);
+            Ok(())
+        }
         Storage::View(slot, mask, ..) if !write && !m.rv32() && settled => {
             m.set(rd, m.get(slot) & m.k(mask));
             Ok(())
@@ -275,6 +297,7 @@ pub fn run(h: &mut Hart, request: u64, operand: u64) -> Option<u64> {
 pub fn read(h: &mut Hart, row: &Csr) -> u64 {
     match row.storage {
         Storage::Plain(slot, _) => h.get(slot),
+        Storage::Flags => h.get(slot::FFLAGS),
         Storage::View(_, _, f, _) | Storage::Code(f, _) | Storage::Read(f) | Storage::Pending(f, _) => f(h),
         Storage::Zero => 0,
     }
@@ -286,6 +309,10 @@ pub fn store(h: &mut Hart, row: &Csr, v: u64) {
         Storage::Plain(slot, mask) => {
             let v = h.get(slot) & !mask | v & mask;
             h.put(slot, if h.config.rv32() { v as i32 as u64 } else { v });
+        }
+        Storage::Flags => {
+            h.put(slot::FFLAGS, v & FLAGS);
+            mstatus::put(h, h.get(slot::MSTATUS) | mstatus::FS);
         }
         Storage::View(_, _, _, f) | Storage::Code(_, f) => f(h, v),
         Storage::Pending(_, f) => f(h, v, !v),

@@ -27,9 +27,9 @@ use Storage::*;
 
 const BASIC: &[Csr] = table! {
     // ---- unprivileged
-    [0x001 "fflags", Float, quiet Code(|h| h.get(slot::FFLAGS), |h, v| write_float(h, v & 31, None))]
-    [0x002, "frm", Float, View(slot::FRM, 7, |h| h.get(slot::FRM), |h, v| write_float(h, h.get(slot::FFLAGS), Some(v)))]
-    [0x003, "fcsr", Float, Code(|h| h.get(slot::FRM) << 5 | h.get(slot::FFLAGS), |h, v| write_float(h, v & 31, Some(v >> 5)))]
+    [0x001 "fflags", Float, quiet Flags]
+    [0x002, "frm", Float, View(slot::FRM, 7, |h| h.get(slot::FRM), |h, v| write_float(h, h.get(slot::FFLAGS), v))]
+    [0x003, "fcsr", Float, Code(|h| h.get(slot::FRM) << 5 | h.get(slot::FFLAGS), |h, v| write_float(h, v & 31, v >> 5))]
     [0xc00 "cycle", Counter(0), quiet Read(cycle)]
     [0xc01 "time", Counter(1), quiet Read(|h| h.platform.time())]
     [0xc02 "instret", Counter(2), quiet Read(instret)]
@@ -188,11 +188,9 @@ fn keep(h: &Hart, v: u64) -> u64 {
     if h.config.rv32() { v as i32 as u64 } else { v }
 }
 
-fn write_float(h: &mut Hart, flags: u64, frm: Option<u64>) {
-    h.put(slot::FFLAGS, flags & 31);
-    if let Some(frm) = frm {
-        h.put(slot::FRM, frm & 7);
-    }
+fn write_float(h: &mut Hart, flags: u64, frm: u64) {
+    h.put(slot::FFLAGS, flags & crate::csr::FLAGS);
+    h.put(slot::FRM, frm & 7);
     mstatus::put(h, h.get(slot::MSTATUS) | mstatus::FS);
 }
 

@@ -104,6 +104,11 @@ impl Machine for Interpreter<'_> {
     fn leave(&self, _look: bool) {
         self.left.set(true)
     }
+    // The interpreter accrues into the slot.
+    fn accrued(&self) -> Self::V {
+        self.k(0)
+    }
+    fn forget_accrued(&self, _: Self::V) {}
     fn float_state(&self, write: bool) -> Result<bool, Stop> {
         match self.place.mode.float() {
             FloatState::Off => return Err(illegal(self.place.word as u64)),

@@ -99,6 +99,11 @@ pub trait Machine {
     /// (it is illegal, or will be tried again in another mode).
     fn float_state(&self, write: bool) -> Result<bool, Stop>;
 
+    /// Float flags that have been accrued but are not in their slot yet.
+    fn accrued(&self) -> Self::V;
+    /// Forgets them, unless all of them are in `kept`.
+    fn forget_accrued(&self, kept: Self::V);
+
     /// 32 or 64.
     #[inline(always)]
     fn xlen(&self) -> u32 {

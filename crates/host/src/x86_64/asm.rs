@@ -461,6 +461,7 @@ rows! {
     CMPXCHG "0F B1 /r" "cmpxchg"; XADD "0F C1 /r" "xadd";
     PUSH "FF /6" "push"; POP "8F /0" "pop"; JMP_RM "FF /4" "jmp"; CALL_RM "FF /2" "call";
     LDMXCSR "0F AE /2" "ldmxcsr";
+    STMXCSR "0F AE /3" "stmxcsr";
     MOVSS "F3 0F 10 /r" "movss"; MOVSS_MR "F3 0F 11 /r" "movss"; MOVSD "F2 0F 10 /r" "movsd"; MOVSD_MR "F2 0F 11 /r" "movsd";
     MOVAPS "0F 28 /r" "movaps"; MOVD "66 0F 6E /r" "movd"; MOVD_MR "66 0F 7E /r" "movd";
     XORPS "0F 57 /r" "xorps"; ORPS "0F 56 /r" "orps";

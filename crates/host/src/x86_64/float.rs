@@ -277,4 +277,44 @@ impl Emitter {
         self.xbind(v, r);
         debug_assert!(self.xcontent[r as usize] != NONE && i.ty != Ty::I1);
     }
+    /// Which flags MXCSR has, in the guest's order, in a temporary.
+    fn host_flags(&mut self, insts: &[Inst]) -> Reg {
+        let (r, table) = (self.temp(insts), self.temp(insts));
+        let word = Rm::M(self.word(WORD_IMM));
+        self.asm.ins(STMXCSR, false, 0, 0, word, 0);
+        self.asm.ins(MOV, false, r, 0, word, 0);
+        self.asm.ins(LEA, true, table, 0, Rm::Rip(self.stubs.constants + FLAG_TABLE), 0);
+        self.asm.ins(AND_I, false, 0, 0, Rm::R(r), 63);
+        let entry = Mem { base: table, index: r, scale: 0, disp: 0 };
+        self.asm.ins(MOVZX8, false, r, 0, Rm::M(entry), 0);
+        r
+    }
+    pub(super) fn accrued(&mut self, insts: &[Inst], v: Val) {
+        let r = self.host_flags(insts);
+        self.bind(v, r);
+    }
+    pub(super) fn forget(&mut self, insts: &[Inst], kept: Val) {
+        let k = self.gpr(insts, kept);
+        self.take(kept);
+        let r = self.host_flags(insts);
+        let t = self.temp(insts);
+        self.copy(t, Rm::R(k));
+        self.asm.ins(NOT, true, 0, 0, Rm::R(t), 0);
+        self.asm.ins(TEST, false, t, 0, Rm::R(r), 0);
+        let from = self.asm.jump(Some(cc::NE));
+        let back = self.asm.pos();
+        self.cold.push(Cold::Forget { from, back });
+    }
+}
+
+/// Where the table of flags lies among the constants: for each value of MXCSR's six flags the guest's.
+const FLAG_TABLE: u64 = 144;
+
+/// That table, sixteen entries at a time.
+pub(super) fn flag_table() -> impl Iterator<Item = (u64, u64)> {
+    // MXCSR: 0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact.
+    let flags =
+        |m: u64| (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
+    let eight = move |from: u64| (0..8).fold(0, |w, n| w | flags(from + n) << (8 * n));
+    (0..64).step_by(16).map(move |from| (eight(from), eight(from + 8)))
 }

@@ -38,6 +38,9 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
     s.asm.data(1 << 63, 0);
     s.asm.data(!(1 << 31), 0);
     s.asm.data(!(1 << 63), 0);
+    for (low, high) in super::float::flag_table() {
+        s.asm.data(low, high);
+    }
     stubs.enter = s.enter();
     for xmm in [false, true] {
         let x = xmm as usize;

@@ -353,6 +353,8 @@ impl Emitter {
             Op::FAdd | Op::FSub | Op::FMul | Op::FDiv => self.float_two(insts, i, v),
             Op::FSqrt | Op::FWiden | Op::FNarrow => self.float_one(insts, i, v),
             Op::FMa => self.float_fma(insts, i, v),
+            Op::Accrued => self.accrued(insts, v),
+            Op::Forget => self.forget(insts, a),
             Op::FNeg if self.fuses(v) => self.vals[n].deferred = true,
             Op::FNeg | Op::FAbs => self.float_sign(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),

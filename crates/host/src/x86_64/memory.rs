@@ -66,6 +66,8 @@ pub(super) enum Cold {
     FusedNan { from: u32, back: u32, dest: Reg, operands: Fused },
     /// A conversion to integer that gave the indefinite value.
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
+    /// MXCSR is to have no flags.
+    Forget { from: u32, back: u32 },
     /// A conditional exit to another page.
     Exit { from: u32, target: i64 },
     /// The stub of link number `index`.
@@ -540,6 +542,12 @@ impl Emitter {
             Cold::Saturate { from, back, dest, source, wide, double } => {
                 self.arrive(from);
                 self.cold_saturate(back, dest, source, wide, double);
+            }
+            Cold::Forget { from, back } => {
+                self.arrive(from);
+                let clean = Rm::M(Mem::at(RBP, self.cfg.layout.mxcsr));
+                self.asm.ins(LDMXCSR, false, 0, 0, clean, 0);
+                self.jump_back(back);
             }
             Cold::Exit { from, target } => {
                 self.arrive(from);

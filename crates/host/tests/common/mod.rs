@@ -178,6 +178,12 @@ impl ir::eval::Env for World {
     fn accrue(&mut self, flags: u8) {
         self.flags |= flags;
     }
+    fn accrued(&self) -> u8 {
+        self.flags
+    }
+    fn forget(&mut self) {
+        self.flags = 0;
+    }
 }
 
 pub fn helpers(id: u16) -> HelperInfo {
