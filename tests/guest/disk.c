@@ -82,12 +82,12 @@ static void rate(const char *name, int is_write, int is_random, size_t length, i
 
 static int bench(void)
 {
-    rate("sequential-read-128K", 0, 0, 128 << 10, 4, 6000);
-    rate("sequential-write-128K", 1, 0, 128 << 10, 4, 3000);
-    rate("random-read-4K", 0, 1, BLOCK, 1, 20000);
-    rate("random-read-4K-deep", 0, 1, BLOCK, 16, 60000);
-    rate("random-write-4K", 1, 1, BLOCK, 1, 20000);
-    rate("random-write-4K-deep", 1, 1, BLOCK, 16, 60000);
+    rate("sequential-read-128K", 0, 0, 128 << 10, 4, 2000);
+    rate("sequential-write-128K", 1, 0, 128 << 10, 4, 1500);
+    rate("random-read-4K", 0, 1, BLOCK, 1, 8000);
+    rate("random-read-4K-deep", 0, 1, BLOCK, 16, 20000);
+    rate("random-write-4K", 1, 1, BLOCK, 1, 8000);
+    rate("random-write-4K-deep", 1, 1, BLOCK, 16, 20000);
     return 0;
 }
 

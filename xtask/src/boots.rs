@@ -61,6 +61,8 @@ pub const TESTS: &[Test] = &[
         pcie::everything(w, "virt,aia=aplic-imsic")
     }),
     ("virtio with packed queues", |w| virtio(w, "pci", "virt,aia=aplic-imsic", ",packed=on")),
+    ("disks while the emulator is killed: nothing flushed is lost", killed),
+    ("disks under random requests, all compared", compared),
     ("devices come and go", hot_plug),
     ("a controller with two namespaces", pcie::namespaces),
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
@@ -173,6 +175,18 @@ fn snapshots(world: &World, bios: &str, board: &str, bus: &str) -> Outcome {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
     let kind = crate::snapshots::Kind { bios, smp: 2, board, bus };
     crate::snapshots::soak(&world.tinamou, &world.images, &kind, 5, seed).map(|_| None)
+}
+
+/// A few of the many deaths of `cargo xtask kill-disk`.
+fn killed(world: &World) -> Outcome {
+    let told = crate::disks::deaths(&world.tinamou, &world.images, 3)?;
+    Ok(told.is_none().then(|| format!("{} is not installed", guest::COMPILER)))
+}
+
+/// A few seconds of `cargo xtask verify-disk`.
+fn compared(world: &World) -> Outcome {
+    let told = crate::disks::compared(&world.tinamou, &world.images, 2)?;
+    Ok(told.is_none().then(|| format!("{} is not installed", guest::COMPILER)))
 }
 
 /// An NVMe disk is plugged into a running guest, used, and taken out again, twice.

@@ -105,6 +105,16 @@ impl Console {
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
+    /// Kills the emulator (SIGKILL); returns everything that it had written.
+    pub fn kill(&mut self) -> Result<String> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let (lock, arrived) = &*self.received;
+        let ended = arrived.wait_timeout_while(guard(lock), Duration::from_secs(5), |got| !got.ended);
+        drop(ended);
+        Ok(self.transcript())
+    }
+
     /// Waits for the emulator to end by itself.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;

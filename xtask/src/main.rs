@@ -10,6 +10,7 @@ mod boot;
 mod boots;
 mod check;
 mod console;
+mod disks;
 mod everything;
 mod guest;
 mod hmp;
@@ -37,6 +38,8 @@ usage: cargo xtask TASK [OPTIONS]
   riscv-tests DIR [--qemu]           run the riscv-tests binaries of a directory
   lockstep [--count N]               compare register states with QEMU, instruction by instruction
   lspci                              compare what a guest sees of PCI Express with QEMU, as lspci -vvv words it
+  kill-disk [--count N]              kill the emulator while a guest writes; no block flushed before may be lost
+  verify-disk [--seconds N]          random requests of a guest to its disks, all compared
   snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
 environment:
@@ -64,6 +67,8 @@ fn main() -> ExitCode {
         "riscv-tests" => riscv_tests::run(&args),
         "lockstep" => lockstep::run(&args),
         "lspci" => lspci::run(),
+        "kill-disk" => disks::kill(&args),
+        "verify-disk" => disks::verify(&args),
         "snapshots" => snapshots::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
