@@ -15,7 +15,7 @@ use std::thread;
 /// Bytes of the disk: more than any cache of the host's processor, less than its memory.
 const DISK: u64 = 256 << 20;
 /// Megabytes of a stream.
-const STREAM: u64 = 512;
+const STREAM: u64 = 256;
 /// Kinds of work of `tests/guest/disk.c`, with the bytes of a request.
 const WORK: &[(&str, f64)] = &[
     ("sequential-read-128K", 131_072.0),
