@@ -96,30 +96,31 @@ pub fn compared(tinamou: &Path, images: &Images, seconds: u64) -> Result<Option<
     let Some(program) = guest::program("disk")? else { return Ok(None) };
     let directory = paths::guests().join(format!(".verify-disk-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
-    let (initrd, image) = (directory.join("initrd.cpio"), directory.join("disk.img"));
+    let initrd = directory.join("initrd.cpio");
     fs::write(&initrd, guest::initrd_with(images, &[program])?)?;
-    let mut told = Vec::new();
-    for (device, path) in DEVICES {
+    let mut line = machine(2, "256M");
+    line.extend(strings(&["-bios", &images.bios.display().to_string(), "-object", "iothread,id=io1"]));
+    line.extend(linux(images, &initrd, "console=ttyS0 quiet"));
+    for (n, (device, _)) in DEVICES.iter().enumerate() {
+        let image = directory.join(format!("disk{n}.img"));
         fs::write(&image, vec![0; 2 * DISK])?;
-        let mut line = machine(2, "256M");
-        line.extend(strings(&["-bios", &images.bios.display().to_string()]));
-        line.extend(linux(images, &initrd, "console=ttyS0 quiet"));
-        let drive = format!("file={},format=raw,if=none,id=d0", image.display());
-        line.extend(strings(&["-object", "iothread,id=io1", "-drive", &drive, "-device", device]));
-        let mut console = Console::spawn(tinamou, &line)?;
-        console.expect("TINAMOU-SHELL-READY", BOOT)?;
-        console.expect("# ", BOOT)?;
-        console.send(&format!("disk verify {path} {seconds}; echo status-$?\n"))?;
-        console.expect("status-", BOOT + Duration::from_secs(seconds))?;
-        console.expect("\n", BOOT)?;
-        let text = console.kill()?;
-        let verified = text.lines().find_map(|line| line.trim().strip_prefix("VERIFIED "));
-        let said = verified.ok_or_else(|| {
-            let from = text.rfind("disk verify").unwrap_or(0);
-            format!("{device}: {}", text.get(from..).unwrap_or_default())
-        })?;
-        told.push(format!("{device}: {said} compared"));
+        let drive = format!("file={},format=raw,if=none,id=d{n}", image.display());
+        line.extend(strings(&["-drive", &drive, "-device", &device.replace("d0", &format!("d{n}"))]));
     }
+    let mut console = Console::spawn(tinamou, &line)?;
+    console.expect("TINAMOU-SHELL-READY", BOOT)?;
+    console.expect("# ", BOOT)?;
+    let mut told = Vec::new();
+    // The second disk of a kind has the next letter.
+    for ((device, _), path) in DEVICES.iter().zip(["/dev/vda", "/dev/nvme0n1", "/dev/vdb"]) {
+        console.send(&format!("disk verify {path} {seconds}; echo ended-$((6*7))\n"))?;
+        console.expect("ended-42", BOOT + Duration::from_secs(seconds))?;
+        let text = console.transcript();
+        let text = text.get(text.rfind("disk verify").unwrap_or(0)..).unwrap_or_default();
+        let verified = text.lines().find_map(|line| line.trim().strip_prefix("VERIFIED "));
+        told.push(format!("{device}: {} compared", verified.ok_or_else(|| format!("{device}: {text}"))?));
+    }
+    console.kill()?;
     fs::remove_dir_all(&directory)?;
     Ok(Some(told.join("\n")))
 }
