@@ -4,7 +4,7 @@
 //! the rings, one after the other, perform them, copying straight between the drive and guest memory, and answer them.
 //! Left out: SCSI commands, zoned devices, secure erase, lifetime.
 //!
-//! notification -> `Bell` -> `serve` on a worker: `next` request -> [`Job::perform`] -> `finish` -> interrupt, and again.
+//! notification -> `Bell` -> `serve` on a worker: `next` request -> `Job::perform` -> `finish` -> interrupt, and again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};

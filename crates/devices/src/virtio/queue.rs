@@ -1,8 +1,8 @@
 //! The virtqueue.
 //!
 //! Document: Virtual I/O Device (VIRTIO) Version 1.2, sections 2.7 and 2.8, with indirect descriptors and event
-//! indices. Left out: in-order use, notification data. A queue lies in memory in one of two layouts: [`split`] into
-//! three parts, or [`packed`] into one; which, the driver has chosen before it set the queue up.
+//! indices. Left out: in-order use, notification data. A queue lies in memory in one of two layouts: `split` into
+//! three parts, or `packed` into one; which, the driver has chosen before it set the queue up.
 //!
 //! The rings lie in guest memory and the guest may write anything there at any time, so every value read from
 //! them is checked when it is used: an index beyond the queue, a chain that is longer than the queue (which a
