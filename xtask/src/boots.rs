@@ -3,6 +3,7 @@
 mod card;
 mod firmware;
 mod pcie;
+mod replay;
 
 use crate::boot::{disk, linux, machine, network, strings};
 use crate::console::Console;
@@ -78,6 +79,7 @@ pub const TESTS: &[Test] = &[
     ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin", "virt", "device")),
     ("debugger: break, step, registers", debugger),
     ("debugger: Linux before and with paging, a watched variable", debug_linux),
+    ("a recorded boot replayed, and a debugger that goes backwards", replay::replay),
     ("boot: Debian to its login, and programs", debian),
 ];
 

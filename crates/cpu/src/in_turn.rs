@@ -199,10 +199,7 @@ impl<G: Guest, A: Accelerator<G>> Seat<G, A> {
         if asked.stop || !asked.work.is_empty() {
             return Ready::No;
         }
-        if let Some(step) = asked.step.take() {
-            return Ready::Step(step);
-        }
-        drop(asked);
+        // A step waits for the interrupt that the vCPU waits for: it is to be what happens without a debugger.
         if self.cpu.halted() {
             if !self.cpu.wakes() {
                 return Ready::No;
@@ -210,7 +207,7 @@ impl<G: Guest, A: Accelerator<G>> Seat<G, A> {
             self.cpu.set_halted(false);
             self.handle.halted.store(false, SeqCst);
         }
-        Ready::Run
+        asked.step.take().map_or(Ready::Run, Ready::Step)
     }
 }
 
@@ -291,7 +288,9 @@ impl Loop {
             counter.events.run_virtual();
             return true;
         }
-        match self.choose(seats) {
+        // Not between the first and the last of several that are stopped.
+        let cpus = self.cpus.clone();
+        match cpus.undivided(|| self.choose(seats)) {
             Some((n, ready)) => {
                 if self.run(&mut seats[n], ready, deadline, report) {
                     // Nobody runs on while the debugger is told.

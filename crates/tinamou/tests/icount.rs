@@ -373,6 +373,14 @@ fn a_debugger_goes_backwards() {
     assert_eq!(&d.ask("bs")[..3], "T05");
     assert_eq!((d.at(), d.key()), (STORE, 0));
     assert_eq!(d.ask(&format!("z2,{KEY:x},4")), "OK");
+    // Steps forward are those that the recording has: after going back they lead the same way.
+    let path: Vec<_> = (0..30).map(|_| (d.ask("vCont;s:1"), d.at())).collect();
+    assert_eq!(d.ask(&format!("Z2,{KEY:x},4")), "OK");
+    d.ask("bc");
+    assert_eq!((d.at(), d.key()), (STORE, 0));
+    assert_eq!(d.ask(&format!("z2,{KEY:x},4")), "OK");
+    let again: Vec<_> = (0..30).map(|_| (d.ask("vCont;s:1;c"), d.at())).collect();
+    assert_eq!(again, path);
     // Breakpoints: the last time that the handler was entered, and the time before.
     assert_eq!(d.ask(&format!("Z0,{HANDLER:x},4")), "OK");
     let mut counts = Vec::new();

@@ -322,6 +322,11 @@ impl Session {
 
     fn start(&mut self, how: &[Resume]) {
         self.running = true;
+        if self.target.can_reverse() {
+            // What has been recorded of one vCPU happens only with what the others did.
+            let all = |how: &Resume| if *how == Resume::Stay { Resume::Run } else { *how };
+            return self.target.resume(&how.iter().map(all).collect::<Vec<_>>());
+        }
         self.target.resume(how);
     }
 
