@@ -263,6 +263,10 @@ impl Saving {
             Some(base) => machine.rewind(base)?,
             None => machine.restore(&image)?,
         }
+        if control.events().clocks().icount().is_some() {
+            // Disks look for what they had not finished, which was nothing: no timer is to come for it.
+            control.drain();
+        }
         machine.mark();
         *base = Some(same.unwrap_or(image));
         Ok(())

@@ -153,8 +153,11 @@ impl BlockQueue {
     /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be
     /// called with a lock that a completion takes.
     pub fn drain(&self) {
-        if let Some(Deadline { icount, due, .. }) = self.deadline.get() {
+        if let Some(Deadline { icount, timer, due }) = self.deadline.get() {
             serve_due(due, &*self.device, icount);
+            if locked(due).is_empty() {
+                timer.cancel();
+            }
         }
         let mut under = locked(&self.counts.state);
         loop {

@@ -307,7 +307,11 @@ impl Replay {
             inner.at.events += u64::from(event.kind != Kind::End);
             if event.moment < here || event.time < now {
                 drop(inner);
-                self.diverge("something should have happened before");
+                let Moment { count, rounds } = event.moment;
+                self.diverge(&format!(
+                    "it is in round {} at {now} ns, and what came in round {rounds} at {} ns of instruction {count} was missed",
+                    here.rounds, event.time
+                ));
                 return;
             }
             match event.kind {
