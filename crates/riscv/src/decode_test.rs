@@ -30,9 +30,20 @@ fn same(ours: &str, theirs: &str) -> bool {
 
 #[test]
 fn names_are_those_of_objdump() {
-    const ARCH: &str = "rv64imafdc_zicbom_zicbop_zicboz_zicsr_zifencei_zihintpause_zawrs_zfh_zba_zbb_zbc_zbkb_zbkx_zbs_svinval";
-    let config = parse_cpu("max").unwrap();
-    let mut source = format!(".option arch, {ARCH}\n");
+    names(
+        "max",
+        "rv64imafdc_zicbom_zicbop_zicboz_zicsr_zifencei_zihintpause_zawrs_zfh_zba_zbb_zbc_zbkb_zbkx_zbs_svinval",
+    );
+    names(
+        "thead-c906",
+        "rv64imafdc_zicsr_zifencei_zfh_xtheadba_xtheadbb_xtheadbs_xtheadcmo_xtheadcondmov_xtheadfmemidx_xtheadmac_\
+         xtheadmemidx_xtheadmempair_xtheadsync",
+    );
+}
+
+fn names(cpu: &str, arch: &str) {
+    let config = parse_cpu(cpu).unwrap();
+    let mut source = format!(".option arch, {arch}\n");
     let mut expected = Vec::new();
     for row in config.decoder().rows().iter().filter(|r| r.length == 4) {
         for w in words(row.mask, row.value, 40) {
@@ -46,7 +57,7 @@ fn names_are_those_of_objdump() {
         source.push_str(&format!(".insn 2, {w:#x}\n"));
         expected.push((config.decoder().decode(w).map_or("?".into(), |r| r.name.replacen('_', ".", 9)), w));
     }
-    let directory = std::env::temp_dir().join(format!("tinamou-decode-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("tinamou-decode-{cpu}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let (text, object) = (directory.join("a.s"), directory.join("a.o"));
     std::fs::write(&text, source).unwrap();

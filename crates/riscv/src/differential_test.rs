@@ -140,6 +140,11 @@ fn interpreter_and_blocks_agree_on_rv32() {
 }
 
 #[test]
+fn interpreter_and_blocks_agree_on_t_heads() {
+    all("thead-c906")
+}
+
+#[test]
 fn interpreter_and_blocks_agree_without_c() {
     all("rv64i,m=on,a=on")
 }

@@ -102,6 +102,16 @@ extensions! {
     Svnapot "svnapot" Property;
     Svpbmt "svpbmt" Property;
     Svvptc "svvptc" Property;
+    Xtheadba "xtheadba" Property;
+    Xtheadbb "xtheadbb" Property;
+    Xtheadbs "xtheadbs" Property;
+    Xtheadcmo "xtheadcmo" Property;
+    Xtheadcondmov "xtheadcondmov" Property;
+    Xtheadfmemidx "xtheadfmemidx" Property;
+    Xtheadmac "xtheadmac" Property;
+    Xtheadmemidx "xtheadmemidx" Property;
+    Xtheadmempair "xtheadmempair" Property;
+    Xtheadsync "xtheadsync" Property;
     Mmu "mmu" Condition;
     Pmp "pmp" Condition;
     ZbbOrZbkb "zbb|zbkb" Condition;

@@ -98,6 +98,23 @@ formats! {
     ShW { rd: u8 = rd, rs1: u8 = rs1, sh: u64 = |w| bits(w, 20, 5) as u64 } |i, _| format!("{},{},{}", x(i.rd), x(i.rs1), i.sh);
     /// Store.
     S { rs1: u8 = rs1, rs2: u8 = rs2, imm: u64 = imm_s } |i, _| format!("{},{}({})", x(i.rs2), i.imm as i64, x(i.rs1));
+    /// Two sources, the second shifted by up to 3.
+    RSh { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2, sh: u64 = |w| bits(w, 25, 2) as u64 }
+        |i, _| format!("{},{},{},{}", x(i.rd), x(i.rs1), x(i.rs2), i.sh);
+    /// The same with a float register for what is loaded or stored.
+    FSh { rd: u8 = rd, rs1: u8 = rs1, rs2: u8 = rs2, sh: u64 = |w| bits(w, 25, 2) as u64 }
+        |i, _| format!("{},{},{},{}", f(i.rd), x(i.rs1), x(i.rs2), i.sh);
+    /// A field of bits.
+    Field { rd: u8 = rd, rs1: u8 = rs1, msb: u64 = |w| bits(w, 26, 6) as u64, lsb: u64 = |w| bits(w, 20, 6) as u64 }
+        |i, _| format!("{},{},{},{}", x(i.rd), x(i.rs1), i.msb, i.lsb);
+    /// A base that moves by a shifted constant.
+    Step { rd: u8 = rd, rs1: u8 = rs1, imm: i64 = |w| sign(bits(w, 20, 5), 5), sh: u64 = |w| bits(w, 25, 2) as u64 }
+        |i, _| format!("{},({}),{},{}", x(i.rd), x(i.rs1), i.imm, i.sh);
+    /// Two registers from or to memory; how far it is from the base to them depends on their size.
+    Pair { rd: u8 = rd, rd2: u8 = rs2, rs1: u8 = rs1, index: u64 = |w| bits(w, 25, 2) as u64, size: u64 = |w| if bits(w, 27, 5) == 0x1f { 4 } else { 3 } }
+        |i, _| format!("{},{},({}),{},{}", x(i.rd), x(i.rd2), x(i.rs1), i.index, i.size);
+    /// One source and nothing else.
+    X1 { rs1: u8 = rs1 } |i, _| x(i.rs1).to_owned();
     /// Conditional branch.
     B { rs1: u8 = rs1, rs2: u8 = rs2, offset: i64 = |w: u32| sign(bits(w, 31, 1) << 12 | bits(w, 7, 1) << 11 | bits(w, 25, 6) << 5 | bits(w, 8, 4) << 1, 13) }
         |i, pc| format!("{},{},{}", x(i.rs1), x(i.rs2), target(pc, i.offset));
@@ -195,4 +212,18 @@ const FLI: [&str; 32] = [
 /// The set of accesses a fence names.
 fn iorw(set: u8) -> String {
     [(8, 'i'), (4, 'o'), (2, 'r'), (1, 'w')].iter().filter(|(b, _)| set & b != 0).map(|(_, c)| c).collect()
+}
+
+impl FSh {
+    /// The operands of the address.
+    pub fn integers(self) -> RSh {
+        RSh { rd: self.rd, rs1: self.rs1, rs2: self.rs2, sh: self.sh }
+    }
+}
+
+impl Step {
+    /// How far the base moves.
+    pub fn step(self) -> u64 {
+        (self.imm << self.sh) as u64
+    }
 }

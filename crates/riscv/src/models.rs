@@ -137,9 +137,10 @@ const RVA22U64: Extensions = Extensions::of(&[
 const RVA22S64: Extensions = RVA22U64.union(Extensions::of(&[S, Zifencei, Svade, Svinval, Svpbmt, Mmu, Pmp]));
 const SIFIVE_U: Extensions =
     Extensions::of(&[I, M, A, F, D, C, S, U, Zicntr, Zicsr, Zifencei, Zihpm, Mmu, Pmp]);
-/// Of T-Head's own extensions there is none.
-const THEAD_C906: Extensions =
-    SIFIVE_U.union(Extensions::of(&[Zfh, Zfhmin, Ziccamoa, Ziccif, Zicclsm, Ziccrse, Ssccptr]));
+const THEAD_C906: Extensions = SIFIVE_U
+    .union(Extensions::of(&[Zfh, Zfhmin, Ziccamoa, Ziccif, Zicclsm, Ziccrse, Ssccptr]))
+    .union(Extensions::of(&[Xtheadba, Xtheadbb, Xtheadbs, Xtheadcmo, Xtheadcondmov]))
+    .union(Extensions::of(&[Xtheadfmemidx, Xtheadmac, Xtheadmemidx, Xtheadmempair, Xtheadsync]));
 /// T-Head's mvendorid.
 const THEAD: u64 = 0x5b7;
 const SIFIVE_E: Extensions = Extensions::of(&[I, M, A, C, U, Zicntr, Zicsr, Zifencei, Zihpm, Pmp]);
@@ -211,17 +212,7 @@ const ABSENT: &[&str] = &[
     "ssstateen",
     "supm",
     "x-svukte",
-    "xtheadba",
-    "xtheadbb",
-    "xtheadbs",
-    "xtheadcmo",
-    "xtheadcondmov",
-    "xtheadfmemidx",
     "xtheadfmv",
-    "xtheadmac",
-    "xtheadmemidx",
-    "xtheadmempair",
-    "xtheadsync",
     "xventanacondops",
     "zabha",
     "zama16b",

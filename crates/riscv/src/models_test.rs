@@ -50,6 +50,16 @@ fn errors_are_worded_as_qemu_words_them() {
 }
 
 #[test]
+fn t_heads_processor_has_its_own_extensions() {
+    assert_eq!(
+        isa("thead-c906"),
+        "rv64imafdc_ziccamoa_ziccif_zicclsm_ziccrse_zicntr_zicsr_zifencei_zihpm_zfh_zfhmin_ssccptr_xtheadba_\
+         xtheadbb_xtheadbs_xtheadcmo_xtheadcondmov_xtheadfmemidx_xtheadmac_xtheadmemidx_xtheadmempair_xtheadsync"
+    );
+    assert!(isa("rv64,xtheadba=on").ends_with("_xtheadba"));
+}
+
+#[test]
 fn paging() {
     let mmu = |cpu: &str| parse_cpu(cpu).unwrap().mmu_type();
     assert_eq!(mmu("rv64"), "riscv,sv57");

@@ -6,6 +6,7 @@ pub mod fd;
 pub mod m;
 pub mod privileged;
 pub mod rv_i;
+pub mod xthead;
 pub mod zb;
 pub mod zi;
 
@@ -49,6 +50,16 @@ pub const TABLES: &[&[Row]] = &[
     privileged::machine::ROWS,
     privileged::supervisor::ROWS,
     privileged::svinval::ROWS,
+    xthead::ba::ROWS,
+    xthead::bb::ROWS,
+    xthead::bs::ROWS,
+    xthead::condmov::ROWS,
+    xthead::mac::ROWS,
+    xthead::memidx::ROWS,
+    xthead::fmemidx::ROWS,
+    xthead::mempair::ROWS,
+    xthead::cmo::ROWS,
+    xthead::sync::ROWS,
 ];
 
 #[allow(long_running_const_eval)]

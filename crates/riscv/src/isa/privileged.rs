@@ -6,7 +6,7 @@ use crate::machine::{Machine, Meaning};
 use crate::mode::{M, S};
 use crate::table::isa;
 
-fn fence_vma<T: Machine>(m: &T, i: R0) -> Meaning {
+pub(super) fn fence_vma<T: Machine>(m: &T, i: R0) -> Meaning {
     if m.place().mode.privilege() < S {
         return m.illegal();
     }
