@@ -67,6 +67,17 @@ pub const GROUPS: &[Group] = &[
     ("fw_cfg", &[("file", "string"), ("name", "string"), ("string", "string")]),
     ("global", &[("driver", "string"), ("property", "string"), ("value", "string")]),
     (
+        "icount",
+        &[
+            ("align", "boolean"),
+            ("rr", "string"),
+            ("rrfile", "string"),
+            ("rrsnapshot", "string"),
+            ("shift", "string"),
+            ("sleep", "boolean"),
+        ],
+    ),
+    (
         "machine",
         &[
             ("accel", "string"),
