@@ -108,6 +108,7 @@ fn a_backup_waits_for_its_user_or_is_given_up() {
         (json!({"device": "nope"}), "Cannot find device='nope' nor node-name='nope'"),
         (json!({"target": "small"}), "Source and target image have different sizes"),
         (json!({"job-id": "1k"}), "Invalid job ID '1k'"),
+        (json!({"compress": true}), "Compression is not supported for this drive"),
         (json!({"speed": -1}), "Parameter 'speed' expects a non-negative value"),
         (json!({"sync": "bitmap"}), "must provide a valid bitmap name for 'bitmap' sync mode"),
     ] {

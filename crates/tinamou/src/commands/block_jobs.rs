@@ -77,6 +77,14 @@ pub struct DriveBackup {
 }
 
 impl BackupCommon {
+    /// Refuses what no format here can do.
+    fn check(&self) -> Result<()> {
+        match self.compress {
+            Some(true) => Err(error!("Compression is not supported for this drive")),
+            _ => Ok(()),
+        }
+    }
+
     fn plan(self, target: String, made: bool) -> Plan {
         Plan {
             kind: JobType::Backup,
@@ -99,6 +107,7 @@ impl BlockdevBackup {
     /// # Errors
     /// In QEMU's words.
     pub fn prepare(self, control: &Control, group: Option<&Arc<Group>>) -> Result<Prepared> {
+        self.common.check()?;
         prepare(control, self.common.plan(self.target, false), group)
     }
 }
@@ -109,6 +118,7 @@ impl DriveBackup {
     /// # Errors
     /// In QEMU's words.
     pub fn prepare(self, control: &Control, group: Option<&Arc<Group>>) -> Result<Prepared> {
+        self.common.check()?;
         let how = (self.format.as_deref(), self.mode);
         let target = target_file(control, &self.common.device, &self.target, how, None)?;
         prepare(control, self.common.plan(target.clone(), true), group)
@@ -430,6 +440,9 @@ fn to_file(switches: &Switches, (device, target, format): (Word, Word, Option<Wo
     let mode = if switches.has('n') { "existing" } else { "absolute-paths" };
     let sync = if switches.has('f') { "full" } else { "top" };
     let mut arguments = json!({"device": device.0, "target": target.0, "mode": mode, "sync": sync});
+    if switches.has('c') {
+        arguments["compress"] = true.into();
+    }
     if let Some(Word(format)) = format {
         arguments["format"] = format.into();
     }
