@@ -112,7 +112,7 @@ fn immediate(i: &Inst) -> Result<(), String> {
         },
         Op::Get | Op::Set => i.imm < SLOTS as u64,
         Op::Load | Op::Store => i.imm & 0xffff_ffff <= MemOp::S32.0 as u64,
-        Op::Amo => i.imm & 0xff <= MemOp::S32.0 as u64 && i.imm >> 8 <= 8,
+        Op::Amo => i.imm & 0xff <= MemOp::S32.0 as u64 && i.imm >> 8 <= crate::ALIGNED_LOAD.into(),
         Op::Cas | Op::StoreCond => i.imm <= MemOp::S32.0 as u64,
         _ => true,
     };
