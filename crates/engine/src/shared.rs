@@ -194,7 +194,6 @@ impl Shared {
                 execute: offset_of!(tlb::Entry, execute) as i32,
                 addend: offset_of!(tlb::Entry, addend) as i32,
             },
-            jump_cache: host::JumpCache { entries_log2: tlb::JUMPS_LOG2 },
             hot_slots: G::HOT_SLOTS.to_vec(),
             hot_floats: G::HOT_FLOATS.to_vec(),
             features: host::Features::detect(),

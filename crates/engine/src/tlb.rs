@@ -8,7 +8,7 @@
 //!
 //! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
 //!   host memory, else all ones) and the distance from guest virtual to host address;
-//! - [`Jump`], 16 bytes, index `(pc >> 1) % 8192`: pc xor mode tag, host address of the code.
+//! - [`Jump`], 16 bytes, index `(pc >> 1) % JUMPS`: pc xor mode tag, host address of the code.
 //!
 //! Glossary. *Page*: 4 KiB of guest virtual memory. *Host page*: the host address of the RAM behind it, which also
 //! names the physical page everywhere in the engine. *Log*: indices filled since the last flush, so that flushing
@@ -18,6 +18,7 @@
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
 use cpu::Space;
+use host::JUMPS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -25,9 +26,6 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 pub const ENTRIES_LOG2: u32 = 12;
 /// Entries of a set.
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
-/// log2 of the entries of a jump cache.
-pub const JUMPS_LOG2: u32 = 15;
-const JUMPS: usize = 1 << JUMPS_LOG2;
 /// A tag that matches no address.
 pub const NONE: u64 = u64::MAX;
 /// Sets that a vCPU keeps.

@@ -54,13 +54,9 @@ pub struct Tlb {
     pub addend: i32,
 }
 
-/// Shape of the jump cache: entries of 16 bytes, the tag `pc ^ mode_tag` and the host address of the code, at the
-/// index `pc >> 1` modulo the number of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JumpCache {
-    /// Log2 of the number of entries.
-    pub entries_log2: u32,
-}
+/// Entries of the jump cache, 16 bytes each: the tag `pc ^ mode_tag` and the host address of the code. A pc's entry is number
+/// `pc >> 1` modulo this: its low 16 bits are the entry's offset in units of eight bytes, which takes one instruction to find.
+pub const JUMPS: usize = 1 << 15;
 
 /// Remembered pages: words in the frame where loads that stand alone leave the page that they met last, so that the next
 /// address does not depend on a look into the TLB. Whatever takes a read tag away from the TLB in use, or changes which TLB
@@ -82,8 +78,6 @@ pub struct Config {
     pub layout: Layout,
     /// Shape of the soft TLB.
     pub tlb: Tlb,
-    /// Shape of the jump cache.
-    pub jump_cache: JumpCache,
     /// Slots that live in host registers, hottest first; at most [`PINNED`] are taken.
     pub hot_slots: Vec<u16>,
     /// Float slots that live in `xmm` registers where floats can be used, hottest first; at most [`PINNED_FLOATS`] are taken.

@@ -153,7 +153,7 @@ fn an_interrupt_keeps_the_jump_cache_from_being_used() {
     let target = PAGE + 4096 + 16;
     machine.translate(&jump_to(4096 + 16)).unwrap();
     // An entry that would lead astray.
-    machine.jump_cache[(target >> 1) as usize % 4096] = [target ^ 3 << 57, 0];
+    machine.jump_cache[(target >> 1) as usize % host::JUMPS] = [target ^ 3 << 57, 0];
     let mut w = world.clone();
     assert_eq!(machine.run(&mut w, 1), Outcome::At(target));
 }

@@ -2,7 +2,7 @@
 //!
 //! Each file in `golden/` holds a block in text form, a line `----`, and the disassembly. `TINAMOU_BLESS=1 cargo test` rewrites them.
 
-use host::{Code, Config, Emitter, Features, JumpCache, Layout, Placement, Stubs, Tlb};
+use host::{Code, Config, Emitter, Features, Layout, Placement, Stubs, Tlb};
 use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
 use ir::{HelperEffects, HelperInfo};
 
@@ -25,7 +25,6 @@ fn config() -> Config {
             slots: 136,
         },
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
-        jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features: Features { bmi1: true, bmi2: true, lzcnt: true, popcnt: true, fma: true, sse41: true },

@@ -183,17 +183,15 @@ impl Emitter {
 /// The jump cache, inline: `rax` holds the guest address.
 pub(super) fn probe_jump_cache(asm: &mut Asm, cfg: &crate::Config, miss: u64) {
     let l = &cfg.layout;
-    let mask = ((1i64 << cfg.jump_cache.entries_log2) - 1) << 4;
-    // Index (pc >> 1) times 16 bytes is pc * 8 without its low bits.
-    asm.ins(MOV, false, RCX, 0, Rm::R(RAX), 0);
-    asm.ins(SHL_I, false, 0, 0, Rm::R(RCX), 3);
-    asm.ins(MOV, true, RDX, 0, Rm::R(RAX), 0);
-    asm.ins(AND_I, false, 0, 0, Rm::R(RCX), mask);
-    asm.ins(XOR, true, RDX, 0, Rm::M(Mem::at(RBP, l.mode_tag)), 0);
-    asm.ins(ADD, true, RCX, 0, Rm::M(Mem::at(RBP, l.jump_cache)), 0);
-    asm.ins(CMP, true, RDX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+    let entry = |disp: i32| Rm::M(Mem { base: RDX, index: RCX, scale: 3, disp });
+    const { assert!(crate::JUMPS * 2 == 1 << 16) };
+    asm.ins(MOVZX16, false, RCX, 0, Rm::R(RAX), 0);
+    asm.ins(MOV, true, RDX, 0, Rm::M(Mem::at(RBP, l.jump_cache)), 0);
+    asm.ins(MOV, true, R11, 0, Rm::R(RAX), 0);
+    asm.ins(XOR, true, R11, 0, Rm::M(Mem::at(RBP, l.mode_tag)), 0);
+    asm.ins(CMP, true, R11, 0, entry(0), 0);
     asm.jump_to(Some(cc::NE), miss);
     asm.ins(AND_I, true, 0, 0, Rm::R(RAX), -4096);
     asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
-    asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
+    asm.ins(JMP_RM, false, 0, 0, entry(8), 0);
 }

@@ -4,7 +4,7 @@
 //! Executing what this crate produces needs executable memory and a call through a pointer: the only `unsafe` here.
 #![allow(unsafe_code, dead_code, missing_docs)]
 
-use host::{Code, Config, Emitter, Features, Hooks, JumpCache, Layout, Stubs, Tlb, emit_stubs, exit};
+use host::{Code, Config, Emitter, Features, Hooks, Layout, Stubs, Tlb, emit_stubs, exit};
 use ir::{Block, HelperEffects, HelperInfo, MemOp, eval::End};
 
 pub const SLOTS: usize = 128;
@@ -59,7 +59,6 @@ pub fn config(features: Features) -> Config {
     Config {
         layout: layout(),
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
-        jump_cache: JumpCache { entries_log2: 12 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         features,
@@ -352,7 +351,7 @@ impl Machine {
             stubs,
             code: Code::default(),
             tlb: vec![[u64::MAX, u64::MAX, u64::MAX, 0]; 4096],
-            jump_cache: vec![[u64::MAX, 0]; 4096],
+            jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
         }
     }
     /// Translates a block into the code memory.
