@@ -1,4 +1,5 @@
-//! An emulator driven through its console: spawn, expect, send, and how long it took.
+//! An emulator driven through its console: spawn, expect, send, and how long it took. It is a terminal of 80 columns: who asks
+//! where the cursor is (systemd and agetty do, and wait for a second or two) is told.
 
 use crate::Result;
 use std::fs;
@@ -23,8 +24,13 @@ pub struct Console {
     input: Option<ChildStdin>,
     received: Arc<(Mutex<Received>, Condvar)>,
     seen: usize,
+    /// Up to where questions have been answered.
+    answered: usize,
     started: Instant,
 }
+
+/// "Device status report 6" of a terminal (ECMA-48, section 8.3.35), and the answer: the lower right corner.
+const WHERE: (&[u8], &[u8]) = (b"\x1b[6n", b"\x1b[24;80R");
 
 impl Console {
     /// Starts `program`; standard error is read together with standard output.
@@ -45,7 +51,7 @@ impl Console {
             drain(err, Arc::clone(&received), false);
         }
         let input = child.stdin.take();
-        Ok(Self { child, input, received, seen: 0, started })
+        Ok(Self { child, input, received, seen: 0, answered: 0, started })
     }
 
     /// Waits until `needle` appears in what has not been matched yet; returns the time since the start.
@@ -54,6 +60,13 @@ impl Console {
         let (lock, arrived) = &*self.received;
         let mut got = guard(lock);
         loop {
+            while let Some(at) = find(got.text.get(self.answered..).unwrap_or_default(), WHERE.0) {
+                self.answered += at + WHERE.0.len();
+                if let Some(input) = self.input.as_mut() {
+                    input.write_all(WHERE.1)?;
+                    input.flush()?;
+                }
+            }
             let fresh = got.text.get(self.seen..).unwrap_or_default();
             if let Some(at) = find(fresh, needle.as_bytes()) {
                 self.seen += at + needle.len();
