@@ -127,6 +127,8 @@ pub struct DriveOption {
     pub index: Option<u32>,
     /// Writes are refused.
     pub read_only: bool,
+    /// An image that cannot be written is opened for reading.
+    pub auto_read_only: bool,
     /// Writes are temporary.
     pub snapshot: bool,
     /// It is a CD.
@@ -189,6 +191,7 @@ impl DriveOption {
         cache.direct |= options.take_bool("cache.direct")?.unwrap_or(false);
         cache.no_flush |= options.take_bool("cache.no-flush")?.unwrap_or(false);
         cache.writethrough |= options.take_bool("cache.writeback")? == Some(false);
+        let auto_read_only = options.take_bool("auto-read-only")?.unwrap_or(false);
         let discard = read_tuning(&mut options)?;
         let limits = read_limits(&mut options)?;
         let serial = options.take("serial");
@@ -213,6 +216,7 @@ impl DriveOption {
             unit,
             index,
             read_only,
+            auto_read_only,
             snapshot,
             cdrom,
             cache,
@@ -260,7 +264,7 @@ impl DriveOption {
     fn raw_options(&self) -> RawOptions {
         RawOptions {
             read_only: self.read_only || self.snapshot,
-            auto_read_only: false,
+            auto_read_only: self.auto_read_only,
             lock: self.lock,
             discard: self.discard,
             no_flush: self.cache.no_flush,
@@ -363,10 +367,10 @@ fn read_file(options: &mut Options) -> Result<(Option<String>, Option<u64>), Err
     let nested = options.take("file.filename");
     let size = options.take_size("file.size")?;
     let file = options.take("file").or(nested);
-    if let Some("null-co" | "null-aio") = driver.as_deref() {
-        return Ok((None, Some(size.unwrap_or(1 << 30))));
-    }
-    if let Some("null-co://" | "null-aio://") = file.as_deref() {
+    let named = matches!(driver.as_deref(), Some("null-co" | "null-aio"));
+    if named || matches!(file.as_deref(), Some("null-co://" | "null-aio://")) {
+        // Reads give zeroes, at once, whether that is asked for or not.
+        let _ = (options.take_bool("file.read-zeroes")?, options.take_number("file.latency-ns")?);
         return Ok((None, Some(size.unwrap_or(1 << 30))));
     }
     let Some(file) = file else {

@@ -22,6 +22,7 @@ fn drive_errors_have_their_words() {
         ("file=a,format=raw,cache=foo", "invalid cache option"),
         ("file=a,format=raw,aio=foo", "invalid aio option"),
         ("file=a,format=raw,readonly=x", "Parameter 'read-only' expects 'on' or 'off'"),
+        ("file=a,format=raw,auto-read-only=x", "Parameter 'auto-read-only' expects 'on' or 'off'"),
         ("file=a,format=raw,foo=1", "Block format 'raw' does not support the option 'foo'"),
         ("file=a,format=raw,unit=x", "Parameter 'unit' expects a number"),
         ("file=a,format=raw,index=0,unit=0", "index cannot be used with bus and unit"),
@@ -160,4 +161,21 @@ fn blockdev_options_are_read() {
     let mut bytes = [0; 1024];
     blocks.find("r").unwrap().device.as_ref().unwrap().read_at(0, &mut bytes).unwrap();
     assert_eq!(bytes, [5; 1024]);
+}
+
+/// What tests of devices say of a drive that keeps nothing, and of an image.
+#[test]
+fn options_of_the_file_below_are_taken() {
+    for text in [
+        "file=null-co://,file.read-zeroes=on,file.latency-ns=10,format=raw",
+        "file.driver=null-co,file.read-zeroes=on",
+    ] {
+        assert_eq!(DriveOption::parse(text).unwrap().null_size, Some(1 << 30), "{text}");
+    }
+    assert!(DriveOption::parse("file=a,format=raw,auto-read-only=on").unwrap().auto_read_only);
+    assert!(!DriveOption::parse("file=a,format=raw,auto-read-only=off").unwrap().auto_read_only);
+    assert_eq!(
+        error("file=a,format=raw,file.read-zeroes=on"),
+        "Block format 'raw' does not support the option 'file.read-zeroes'"
+    );
 }

@@ -273,7 +273,7 @@ impl PciBus {
         if devfn & 7 == 0
             && let Some(bridge) = bridge
         {
-            bridge.slot_filled(running);
+            bridge.slot_filled(&function, running);
         }
         Ok(function)
     }

@@ -70,6 +70,8 @@ pub mod window {
     pub const PENDING: usize = 2;
 }
 
+/// Link status: lanes and speed.
+const LINK: u16 = 0x3ff;
 const MSI_ENABLE: u16 = 1;
 const MSIX_ENABLE: u16 = 0x8000;
 const MSIX_MASK_ALL: u16 = 0x4000;
@@ -315,6 +317,7 @@ impl ConfigSpace {
     pub fn set_slot(&mut self, present: bool, events: u16) {
         let Some((at, _)) = self.layout.express else { return };
         let link = self.get16(at + 0x12);
+        let link = if present { link } else { link & !LINK | self.link_alone() };
         self.set16(at + 0x12, if present { link | 0x2000 } else { link & !0x2000 });
         if self.slot().is_some() {
             let status = self.get16(at + 0x1a) & !slot::PRESENT | if present { slot::PRESENT } else { 0 };
@@ -323,11 +326,26 @@ impl ConfigSpace {
         }
     }
 
-    /// The machine starts with a device in the slot, and its power is on.
+    /// The link to the device in the slot: no wider and no faster than either end (lanes and speed).
+    pub fn set_link(&mut self, (width, speed): (u8, u8)) {
+        let Some((at, own)) = self.layout.express else { return };
+        let (width, speed) = (width.min(own.link.0), speed.min(own.link.1));
+        let status = self.get16(at + 0x12) & !LINK | u16::from(width) << 4 | u16::from(speed);
+        self.set16(at + 0x12, status);
+    }
+
+    /// Width and speed that the status of a link shows while nothing is at its other end.
+    fn link_alone(&self) -> u16 {
+        let Some((at, _)) = self.layout.express else { return 0 };
+        let bytes = self.layout.initial.get(at + 0x12..at + 0x14).and_then(|b| b.try_into().ok());
+        u16::from_le_bytes(bytes.unwrap_or_default()) & LINK
+    }
+
+    /// The machine starts with a device in the slot, and its power is on. As in QEMU the indicator is not.
     pub fn power_slot(&mut self) {
         if let Some(at) = self.slot() {
-            let control = self.get16(at + 0x18) & !slot::POWER_OFF & !slot::POWER_INDICATOR_OFF;
-            self.set16(at + 0x18, control | 0x100);
+            let control = self.get16(at + 0x18) & !slot::POWER_OFF;
+            self.set16(at + 0x18, control);
         }
     }
 
@@ -370,9 +388,9 @@ impl ConfigSpace {
         }
         if let Some(at) = self.slot() {
             let control = self.get16(at + 0x18);
-            if before.slot != Some((control, self.get16(at + 0x1a))) {
-                // Commands are carried out at once.
-                let done = before.slot.is_some_and(|(c, _)| c != control);
+            if before.commanded || before.slot != Some((control, self.get16(at + 0x1a))) {
+                // Commands are carried out at once, those that change nothing too.
+                let done = before.commanded;
                 if done {
                     let status = self.get16(at + 0x1a) | slot::COMMAND_DONE;
                     self.set16(at + 0x1a, status);
@@ -420,11 +438,14 @@ impl ConfigSpace {
             msix: self.layout.msix.map(|m| self.get16(m.at + 2)),
             slot: self.slot().map(|at| (self.get16(at + 0x18), self.get16(at + 0x1a))),
             bridge: self.get16(register::BRIDGE_CONTROL),
+            commanded: false,
         }
     }
 
     fn write_config(&mut self, offset: u64, size: u32, value: u64) -> Effect {
-        let before = self.before();
+        let control = self.slot().map_or(0..0, |at| at as u64 + 0x18..at as u64 + 0x1a);
+        let commanded = offset < control.end && offset + u64::from(size) > control.start;
+        let before = Before { commanded, ..self.before() };
         let resets = self.layout.express.filter(|(_, e)| e.resettable).map(|(at, _)| at + 9);
         for (n, new) in value.to_le_bytes().into_iter().take(size as usize).enumerate() {
             let at = offset as usize + n;
@@ -461,6 +482,8 @@ struct Before {
     msix: Option<u16>,
     slot: Option<(u16, u16)>,
     bridge: u16,
+    /// The slot's control register is written.
+    commanded: bool,
 }
 
 impl Device for ConfigSpace {
@@ -485,9 +508,11 @@ impl Device for ConfigSpace {
 
     fn reset(&mut self) {
         let present = self.slot().is_some_and(|at| self.get16(at + 0x1a) & slot::PRESENT != 0);
+        let link = self.layout.express.map(|(at, _)| self.get16(at + 0x12) & LINK);
         self.reset_state();
         if present {
             self.set_slot(true, 0);
+            self.set_link(link.map_or((1, 1), |link| ((link >> 4) as u8, link as u8 & 0xf)));
             self.power_slot();
         }
         self.drive_intx();

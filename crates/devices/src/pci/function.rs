@@ -338,9 +338,11 @@ impl Function {
     }
 
     /// A device has come into the slot behind this port. `running` when the driver is to be told.
-    pub(super) fn slot_filled(&self, running: bool) {
+    pub(super) fn slot_filled(&self, device: &Function, running: bool) {
+        let link = device.config.get().and_then(|c| c.with(|c| c.layout().express.map(|(_, e)| e.link)));
         if let Some(config) = self.config.get() {
             config.with(|c| {
+                c.set_link(link.unwrap_or((1, 1)));
                 c.set_slot(true, if running { slot::PRESENCE_CHANGED | slot::BUTTON } else { 0 });
                 if !running {
                     c.power_slot();

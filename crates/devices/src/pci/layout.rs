@@ -389,8 +389,15 @@ impl Layout {
         self.put16(at + 2, flags | u16::from(express.message) << 9);
         // Errors by role, extended tags.
         self.put32(at + 4, 0x8020 | u32::from(express.resettable) << 28);
-        self.allow16(at + 8, 0xf);
+        // A function of the older kind does not report errors.
+        self.allow16(at + 8, if newer { 0xf } else { 0 });
         self.clear_by_one(at + 8, 0x000f_0000);
+        if express.port == PortType::ToPci {
+            // The conventional bus runs at 66 MHz, with transfers back to back; both status registers say so.
+            let status = self.initial.get(register::STATUS).copied().unwrap_or(0);
+            self.put(register::STATUS, &[status | 0xa0]);
+            self.put(register::IO_BASE + 2, &[0xa0]);
+        }
         let (width, speed) = (u32::from(express.link.0), u32::from(express.link.1));
         // Standby; ports also report whether the link is up, and changes of its bandwidth.
         let is_port = matches!(express.port, PortType::RootPort | PortType::Downstream);

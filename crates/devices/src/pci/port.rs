@@ -314,7 +314,8 @@ impl PciePciBridge {
             Capability::new(CapabilityKind::ErrorReporting),
         ];
         if self.msi.or(true) {
-            info.capabilities.push(Capability::msi(1).at(0x8c));
+            let kind = CapabilityKind::Msi { vectors: 1, maskable: true };
+            info.capabilities.push(Capability::new(kind).at(0x8c));
         }
     }
 }
