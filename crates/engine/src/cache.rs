@@ -450,10 +450,7 @@ impl Cache {
         while let Some(link) = self.links.get_mut(next as usize) {
             link.linked = false;
             next = std::mem::replace(&mut link.next, NONE);
-            // The jump of a dead block may be what the call was written over; if it still runs, it comes to a call, too.
-            if !self.blocks[link.from as usize].dead {
-                self.code.patch(link.at as usize, link.stub.wrapping_sub(link.at + 4) as u64, 4);
-            }
+            self.code.patch(link.at as usize, link.stub.wrapping_sub(link.at + 4) as u64, 4);
         }
         self.alive -= 1;
         self.counts.invalidated += 1;

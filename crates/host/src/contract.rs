@@ -260,7 +260,7 @@ pub struct Placement {
 #[derive(Clone, Debug, Default)]
 pub struct Code {
     /// Machine code; its first byte is the entry. To make every entry leave with [`exit::DEAD`], overwrite the first five bytes,
-    /// at once, with a call of [`Stubs::dead`]: nobody comes back into the midst of them.
+    /// at once, with a call of [`Stubs::dead`]: they are one instruction.
     pub bytes: Vec<u8>,
     /// Bytes of it that run at the block's own base. The rest is rarely reached and runs at the second base.
     pub hot: u32,

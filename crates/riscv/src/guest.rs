@@ -160,7 +160,8 @@ impl Cpu for Hart {
         self.frame.pc()
     }
     fn set_pc(&mut self, pc: u64) {
-        self.frame.set_pc(self.wrap(pc))
+        // An odd pc does not exist, and the jump cache relies on that.
+        self.frame.set_pc(self.wrap(pc) & !1)
     }
     fn reset(&mut self) {
         base::log_item!(

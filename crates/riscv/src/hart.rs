@@ -93,7 +93,7 @@ impl Hart {
             globals: false,
             pmp: Pmp::default(),
             triggers: Triggers::default(),
-            reset_pc,
+            reset_pc: reset_pc & !1,
             halted: false,
             protection_changed: false,
             hpm: Hpm::default(),
@@ -106,8 +106,8 @@ impl Hart {
     }
     /// Sets where the hart begins after a reset (the model's reset vector unless told).
     pub fn set_reset_pc(&mut self, pc: u64) {
-        self.reset_pc = pc;
-        self.frame.set_pc(pc);
+        self.reset_pc = pc & !1;
+        self.frame.set_pc(self.reset_pc);
     }
     /// The platform.
     pub fn platform(&self) -> &Arc<dyn Platform> {
@@ -187,7 +187,7 @@ impl Hart {
         self.put(slot::PMPCFG0, 0x1f);
         self.set_x(10, a0);
         self.set_x(11, a1);
-        self.frame.set_pc(pc);
+        self.frame.set_pc(pc & !1);
         self.refresh();
     }
     /// The state to be saved.

@@ -81,3 +81,13 @@ fn software_clears_what_a_line_latched() {
     m.hart.handle().clone().set_line(9, false);
     assert_eq!(m.hart.mip(), 0);
 }
+
+#[test]
+fn no_pc_is_odd() {
+    let mut h = machine(&[]).hart;
+    h.set_pc(0x8000_0001);
+    assert_eq!(h.pc(), 0x8000_0000);
+    h.set_reset_pc(0x1003);
+    h.reset();
+    assert_eq!(h.pc(), 0x1002);
+}

@@ -48,7 +48,7 @@ macro_rules! slots {
             }
             /// Puts it into a frame.
             pub fn put(&self, frame: &Frame) {
-                frame.set_pc(self.pc);
+                frame.set_pc(self.pc & !1);
                 for n in 1..32 {
                     frame.set(n, self.x[n as usize]);
                 }

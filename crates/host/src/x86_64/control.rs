@@ -12,12 +12,10 @@ use crate::{Link, exit};
 use ir::{HelperEffects, HelperInfo, Inst, Val};
 
 impl Emitter {
-    /// Where the block begins: what is overwritten when it dies must be one instruction if somebody else may be about to
-    /// run it. (This vCPU itself comes back from a call, which lies behind it, at the earliest.)
+    /// Where the block begins: what is overwritten when it dies is one instruction, since another thread may store into its
+    /// guest page (a device does) while this one is about to run it.
     pub(super) fn enter_block(&mut self) {
-        if self.cfg.parallel {
-            self.asm.nops(exit::CALL_BYTES as usize);
-        }
+        self.asm.nops(exit::CALL_BYTES as usize);
         if let Some(budget) = self.cfg.budget {
             // Whoever counts wants to look at the interrupts between any two blocks.
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
