@@ -331,7 +331,11 @@ impl Cache {
     /// The link whose stub returns to host address `at`.
     pub fn link_at(&self, at: u64) -> Option<Id> {
         let stub = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;
-        self.links.binary_search_by_key(&stub, |link| link.stub).ok().map(|id| id as Id)
+        // Most links are taken soon after they were made.
+        let recent = self.links.len().saturating_sub(1024);
+        let from = if self.links.get(recent).is_some_and(|link| link.stub <= stub) { recent } else { 0 };
+        let found = self.links[from..].binary_search_by_key(&stub, |link| link.stub);
+        found.ok().map(|n| (from + n) as Id)
     }
     /// Where the guest is that has come to the dead block whose entry returns to host address `at`: offset from the page base.
     pub fn dead_entry(&self, at: u64) -> Option<u16> {

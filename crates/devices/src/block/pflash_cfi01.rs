@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use backends::block::{BlockDevice, BlockQueue, Request};
-use memory::{DirtyClient, Port, Ram, Region};
+use memory::{DirtyClient, PageSource, Port, Ram, Region};
 use object::{Device, DeviceCell, Effect};
 use state::State;
 
@@ -147,6 +147,16 @@ pub struct PflashCfi01 {
     regs: Registers,
 }
 
+/// What an erased flash holds.
+struct Erased;
+
+impl PageSource for Erased {
+    fn page(&self, _: u64, into: &mut [u8; base::PAGE_SIZE as usize]) -> Result<(), String> {
+        into.fill(0xff);
+        Ok(())
+    }
+}
+
 impl PflashCfi01 {
     /// A bank as the `virt` board has it: blocks of 256 KiB, two 16-bit chips side by side.
     pub fn virt(name: &str, size: u64) -> Self {
@@ -197,6 +207,11 @@ impl PflashCfi01 {
             ram.log_dirty(DirtyClient::WriteBack, device.store.is_some() && !device.read_only);
             Ok(region)
         })
+    }
+
+    /// Makes the content that of an erased flash. Pages take memory of the host only when somebody looks at them.
+    pub fn erase_all(ram: &Ram) {
+        ram.replace(Arc::new(Erased), |_| false);
     }
 
     /// Reads the content of a drive into the memory of a bank, as the board does before the guest runs.

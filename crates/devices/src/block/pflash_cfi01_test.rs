@@ -129,3 +129,23 @@ fn wrong_sequences() {
     assert!(b.region.is_romd());
     assert_eq!(b.read(0), 0);
 }
+
+#[test]
+fn an_erased_flash_comes_page_by_page() {
+    let ram = Ram::anonymous(SIZE).unwrap();
+    PflashCfi01::erase_all(&ram);
+    let cell = DeviceCell::new(PflashCfi01::virt("virt.flash0", SIZE));
+    let region = PflashCfi01::connect(&cell, &ram, None).unwrap();
+    cell.realize().unwrap();
+    let root = Region::container("system", memory::WHOLE);
+    root.add_subregion(0, &region);
+    let bus = Dma::new(&AddressSpace::new("memory", &root));
+    assert_eq!(bus.read_u32(0x4000).unwrap(), u32::MAX);
+    // Word program; then the bytes around it.
+    bus.write_u32(0x4_0000, 0x0040_0040).unwrap();
+    bus.write_u32(0x4_0000, 0x1234_5678).unwrap();
+    bus.write_u32(0x4_0000, 0x00ff_00ff).unwrap();
+    assert_eq!(bus.read_u32(0x4_0000).unwrap(), 0x1234_5678);
+    assert_eq!(bus.read_u32(0x4_0004).unwrap(), u32::MAX);
+    assert!(ram.is_coming());
+}

@@ -415,8 +415,7 @@ fn flash(board: &mut Board, setup: &Setup) -> Result<()> {
             }
             PflashCfi01::fill(&ram, drive.as_ref())?;
         } else {
-            // An erased flash.
-            ram.fill(0, size, 0xff);
+            PflashCfi01::erase_all(&ram);
         }
         let bank = DeviceCell::new(PflashCfi01::virt(&name, size));
         let region = PflashCfi01::connect(&bank, &ram, drive.clone())?;
