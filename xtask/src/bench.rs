@@ -167,6 +167,7 @@ fn debian(plan: &Plan, image: &Path) -> Vec<String> {
 fn login(plan: &Plan, program: &Path, image: &Path, samples: &mut Samples) -> Result<()> {
     let line = debian(plan, image);
     let mut console = Console::spawn(program, &line)?;
+    console.be_a_terminal();
     let up = console.expect("login: ", LIMIT)?;
     note(samples, "6 Debian to its login, s", up.as_secs_f64());
     memory(samples, "7 peak resident memory at the login, MiB", &console);

@@ -1,5 +1,4 @@
-//! An emulator driven through its console: spawn, expect, send, and how long it took. It is a terminal of 80 columns: who asks
-//! where the cursor is (systemd and agetty do, and wait for a second or two) is told.
+//! An emulator driven through its console: spawn, expect, send, and how long it took.
 
 use crate::Result;
 use std::fs;
@@ -24,8 +23,8 @@ pub struct Console {
     input: Option<ChildStdin>,
     received: Arc<(Mutex<Received>, Condvar)>,
     seen: usize,
-    /// Up to where questions have been answered.
-    answered: usize,
+    /// Up to where questions have been answered, if they are.
+    answered: Option<usize>,
     started: Instant,
 }
 
@@ -51,7 +50,13 @@ impl Console {
             drain(err, Arc::clone(&received), false);
         }
         let input = child.stdin.take();
-        Ok(Self { child, input, received, seen: 0, answered: 0, started })
+        Ok(Self { child, input, received, seen: 0, answered: None, started })
+    }
+
+    /// From now on answers as a terminal of 80 columns who asks where the cursor is: systemd and agetty do, and wait for a second
+    /// or two. (Shells ask, too, and what is sent to them meanwhile would be mixed with the answers.)
+    pub fn be_a_terminal(&mut self) {
+        self.answered = Some(0);
     }
 
     /// Waits until `needle` appears in what has not been matched yet; returns the time since the start.
@@ -60,8 +65,10 @@ impl Console {
         let (lock, arrived) = &*self.received;
         let mut got = guard(lock);
         loop {
-            while let Some(at) = find(got.text.get(self.answered..).unwrap_or_default(), WHERE.0) {
-                self.answered += at + WHERE.0.len();
+            while let Some(from) = self.answered
+                && let Some(at) = find(got.text.get(from..).unwrap_or_default(), WHERE.0)
+            {
+                self.answered = Some(from + at + WHERE.0.len());
                 if let Some(input) = self.input.as_mut() {
                     input.write_all(WHERE.1)?;
                     input.flush()?;

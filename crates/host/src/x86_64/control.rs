@@ -39,10 +39,11 @@ impl Emitter {
         self.call_stub(self.stubs.interrupt[self.floats as usize], resume);
     }
     /// The look at the interrupt word before a jump to `target`, if that goes back: all other jumps in a page come to an end,
-    /// and those to other pages look into the jump cache, where nothing is found while the word is not zero. `resume` is where
-    /// the guest is then.
+    /// and those to other pages look into the jump cache, where nothing is found while the word is not zero. A function that
+    /// was called may have set the word because interrupts have been enabled; the guest may disable them again soon, so
+    /// the look comes at once. `resume` is where the guest is then.
     fn look_up(&mut self, target: i64, resume: i64) {
-        if target <= self.entry && self.cfg.budget.is_none() {
+        if (target <= self.entry || self.called) && self.cfg.budget.is_none() {
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
             self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
             let from = self.asm.jump(Some(cc::NE));
@@ -163,6 +164,7 @@ impl Emitter {
             self.forget_slots(insts);
         }
         self.forget_groups();
+        self.called = true;
         let xmm = self.floats as usize;
         if any {
             self.call_stub(self.stubs.call[xmm], self.insn);

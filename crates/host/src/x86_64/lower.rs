@@ -64,6 +64,8 @@ pub struct Emitter {
     pub(super) insns: u32,
     /// The block jumps to its own entry.
     pub(super) looping: bool,
+    /// A function has been called.
+    pub(super) called: bool,
     pub(super) too_complex: bool,
 }
 
@@ -120,6 +122,7 @@ impl Emitter {
             entry: 0,
             insns: 0,
             looping: false,
+            called: false,
             too_complex: false,
         }
     }
@@ -177,6 +180,7 @@ impl Emitter {
         self.entry = placement.entry;
         self.insns = placement.insns;
         let again = |i: &Inst| matches!(i.op, Op::ExitIf | Op::Goto) && i.imm as i64 == placement.entry;
+        self.called = false;
         self.looping = self.cfg.loops && block.insts.iter().any(again);
         self.too_complex = false;
     }
