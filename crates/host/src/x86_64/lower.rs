@@ -62,7 +62,7 @@ pub struct Emitter {
     pub(super) entry: i64,
     /// Guest instructions in the block.
     pub(super) insns: u32,
-    /// The block jumps to its own entry.
+    /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
     pub(super) looping: bool,
     /// A function has been called.
     pub(super) called: bool,
@@ -179,7 +179,11 @@ impl Emitter {
         self.insn = placement.entry;
         self.entry = placement.entry;
         self.insns = placement.insns;
-        let again = |i: &Inst| matches!(i.op, Op::ExitIf | Op::Goto) && i.imm as i64 == placement.entry;
+        let again = |i: &Inst| match i.op {
+            Op::ExitIf | Op::Goto => i.imm as i64 == placement.entry,
+            Op::Jump => i.imm == 0,
+            _ => false,
+        };
         self.called = false;
         self.looping = self.cfg.loops && block.insts.iter().any(again);
         self.too_complex = false;

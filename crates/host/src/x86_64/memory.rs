@@ -311,7 +311,7 @@ impl Emitter {
         (Host::Leader(entry, k as u32), from, d)
     }
     /// The load `own` by the page remembered at its site: quick if that is the same again and again, and a detour if not.
-    /// So only blocks that are loops have sites.
+    /// So only blocks have sites that are loops, or the dispatchers of loops.
     fn site(
         &mut self,
         insts: &[Inst],
