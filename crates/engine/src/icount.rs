@@ -28,7 +28,7 @@ impl<G: Guest> Tcg<G> {
     #[inline]
     pub(crate) fn next_counted(&mut self, frame: &Frame) -> Option<()> {
         self.counter.as_ref()?;
-        let few = frame.budget.load(Relaxed) < self.shared.options.block_limit.into();
+        let few = frame.budget.load(Relaxed) < self.shared.longest_block().into();
         (std::mem::take(&mut self.alone) || few).then_some(())
     }
     /// Makes the clocks and counters show what has been executed.

@@ -284,6 +284,10 @@ impl Shared {
     pub fn block_limit(&self) -> u32 {
         self.block_limit.load(Relaxed)
     }
+    /// Instructions that a block may have: of now, or left from before the limit was changed.
+    pub(crate) fn longest_block(&self) -> u32 {
+        self.options.block_limit.max(Options::default().block_limit)
+    }
     /// Sets how many instructions a block has at most; 0 is as many as usual. What has been translated is forgotten.
     pub fn set_block_limit(self: &Arc<Self>, limit: u32) {
         let usual = Options::default().block_limit;

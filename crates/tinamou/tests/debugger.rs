@@ -3,7 +3,6 @@
 mod common;
 
 use common::{PATIENCE, program, temporary, until};
-use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -48,23 +47,7 @@ impl Debugger {
         Debugger { child, socket, stream }
     }
     fn ask(&mut self, request: &str) -> String {
-        let sum = request.bytes().fold(0u8, u8::wrapping_add);
-        self.stream.write_all(format!("${request}#{sum:02x}").as_bytes()).unwrap();
-        let mut reply = String::new();
-        let mut inside = false;
-        loop {
-            let mut byte = [0];
-            self.stream.read_exact(&mut byte).unwrap();
-            match byte[0] {
-                b'$' => inside = true,
-                b'#' => break,
-                b if inside => reply.push(b as char),
-                _ => {}
-            }
-        }
-        self.stream.read_exact(&mut [0; 2]).unwrap();
-        self.stream.write_all(b"+").unwrap();
-        reply
+        common::ask_stub(&mut self.stream, request)
     }
     /// A register's value.
     fn register(&mut self, n: usize) -> u64 {

@@ -310,23 +310,7 @@ impl Backwards {
         Backwards { child, socket, stream }
     }
     fn ask(&mut self, request: &str) -> String {
-        let sum = request.bytes().fold(0u8, u8::wrapping_add);
-        self.stream.write_all(format!("${request}#{sum:02x}").as_bytes()).unwrap();
-        let mut reply = String::new();
-        let mut inside = false;
-        loop {
-            let mut byte = [0];
-            self.stream.read_exact(&mut byte).unwrap();
-            match byte[0] {
-                b'$' => inside = true,
-                b'#' => break,
-                b if inside => reply.push(b as char),
-                _ => {}
-            }
-        }
-        self.stream.read_exact(&mut [0; 2]).unwrap();
-        self.stream.write_all(b"+").unwrap();
-        reply
+        common::ask_stub(&mut self.stream, request)
     }
     fn at(&mut self) -> u64 {
         u64::from_str_radix(&self.ask("p20"), 16).unwrap().swap_bytes()

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -190,4 +190,25 @@ pub fn send_fds(stream: &std::os::unix::net::UnixStream, text: &str, fds: &[std:
     let mut control = SendAncillaryBuffer::new(&mut room);
     assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
     sendmsg(stream, &[std::io::IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty()).unwrap();
+}
+
+/// Sends a request to a gdb stub; its answer, which is acknowledged.
+pub fn ask_stub(stream: &mut UnixStream, request: &str) -> String {
+    let sum = request.bytes().fold(0u8, u8::wrapping_add);
+    stream.write_all(format!("${request}#{sum:02x}").as_bytes()).unwrap();
+    let mut reply = String::new();
+    let mut inside = false;
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        match byte[0] {
+            b'$' => inside = true,
+            b'#' => break,
+            b if inside => reply.push(b as char),
+            _ => {}
+        }
+    }
+    stream.read_exact(&mut [0; 2]).unwrap();
+    stream.write_all(b"+").unwrap();
+    reply
 }
