@@ -1,6 +1,7 @@
 //! Boots and dialogues through the real binary, as a user would have them.
 
 mod card;
+mod exact;
 mod firmware;
 mod pcie;
 mod replay;
@@ -43,6 +44,9 @@ type Test = (&'static str, fn(&World) -> Outcome);
 /// All of them.
 pub const TESTS: &[Test] = &[
     ("bare metal without firmware", bare_metal),
+    ("exact: code that changes, pages mapped anew", exact::code_and_pages),
+    ("exact: several harts", exact::harts),
+    ("exact: litmus tests of the memory model", exact::memory_model),
     ("boot: OpenSBI, 1 hart", |w| shell(w, 1, "opensbi")),
     ("boot: OpenSBI, 2 harts", |w| shell(w, 2, "opensbi")),
     ("boot: OpenSBI, 4 harts", |w| shell(w, 4, "opensbi")),

@@ -198,6 +198,10 @@ pub struct Cache {
     points: Vec<Point>,
     insns: Vec<u16>,
     alive: usize,
+    /// What is being translated now: pages, and the bytes of them that are looked at.
+    reading: [(u64, u64, u64); 2],
+    /// Somebody has stored there since.
+    disturbed: bool,
     /// Counters.
     pub counts: Counts,
 }
@@ -229,6 +233,8 @@ impl Cache {
             points: Vec::new(),
             insns: Vec::new(),
             alive: 0,
+            reading: [(0, 0, 0); 2],
+            disturbed: false,
             counts: Counts::default(),
         }
     }
@@ -266,6 +272,15 @@ impl Cache {
     /// Blocks alive.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+    /// A translation begins that reads these bytes: page, first offset, end.
+    pub fn begin(&mut self, reading: [(u64, u64, u64); 2]) {
+        self.reading = reading;
+        self.disturbed = false;
+    }
+    /// Whether some of the bytes that the translation reads have been stored to since it began.
+    pub fn is_disturbed(&self) -> bool {
+        self.disturbed
     }
     /// Places a block. There is room, and it was made to run at [`Cache::next_offsets`].
     pub fn insert(&mut self, new: NewBlock<'_>) -> (Id, u64) {
@@ -401,6 +416,9 @@ impl Cache {
     /// The bytes `offset..offset+len` of the page at `host_page` have changed. Returns whether it is no
     /// page of code any more.
     pub fn invalidate(&mut self, host_page: u64, offset: u64, len: u64) -> bool {
+        let reads =
+            |&(page, from, to): &(u64, u64, u64)| page == host_page && offset < to && from < offset + len;
+        self.disturbed |= self.reading.iter().any(reads);
         let Some(page) = self.pages.get_mut(&host_page) else { return true };
         if page.lines & lines(offset, len) == 0 {
             return page.lines == 0 && self.forget_idle(host_page);

@@ -105,3 +105,23 @@ fn return_addresses_lead_to_guest_instructions() {
     assert_eq!(c.point(at(&c, b, 5)), None);
     assert_eq!(c.point(0), None);
 }
+
+#[test]
+fn stores_into_bytes_that_are_being_read_are_noticed() {
+    let mut c = cache();
+    let other = PAGE + 4096;
+    for (page, offset, disturbs) in [
+        (PAGE, 0xf, false),
+        (PAGE, 0x10, true),
+        (PAGE, 0x1f, true),
+        (PAGE, 0x20, false),
+        (other, 3, true),
+        (0, 0, false),
+    ] {
+        c.begin([(PAGE, 0x10, 0x20), (other, 0, 4)]);
+        c.invalidate(page, offset, 1);
+        assert_eq!(c.is_disturbed(), disturbs, "{page:#x} {offset:#x}");
+    }
+    c.begin([(PAGE, 0x10, 0x20), (0, 0, 4)]);
+    assert!(!c.is_disturbed());
+}

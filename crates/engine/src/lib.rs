@@ -18,6 +18,7 @@ mod perf_map;
 mod profile;
 mod raw;
 mod run;
+mod settle;
 mod shared;
 mod tlb;
 mod trace;

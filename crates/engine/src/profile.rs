@@ -4,6 +4,7 @@
 //! it is always set. With `-accel tcg,profile=on` a thread looks at the words a thousand times a second; the shares
 //! of what it has seen are the profile.
 
+use crate::settle::Turn;
 use crate::shared::Shared;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -52,6 +53,8 @@ doing! {
 #[derive(Default)]
 pub(crate) struct Activity {
     doing: AtomicU8,
+    /// Kept where there are several vCPUs.
+    pub(crate) turn: Turn,
     /// TLB entries filled.
     pub(crate) fills: Counter,
     /// Flushes asked for.

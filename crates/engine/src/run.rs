@@ -15,8 +15,9 @@
 use crate::bus::Bus;
 use crate::cache::{Id, Key};
 use crate::profile::{Activity, Doing};
+use crate::settle::Owned;
 use crate::shared::{At, Shared};
-use crate::tlb::{Set, Tlb as Sets};
+use crate::tlb::{Entries, Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
 use cpu::{Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, Space, Step, Stop, Trap};
@@ -37,6 +38,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) data_set: usize,
     data_space: Space,
     pub(crate) activity: Arc<Activity>,
+    /// There are other vCPUs.
+    parallel: bool,
     /// The guest while translated code runs.
     pub(crate) guest: *mut G,
     /// Why translated code was left, when its exit value says that it is told here.
@@ -88,6 +91,7 @@ impl<G: Guest> Tcg<G> {
         shared.activities().push(activity.clone());
         Tcg {
             bus: Bus::new(shared.memory.clone()),
+            parallel: shared.cpus.all().len() > 1,
             counter: shared.cpus.counter().cloned(),
             alone: false,
             shared,
@@ -121,15 +125,19 @@ impl<G: Guest> Tcg<G> {
             self.change_spaces(g, space, data);
         }
     }
+    fn register(&self, g: &G, entries: Arc<Entries>) {
+        let (activity, handle) = (self.activity.clone(), g.handle().clone());
+        self.shared.register(Owned { entries, activity, handle });
+    }
     fn change_spaces(&mut self, g: &G, space: Space, data: Space) {
         self.activity.switches.count();
         let (code, made) = self.tlb.select(space, usize::MAX);
-        made.into_iter().for_each(|e| self.shared.register(e));
+        made.into_iter().for_each(|e| self.register(g, e));
         self.code_set = code;
         self.data_set = code;
         if data != space {
             let (set, made) = self.tlb.select(data, code);
-            made.into_iter().for_each(|e| self.shared.register(e));
+            made.into_iter().for_each(|e| self.register(g, e));
             self.data_set = set;
         }
         (self.space, self.data_space) = (space, data);
@@ -244,7 +252,7 @@ impl<G: Guest> Tcg<G> {
         let made = shared.translate::<G>(
             &self.config,
             &self.bus,
-            &At { mode: g.mode(), host_page, offset, second: None, pc: g.pc() },
+            &At { mode: g.mode(), host_page, offset, second: None, pc: g.pc(), me: &self.activity },
         );
         self.activity.begin(before);
         made
@@ -262,7 +270,8 @@ impl<G: Guest> Tcg<G> {
             return Some(found);
         }
         let shared = self.shared.clone();
-        let at = At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc() };
+        let at =
+            At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc(), me: &self.activity };
         shared.translate::<G>(&self.config, &self.bus, &at)
     }
     /// The link whose stub returns to host address `at` was taken while it was not linked: sets the pc to its target, and
@@ -301,6 +310,9 @@ impl<G: Guest> Tcg<G> {
         let frame = g.frame().clone();
         self.refresh(g);
         loop {
+            if self.parallel {
+                self.activity.turn.next();
+            }
             // First: what happens at a deadline comes before the interrupts that are taken there.
             if self.is_spent(&frame) {
                 return Exit::Spent;
@@ -351,11 +363,28 @@ impl<G: Guest> Tcg<G> {
 impl<G: Guest> Accelerator<G> for Tcg<G> {
     fn run(&mut self, g: &mut G) -> Exit {
         self.activity.begin(Doing::Lookup);
+        self.activity.turn.toggle();
         let exit = self.dispatch(g);
+        self.activity.turn.toggle();
         self.activity.begin(Doing::Idle);
         exit
     }
     fn step(&mut self, g: &mut G, interrupts: bool) -> Exit {
+        self.activity.turn.toggle();
+        let exit = self.step_one(g, interrupts);
+        self.activity.turn.toggle();
+        exit
+    }
+    fn sync(&mut self, g: &mut G) {
+        self.space = NOWHERE;
+        self.flush_sets();
+        self.bus.forget();
+        self.refresh(g);
+    }
+}
+
+impl<G: Guest> Tcg<G> {
+    fn step_one(&mut self, g: &mut G, interrupts: bool) -> Exit {
         self.refresh(g);
         if interrupts && g.frame().interrupt.load(Acquire) != 0 {
             g.take_interrupt();
@@ -366,11 +395,5 @@ impl<G: Guest> Accelerator<G> for Tcg<G> {
             self.pass_watched(g);
         }
         exit
-    }
-    fn sync(&mut self, g: &mut G) {
-        self.space = NOWHERE;
-        self.flush_sets();
-        self.bus.forget();
-        self.refresh(g);
     }
 }

@@ -8,7 +8,8 @@ use crate::options::Options;
 use crate::perf_map::PerfMap;
 use crate::profile::{self, Activity, Profile};
 use crate::run::Tcg;
-use crate::tlb::{self, Entries};
+use crate::settle::{Owned, Settling};
+use crate::tlb;
 use crate::trace::{Trace, points};
 use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::HelperInfo;
@@ -41,7 +42,8 @@ pub struct Shared {
     cache: Mutex<Cache>,
     pub(crate) index: Arc<Index>,
     translator: Mutex<Translator>,
-    entries: Mutex<Vec<Arc<Entries>>>,
+    entries: Mutex<Vec<Owned>>,
+    settling: Settling,
     activities: Mutex<Vec<Arc<Activity>>>,
     pub(crate) profile: Profile,
     pub(crate) function_names: Vec<&'static str>,
@@ -49,7 +51,7 @@ pub struct Shared {
 }
 
 /// What is to be translated.
-pub(crate) struct At {
+pub(crate) struct At<'a> {
     pub(crate) mode: u32,
     pub(crate) host_page: u64,
     pub(crate) offset: u16,
@@ -57,6 +59,8 @@ pub(crate) struct At {
     pub(crate) second: Option<u64>,
     /// The virtual address, for the log.
     pub(crate) pc: u64,
+    /// Whose vCPU's thread this is.
+    pub(crate) me: &'a Activity,
 }
 
 /// Buffers of the translation, used by one thread at a time.
@@ -236,6 +240,7 @@ impl Shared {
             epoch: AtomicU64::new(0),
             full: AtomicBool::new(false),
             entries: Mutex::default(),
+            settling: Settling::default(),
             activities: Mutex::default(),
             profile: Profile::default(),
             function_names: G::HELPERS.iter().map(|h| h.info.name).collect(),
@@ -257,16 +262,20 @@ impl Shared {
         self.activities.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Makes the TLB entries of a vCPU known, so that write tags can be taken away.
-    pub(crate) fn register(&self, entries: Arc<Entries>) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entries);
+    pub(crate) fn register(&self, owned: Owned) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(owned);
     }
-    /// From here on every store to the page is told to us.
-    fn protect(self: &Arc<Self>, ram: &Arc<Ram>, offset: u64) {
+    /// From here on every store to the page is told to us, but for those that other vCPUs than `me` are making now.
+    fn protect(self: &Arc<Self>, ram: &Arc<Ram>, offset: u64, me: &Activity) {
         self.watch(ram);
         ram.protect_code(offset, 4096);
         let host_page = ram.host_ptr() as u64 + offset;
         let all = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().for_each(|e| e.forget_writes(host_page));
+        for owned in all.iter() {
+            if owned.entries.forget_writes(host_page) && !std::ptr::eq(&*owned.activity, me) {
+                self.settling.wait_for(host_page, owned);
+            }
+        }
     }
     /// Hears of stores into pages of `ram` that have translations.
     fn watch(self: &Arc<Self>, ram: &Arc<Ram>) {
@@ -308,12 +317,13 @@ impl Shared {
         });
     }
 
-    /// Translates. `None`: the first instruction crosses the page's end and no second page was given, or there is no room.
+    /// Translates. `None`: the first instruction crosses the page's end and no second page was given, there is no room, or
+    /// somebody is storing there.
     pub(crate) fn translate<G: Guest>(
         self: &Arc<Self>,
         config: &G::Config,
         bus: &Bus,
-        at: &At,
+        at: &At<'_>,
     ) -> Option<(Id, u64)> {
         let began = Instant::now();
         let key = Key::new(at.host_page, at.offset, at.mode);
@@ -334,13 +344,20 @@ impl Shared {
         for page in [Some(at.host_page), at.second].into_iter().flatten() {
             pages.push(bus.ram_at(page)?);
         }
-        for (ram, offset) in &pages {
-            if !ram.has_code(*offset) {
-                self.protect(ram, *offset);
-            }
-        }
         let (start, limit) = (at.offset as usize, self.block_limit());
         let end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
+        self.cache().begin([
+            (at.host_page, start as u64, end as u64),
+            (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
+        ]);
+        for (ram, offset) in &pages {
+            if !ram.has_code(*offset) {
+                self.protect(ram, *offset, at.me);
+            }
+        }
+        if [Some(at.host_page), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
+            return None;
+        }
         for part in [start..end, t.page.len() - 2..t.page.len()] {
             pages[0].0.read(pages[0].1 + part.start as u64, &mut t.page[part]);
         }
@@ -401,11 +418,9 @@ impl Shared {
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);
         let mut cache = self.cache();
-        if pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
-            // Somebody stored into the page while we read it, and found nothing to forget: once more.
-            drop(cache);
-            drop(translator);
-            return self.translate::<G>(config, bus, at);
+        if cache.is_disturbed() || pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
+            // Somebody has stored there since we read it, and found nothing to forget.
+            return None;
         }
         base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
         cache.counts.guest_insns += built.insns as u64;

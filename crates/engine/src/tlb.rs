@@ -67,19 +67,23 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Takes the write tags of a physical page away; any thread may ask.
-    pub fn forget_writes(&self, host_page: u64) {
+    /// Takes the write tags of a physical page away; any thread may ask. Whether there were any: then the owner may be between
+    /// its look at one and the store.
+    pub fn forget_writes(&self, host_page: u64) -> bool {
         let (word, bit) = self.written(host_page);
+        let mut found = false;
         if word.load(SeqCst) & bit == 0 {
-            return;
+            return found;
         }
         for e in &self.entries {
             let tag = e.write.load(Relaxed);
             if tag != NONE && tag.wrapping_add(e.addend.load(Relaxed)) == host_page {
                 // If its owner has refilled it meanwhile, it has looked at the page's state and found code.
                 let _ = e.write.compare_exchange(tag, NONE, SeqCst, Relaxed);
+                found = true;
             }
         }
+        found
     }
     fn written(&self, host_page: u64) -> (&AtomicU64, u64) {
         let n = host_page >> 12;

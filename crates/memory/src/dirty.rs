@@ -1,7 +1,7 @@
 //! Which pages of a RAM block have been written.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::{Arc, OnceLock};
 
 use base::PAGE_BITS;
@@ -86,8 +86,12 @@ impl Dirty {
     #[cold]
     fn mark(&self, offset: u64, len: u64) {
         self.log(offset, len);
-        if self.clients.load(Relaxed) & CODE != 0 && self.any(DirtyClient::Code, offset, len) {
-            self.tell_code(offset, len);
+        if self.clients.load(Relaxed) & CODE != 0 {
+            // Who translates marks the page and then reads it: either that finds what has just been stored, or we find the mark.
+            fence(SeqCst);
+            if self.any(DirtyClient::Code, offset, len) {
+                self.tell_code(offset, len);
+            }
         }
     }
 

@@ -1,35 +1,21 @@
 //! The primitives: what the glue costs, by a bare-metal program of ours (`tests/bench/bare/primitives.c`).
 
-use super::{COMPILER, LIMIT, Samples, note};
-use crate::Result;
+use super::{LIMIT, Samples, note};
 use crate::boot::strings;
 use crate::console::Console;
-use crate::paths;
-use std::fs;
+use crate::{Result, guest};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Compiles the program; nothing when there is no compiler.
 pub(super) fn build() -> Result<Option<PathBuf>> {
-    if paths::which(COMPILER).is_none() {
-        eprintln!("no primitives: {COMPILER} is not installed (apt-get install gcc-riscv64-linux-gnu)");
-        return Ok(None);
+    let program = guest::bare_program("tests/bench/bare/primitives.c")?;
+    if program.is_none() {
+        eprintln!(
+            "no primitives: {} is not installed (apt-get install gcc-riscv64-linux-gnu)",
+            guest::COMPILER
+        );
     }
-    let dir = paths::guests().join(".bench");
-    fs::create_dir_all(&dir)?;
-    let program = dir.join("primitives.elf");
-    let built = Command::new(COMPILER)
-        .args(["-O2", "-march=rv64gc_zicsr_zifencei", "-mabi=lp64d", "-mcmodel=medany", "-ffreestanding"])
-        .args(["-nostdlib", "-static", "-fno-pic", "-no-pie", "-Wl,--build-id=none"])
-        .args(["-Wl,-z,max-page-size=4096", "-Wl,-Ttext=0x80001000", "-Wl,--section-start=.start=0x80000000"])
-        .arg("-o")
-        .arg(&program)
-        .arg(paths::root().join("tests/bench/bare/primitives.c"))
-        .status()?;
-    if !built.success() {
-        return Err("cannot compile the primitives".into());
-    }
-    Ok(Some(program))
+    Ok(program)
 }
 
 /// Runs it once.

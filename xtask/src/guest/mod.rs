@@ -134,6 +134,31 @@ pub fn program(name: &str) -> Result<Option<PathBuf>> {
     }
 }
 
+/// A program for `-bios none`, compiled here: what a path below the checkout names; `None` where there is no compiler.
+pub fn bare_program(source: &str) -> Result<Option<PathBuf>> {
+    if paths::which(COMPILER).is_none() {
+        return Ok(None);
+    }
+    let dir = paths::guests().join(".programs");
+    fs::create_dir_all(&dir)?;
+    let source = paths::root().join(source);
+    let program = dir.join(source.with_extension("elf").file_name().unwrap_or_default());
+    let built = Command::new(COMPILER)
+        .args(["-O2", "-march=rv64imac_zicsr_zifencei", "-mabi=lp64", "-mcmodel=medany", "-ffreestanding"])
+        .args(["-nostdlib", "-static", "-fno-pic", "-no-pie", "-Wl,--build-id=none,-z,separate-code"])
+        .args(["-Wl,-z,max-page-size=4096", "-Wl,-Ttext=0x80001000", "-Wl,--section-start=.start=0x80000000"])
+        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-function"])
+        .args(["-Wno-empty-body", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .status()?;
+    if built.success() {
+        Ok(Some(program))
+    } else {
+        Err(format!("cannot compile {}", source.display()).into())
+    }
+}
+
 /// An initramfs like the guest's with further programs in its `/bin`.
 pub fn initrd_with(images: &Images, programs: &[PathBuf]) -> Result<Vec<u8>> {
     initrd_loading(images, programs, &[])

@@ -1,0 +1,345 @@
+/* Exactness under speed, on one hart: code that changes, and the pages that it lies in. */
+#include "bare.h"
+
+#define code ((volatile uint32_t *)pages[0])
+
+/* `li a0, k; ret`, written, fenced and called, each time with another k. */
+static void rewritten(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 100000; i++) {
+        put_function(code, i);
+        FENCE_I();
+        check("value", call((void *)code), i & 0x7ff);
+    }
+}
+/* The same at another place of the page each time, so that translations come and go side by side. */
+static void rewritten_in_turn(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 20000; i++) {
+        volatile uint32_t *at = code + i * 6 % 1000;
+        put_function(at, i);
+        FENCE_I();
+        check("value", call((void *)at), i & 0x7ff);
+    }
+}
+/* Written at one address, called at another one. */
+static void written_by_an_alias(uint64_t hart)
+{
+    map(1, pages[0], ALL);
+    SFENCE();
+    for (uint64_t i = 0; i < 20000; i++) {
+        put_function(code, i);
+        FENCE_I();
+        check("value", call((void *)window(1)), i & 0x7ff);
+    }
+}
+/* A whole page is copied over another one by loads and stores of eight bytes. */
+static void copied_over(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 500; i++) {
+        for (int at = 0; at < 512; at += 2)
+            ((volatile uint64_t *)pages[1])[at] = (uint64_t)RET << 32 | li_a0(i + at);
+        for (int at = 0; at < 512; at++)
+            ((volatile uint64_t *)pages[0])[at] = ((volatile uint64_t *)pages[1])[at];
+        FENCE_I();
+        for (int at = 0; at < 512; at += 62)
+            check("value", call(pages[0] + 8 * at), (i + at) & 0x7ff);
+    }
+}
+
+/* A function that counts in a word of its own page: auipc t1, 0; ld a0, 64(t1); addi a0, a0, 1; sd a0, 64(t1); ret. */
+static const uint32_t counter[] = { 0x317, 0x04033503, 0x00150513, 0x04a33023, RET };
+static void data_beside_code(uint64_t hart)
+{
+    volatile uint64_t *word = (volatile uint64_t *)pages[0] + 8;
+    for (int i = 0; i < 5; i++)
+        code[i] = counter[i];
+    *word = 0;
+    FENCE_I();
+    for (uint64_t i = 1; i <= 100000; i++) {
+        check("count", call((void *)code), i);
+        word[1 + i % 100] = i;
+        if (i % 1000 == 0) {
+            code[2] = addi(A0, A0, 2);
+            FENCE_I();
+            check("other step", call((void *)code), i + 2);
+            code[2] = addi(A0, A0, 1);
+            FENCE_I();
+            *word = i;
+        }
+    }
+    check("word", *word, 100000);
+}
+
+/* Runs the code, which stores `what` (a1) at `where` (a2) and counts in a0. */
+static uint64_t run_storing(uint32_t what, volatile uint32_t *where)
+{
+    register uint64_t a1 __asm__("a1") = what, a2 __asm__("a2") = (uint64_t)where;
+    register uint64_t a0 __asm__("a0") = 0, to __asm__("t1") = (uint64_t)code;
+    __asm__ volatile("jalr ra, 0(%1)" : "+r"(a0), "+r"(to), "+r"(a1), "+r"(a2)::"memory", "ra", "t0");
+    return a0;
+}
+enum { STORE = 0x00b62023, SYNC = 0x100f };
+static void overwrites_itself(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t k = i & 0xff;
+        uint32_t program[] = { addi(A0, A0, 1), STORE, SYNC, addi(A0, A0, 2), addi(A0, A0, 4), RET };
+        for (int at = 0; at < 6; at++)
+            code[at] = program[at];
+        FENCE_I();
+        /* The next instruction, one later, the store itself, and one that has been executed. */
+        check("next", run_storing(addi(A0, A0, k), &code[3]), 5 + k);
+        check("after the next", run_storing(addi(A0, A0, k), &code[4]), 1 + k + k);
+        check("the one before", run_storing(addi(A0, A0, k), &code[0]), 1 + k + k);
+        check("again", run_storing(addi(A0, A0, k), &code[0]), 3 * k);
+        check("itself", run_storing(addi(A0, A0, 9), &code[1]), 3 * k);
+        check("itself, then", run_storing(0, 0), 9 + 3 * k);
+    }
+}
+/* A loop whose body is replaced from inside in its turns: 1 + 2 + 3 + ... */
+static void overwrites_its_loop(uint64_t hart)
+{
+    static const uint32_t program[] = {
+        0x00000513, /* 0: li a0, 0 */
+        0x00050513, /* 4: addi a0, a0, 0, replaced */
+        0x00158593, /* 8: addi a1, a1, 1 */
+        0x01459693, /* c: slli a3, a1, 20 */
+        0x00d766b3, /* 10: or a3, a4, a3 */
+        0x00d62023, /* 14: sw a3, 0(a2) */
+        0x0000100f, /* 18: fence.i */
+        0xfef594e3, /* 1c: bne a1, a5, 4 */
+        RET,
+    };
+    for (uint64_t i = 0; i < 200; i++) {
+        for (int at = 0; at < 9; at++)
+            code[at] = program[at];
+        FENCE_I();
+        register uint64_t a0 __asm__("a0"), a1 __asm__("a1") = 0, a2 __asm__("a2") = (uint64_t)&code[1];
+        register uint64_t a4 __asm__("a4") = addi(A0, A0, 0), a5 __asm__("a5") = 100 + i, to __asm__("t1") = (uint64_t)code;
+        __asm__ volatile("jalr ra, 0(%[to])"
+                         : "=r"(a0), "+r"(a1), [to] "+r"(to) : "r"(a2), "r"(a4), "r"(a5) : "memory", "ra", "t0", "a3");
+        check("sum", a0, (99 + i) * (100 + i) / 2);
+    }
+}
+/* An instruction that is jumped to from its own page, where jumps are tied together. */
+static void tied_jumps(uint64_t hart)
+{
+    code[0] = 0x1000006f; /* j 100 */
+    for (uint64_t i = 0; i < 20000; i++) {
+        put_function(&code[64], i);
+        FENCE_I();
+        check("value", call((void *)code), i & 0x7ff);
+    }
+}
+/* One half of an instruction is replaced, and it becomes two short ones. */
+static void halves(uint64_t hart)
+{
+    volatile uint16_t *half = (volatile uint16_t *)code;
+    for (uint64_t i = 0; i < 20000; i++) {
+        put_function(code, i);
+        FENCE_I();
+        check("whole", call((void *)code), i & 0x7ff);
+        half[1] = (uint16_t)((i & 0x7f) << 4); /* the immediate */
+        FENCE_I();
+        check("immediate", call((void *)code), i & 0x7f);
+        half[0] = 0x4515; /* c.li a0, 5 */
+        half[1] = 0x0505; /* c.addi a0, 1 */
+        FENCE_I();
+        check("two", call((void *)code), 6);
+    }
+}
+/* An instruction across two pages; each half comes from elsewhere in turn. */
+static void across_pages(uint64_t hart)
+{
+    for (int which = 0; which < 2; which++) {
+        volatile uint16_t *low = (volatile uint16_t *)(pages[2 + which] + 4094);
+        volatile uint16_t *high = (volatile uint16_t *)pages[4 + which];
+        uint32_t word = li_a0(0x100 << which);
+        *low = (uint16_t)word;
+        high[0] = (uint16_t)(word >> 16);
+        high[1] = 0x8082; /* c.ret */
+    }
+    FENCE_I();
+    for (uint64_t i = 0; i < 5000; i++) {
+        map(2, pages[2 + (i & 1)], ALL);
+        map(3, pages[4 + (i >> 1 & 1)], ALL);
+        SFENCE_PAGE(window(2));
+        SFENCE_PAGE(window(3));
+        check("value", call((void *)(window(2) + 4094)), 0x100 << (i >> 1 & 1));
+        uint32_t word = li_a0(i & 0x7f);
+        volatile uint16_t *high = (volatile uint16_t *)pages[4 + (i >> 1 & 1)];
+        uint16_t old = *high;
+        *high = (uint16_t)(word >> 16);
+        FENCE_I();
+        check("written", call((void *)(window(2) + 4094)), i & 0x7f);
+        *high = old;
+        FENCE_I();
+    }
+}
+
+/* --- mappings ----------------------------------------------------------------------------------------------------------- */
+
+static void two_pages(void)
+{
+    put_function((volatile uint32_t *)pages[6], 6);
+    put_function((volatile uint32_t *)pages[7], 7);
+    FENCE_I();
+}
+static void remapped(uint64_t hart)
+{
+    two_pages();
+    for (uint64_t i = 0; i < 20000; i++) {
+        map(4, pages[6 + (i & 1)], ALL | (i & 8 ? G : 0));
+        if (i & 4)
+            SFENCE_PAGE(window(4));
+        else
+            SFENCE();
+        check("code", call((void *)window(4)), 6 + (i & 1));
+        check("data", (uint32_t)load(window(4)), li_a0(6 + (i & 1)));
+    }
+}
+/* Each right is taken away and given back. */
+static void permissions(uint64_t hart)
+{
+    two_pages();
+    for (uint64_t i = 0; i < 3000; i++) {
+        static const uint64_t rights[] = { ALL, ALL & ~X, DATA & ~W, ALL & ~W, V | X | A, 0, ALL | U, ALL & ~A, ALL & ~D };
+        uint64_t flags = rights[i % 9];
+        map(5, pages[6], flags);
+        SFENCE_PAGE(window(5));
+        uint64_t there = (flags & V) && (flags & A) && !(flags & U);
+        for (int turn = 0; turn < 3; turn++) {
+            uint64_t runs = there && (flags & X), reads = there && (flags & R), writes = there && (flags & W) && (flags & D);
+            check("value", call((void *)window(5)), runs ? 6 : 0);
+            check("fetch", me()->cause, runs ? 0 : FETCH_FAULT);
+            load(window(5) + 8);
+            check("load", me()->cause, reads ? 0 : LOAD_FAULT);
+            store(window(5) + 8, i);
+            check("store", me()->cause, writes ? 0 : STORE_FAULT);
+        }
+        /* MXR makes code readable; SUM lets us at the pages of users, but not run them. */
+        if (flags == (V | X | A)) {
+            __asm__ volatile("csrs sstatus, %0" ::"r"(1ull << 19) : "memory");
+            check("with MXR", (uint32_t)load(window(5)), li_a0(6));
+            __asm__ volatile("csrc sstatus, %0" ::"r"(1ull << 19) : "memory");
+            load(window(5));
+            check("without MXR", me()->cause, LOAD_FAULT);
+        }
+        if (flags & U) {
+            __asm__ volatile("csrs sstatus, %0" ::"r"(1ull << 18) : "memory");
+            check("with SUM", (uint32_t)load(window(5)), li_a0(6));
+            call((void *)window(5));
+            check("fetch with SUM", me()->cause, FETCH_FAULT);
+            __asm__ volatile("csrc sstatus, %0" ::"r"(1ull << 18) : "memory");
+            load(window(5));
+            check("without SUM", me()->cause, LOAD_FAULT);
+        }
+    }
+}
+/* Two page tables take turns: each with an ASID of its own, then with the same one, which is fenced. */
+static uint64_t other_root[512] PAGE_ALIGNED, other_middle[512] PAGE_ALIGNED, other_leaves[512] PAGE_ALIGNED;
+static void address_spaces(uint64_t hart)
+{
+    two_pages();
+    uint64_t global = 0, home = READ(satp);
+    for (int i = 0; i < 512; i++)
+        other_root[i] = root[i];
+    other_root[WINDOW >> 30 & 511] = leaf(other_middle, V);
+    other_middle[0] = leaf(other_leaves, V);
+    map(6, pages[6], ALL);
+    other_leaves[6] = leaf(pages[7], ALL);
+    SFENCE();
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t own = i % 5000 < 2500, second = i & 1, asid = own ? 1 + second : 3;
+        if (i % 10000 == 0) {
+            /* What a kernel maps for itself is global, or is not. */
+            global ^= G;
+            for (int at = 0; at < 3; at += 2)
+                root[at] = other_root[at] = (root[at] & ~(uint64_t)G) | global;
+            SFENCE();
+        }
+        if (!own)
+            SFENCE_ASID(asid);
+        WRITE(satp, SV39 | asid << 44 | (uint64_t)(second ? other_root : root) >> 12);
+        check("code", call((void *)window(6)), 6 + second);
+        check("data", (uint32_t)load(window(6)), li_a0(6 + second));
+        if (i % 100 == 99) {
+            /* In this space alone the page becomes another one, for a moment. */
+            volatile uint64_t *entry = second ? &other_leaves[6] : &leaves[6];
+            uint64_t before = *entry;
+            *entry = leaf(pages[6 + !second], ALL);
+            __asm__ volatile("sfence.vma %0, %1" ::"r"(window(6)), "r"(asid) : "memory");
+            check("changed", call((void *)window(6)), 6 + !second);
+            *entry = before;
+            __asm__ volatile("sfence.vma %0, %1" ::"r"(window(6)), "r"(asid) : "memory");
+        }
+    }
+    WRITE(satp, home);
+    for (int at = 0; at < 3; at += 2)
+        root[at] &= ~(uint64_t)G;
+    SFENCE();
+}
+/* A large page becomes small ones and large again. */
+static uint8_t large[2][2 << 20] __attribute__((aligned(2 << 20)));
+static void large_pages(uint64_t hart)
+{
+    for (int i = 0; i < 2; i++)
+        for (int at = 0; at < 512; at++)
+            put_function((volatile uint32_t *)(large[i] + 4096 * at), 512 * i + at);
+    FENCE_I();
+    for (int at = 0; at < 512; at++)
+        other_leaves[at] = leaf(large[at & 1] + 4096 * at, ALL);
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t kind = i % 3, at = i * 7 % 512, va = WINDOW + (2 << 20) + 4096 * at;
+        middle[1] = kind == 2 ? leaf(other_leaves, V) : leaf(large[kind], ALL);
+        if (i & 1)
+            SFENCE();
+        else
+            for (uint64_t page = 0; page < 512; page++)
+                SFENCE_PAGE(WINDOW + (2 << 20) + 4096 * page);
+        for (int turn = 0; turn < 4; turn++, va ^= 4096, at ^= 1) {
+            check("code", call((void *)va), 512 * (kind == 2 ? at & 1 : kind) + at);
+            check("data", (uint32_t)load(va), li_a0(512 * (kind == 2 ? at & 1 : kind) + at));
+        }
+    }
+    middle[1] = 0;
+    SFENCE();
+}
+/* A page of code becomes one of data, is written all over, and becomes code again. */
+static void page_reused(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 2000; i++) {
+        volatile uint64_t *word = (volatile uint64_t *)pages[8];
+        put_function((volatile uint32_t *)pages[8], i);
+        map(7, pages[8], V | X | R | A);
+        SFENCE_PAGE(window(7));
+        FENCE_I();
+        check("code", call((void *)window(7)), i & 0x7ff);
+        map(7, pages[8], DATA);
+        SFENCE_PAGE(window(7));
+        for (int at = 0; at < 100; at++)
+            ((volatile uint64_t *)window(7))[at] = i + at;
+        for (int at = 0; at < 100; at++)
+            check("data", word[at], i + at);
+    }
+}
+
+static const struct test tests[] = {
+    { "written, fenced, called, 100000 times", rewritten },
+    { "written at many places of a page", rewritten_in_turn },
+    { "written by another address", written_by_an_alias },
+    { "a page of code copied over another", copied_over },
+    { "data beside code", data_beside_code },
+    { "code that overwrites itself in its block", overwrites_itself },
+    { "code that overwrites its loop", overwrites_its_loop },
+    { "jumps that are tied together", tied_jumps },
+    { "halves of instructions", halves },
+    { "an instruction across pages", across_pages },
+    { "a page of code remapped", remapped },
+    { "permissions changed", permissions },
+    { "address spaces, ASIDs used again", address_spaces },
+    { "large pages and small ones", large_pages },
+    { "code becomes data becomes code", page_reused },
+};
+static const size_t test_count = sizeof tests / sizeof *tests;
