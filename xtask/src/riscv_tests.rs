@@ -30,11 +30,12 @@ pub fn run(args: &[String]) -> Result<()> {
     let tests = binaries(Path::new(dir), option(args, "--only").unwrap_or(""))?;
     let limit = Duration::from_secs(option(args, "--seconds").unwrap_or("20").parse()?);
     let tinamou = paths::tinamou()?;
-    let ours = run_all(&tinamou, &tests, limit);
+    // Each runs its code once, and it is the translator that is to be tested.
+    let ours = run_all(&tinamou, &["-accel", "tcg,warmup=0"], &tests, limit);
     report("tinamou", &tests, &ours);
     let failed = ours.iter().filter(|e| **e != End::Pass).count();
     if switch(args, "--qemu") {
-        let theirs = run_all(&paths::qemu()?, &tests, limit);
+        let theirs = run_all(&paths::qemu()?, &[], &tests, limit);
         report("qemu", &tests, &theirs);
         for ((test, our), their) in tests.iter().zip(&ours).zip(&theirs) {
             if (*our == End::Pass) != (*their == End::Pass) {
@@ -67,7 +68,7 @@ fn suite(name: &str) -> Option<&str> {
 }
 
 /// Runs all tests, as many at a time as the host has processors.
-fn run_all(program: &Path, tests: &[PathBuf], limit: Duration) -> Vec<End> {
+fn run_all(program: &Path, options: &[&str], tests: &[PathBuf], limit: Duration) -> Vec<End> {
     let next = AtomicUsize::new(0);
     let ends = Mutex::new(vec![End::Fail("not run".into()); tests.len()]);
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -78,7 +79,7 @@ fn run_all(program: &Path, tests: &[PathBuf], limit: Duration) -> Vec<End> {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     tests.get(at).map(|t| (at, t))
                 } {
-                    let end = run_one(program, test, limit);
+                    let end = run_one(program, options, test, limit);
                     if let Some(slot) = ends.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
                         *slot = end;
                     }
@@ -89,9 +90,9 @@ fn run_all(program: &Path, tests: &[PathBuf], limit: Duration) -> Vec<End> {
     ends.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run_one(program: &Path, test: &Path, limit: Duration) -> End {
+fn run_one(program: &Path, options: &[&str], test: &Path, limit: Duration) -> End {
     let line = strings(&["-M", "spike", "-cpu", "max", "-bios", "none", "-nographic", "-kernel"]);
-    let line = [line, vec![test.display().to_string()]].concat();
+    let line = [line, vec![test.display().to_string()], strings(options)].concat();
     let outcome = Console::spawn(program, &line).and_then(|mut console| {
         let status = console.wait(limit)?;
         Ok((status, console.transcript()))

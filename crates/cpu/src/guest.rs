@@ -162,10 +162,22 @@ pub struct Built {
 /// Outcome of interpreting one instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Done (a trap that was taken counts as done); the pc has moved.
+    /// Done; the next instruction is the one behind it.
     Done,
+    /// Done (a trap that was taken counts as done), and the next instruction may be any: a translated block would end here.
+    End,
     /// Done, and the accelerator is to be left.
     Exit(Exit),
+}
+
+impl Step {
+    /// Why the accelerator is to be left, if it is.
+    pub fn exit(self) -> Option<Exit> {
+        match self {
+            Step::Exit(exit) => Some(exit),
+            _ => None,
+        }
+    }
 }
 
 /// A guest ISA, as an accelerator runs it.

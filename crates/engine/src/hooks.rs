@@ -115,6 +115,10 @@ impl<G: Guest> Tcg<G> {
         }
         match self.find(g) {
             Next::Code(code) => Some(code),
+            Next::InterpretBlock => {
+                self.cold = true;
+                None
+            }
             _ => None,
         }
     }
@@ -257,6 +261,10 @@ extern "sysv64" fn lookup<G: Guest>(context: *mut Tcg<G>) -> Answer {
             ok(code)
         }
         Next::Interpret => leave,
+        Next::InterpretBlock => {
+            t.cold = true;
+            leave
+        }
         // The dispatcher knows whether the fault may still be counted.
         Next::Fault(_) if t.counter.is_some() => leave,
         Next::Fault(trap) => {

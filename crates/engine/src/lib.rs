@@ -9,6 +9,7 @@ mod bus;
 mod cache;
 mod code;
 mod fp;
+mod heat;
 mod hooks;
 mod icount;
 mod index;

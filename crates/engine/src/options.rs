@@ -17,6 +17,8 @@ pub struct Options {
     pub perf_map: bool,
     /// Interpret everything (`jit=off`).
     pub interpret: bool,
+    /// How often code is interpreted before it is translated.
+    pub warmup: u8,
     /// Run the passes over the blocks (`opt=off` to look for their bugs).
     pub passes: bool,
 }
@@ -31,6 +33,7 @@ impl Default for Options {
             profile: false,
             perf_map: false,
             interpret: false,
+            warmup: 1,
             passes: true,
         }
     }
@@ -74,6 +77,10 @@ impl Options {
                 "off" => self.perf_map = false,
                 _ => return Err(format!("Parameter 'perf' expects 'map' or 'off', got '{value}'")),
             },
+            "warmup" => {
+                self.warmup =
+                    value.parse().map_err(|_| format!("Parameter 'warmup' expects uint8, got '{value}'"))?;
+            }
             "jit" => self.interpret = !flag()?,
             "opt" => self.passes = flag()?,
             // Writable and executable mappings are always apart here.

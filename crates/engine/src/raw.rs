@@ -37,9 +37,19 @@ pub(crate) fn store(host: u64, bytes: u32, value: u64) {
 #[derive(Clone, Copy)]
 struct Unaligned<T>(T);
 
+/// A type of which all zeros are a value.
+///
+/// # Safety
+/// They are.
+pub(crate) unsafe trait Zero {}
+// SAFETY: an atomic integer has the layout of the integer.
+unsafe impl Zero for std::sync::atomic::AtomicU8 {}
+// SAFETY: a place consists of two integers.
+unsafe impl Zero for crate::index::Place {}
+
 /// Zeros for a table of which perhaps only a part will be touched: the host gives memory as that happens.
-pub(crate) fn zeroed(places: usize) -> Box<[crate::index::Place]> {
-    // SAFETY: a place consists of two integers, for which all zeros are a value.
+pub(crate) fn zeroed<T: Zero>(places: usize) -> Box<[T]> {
+    // SAFETY: `T` says that all zeros are a value.
     unsafe { Box::new_zeroed_slice(places).assume_init() }
 }
 

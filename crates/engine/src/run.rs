@@ -64,6 +64,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) counter: Option<Arc<Counter>>,
     /// The next instruction is to be interpreted.
     pub(crate) alone: bool,
+    /// The code at the pc was found to be cold by who came out for that.
+    pub(crate) cold: bool,
 }
 
 // SAFETY note: `guest` is null outside `run`; the struct moves between threads only then.
@@ -80,6 +82,8 @@ pub(crate) enum Next {
     Code(u64),
     /// Interpret one instruction.
     Interpret,
+    /// Interpret what would be a block.
+    InterpretBlock,
     /// The fetch faults.
     Fault(Trap),
 }
@@ -94,6 +98,7 @@ impl<G: Guest> Tcg<G> {
             parallel: shared.cpus.all().len() > 1,
             counter: shared.cpus.counter().cloned(),
             alone: false,
+            cold: false,
             shared,
             tlb: Sets::default(),
             frame: None,
@@ -207,6 +212,9 @@ impl<G: Guest> Tcg<G> {
             return Next::Interpret;
         }
         let offset = (pc & 4095) as u16;
+        if self.is_cold(g, host_page, offset) {
+            return Next::InterpretBlock;
+        }
         let (code, last) = match self.code_at(g, host_page, offset) {
             Some(code) => (code, pc),
             None => match self.crossing_block(g, host_page, offset) {
@@ -229,6 +237,11 @@ impl<G: Guest> Tcg<G> {
         }
         self.place(g, pc, Access::Execute)?;
         Ok(hit(self))
+    }
+    /// Whether what stands at `offset` in the page has no translation and should not get one yet.
+    fn is_cold(&self, g: &G, host_page: u64, offset: u16) -> bool {
+        let key = Key::new(host_page, offset, g.mode());
+        self.shared.index.get(key).is_none() && !trace::Trace::any() && self.shared.heat.is_cold(key)
     }
     /// Host address of the translation of what stands at `offset` in the page.
     #[inline]
@@ -287,11 +300,15 @@ impl<G: Guest> Tcg<G> {
             return;
         }
         let Some((_, page, offset)) = self.shared.cache().link_target(id) else { return };
+        self.cold = self.is_cold(g, page, offset);
+        if self.cold {
+            return;
+        }
         if let Some((to, _)) = self.block(g, page, offset) {
             self.shared.cache().link(id, to);
         }
     }
-    pub(crate) fn interpret(&mut self, g: &mut G) -> Option<Exit> {
+    pub(crate) fn interpret(&mut self, g: &mut G) -> Step {
         self.activity.interpreted.count();
         let before = self.activity.begin(Doing::Interpreter);
         self.make_exact(g);
@@ -299,10 +316,19 @@ impl<G: Guest> Tcg<G> {
         self.activity.begin(before);
         self.follow_spaces(g);
         self.count_interpreted(g, step);
-        match step {
-            Step::Done => None,
-            Step::Exit(exit) => Some(exit),
+        step
+    }
+    /// Interprets instructions as far as they would make a block.
+    fn interpret_block(&mut self, g: &mut G, frame: &cpu::Frame) -> Step {
+        let page = frame.pc() & !4095;
+        for _ in 0..self.shared.block_limit() {
+            let step = self.interpret(g);
+            let within = frame.pc() & !4095 == page;
+            if step != Step::Done || !within || frame.interrupt.load(Relaxed) != 0 || self.is_spent(frame) {
+                return step;
+            }
         }
+        Step::Done
     }
     /// Runs the guest until somebody is to be told.
     fn dispatch(&mut self, g: &mut G) -> Exit {
@@ -337,12 +363,19 @@ impl<G: Guest> Tcg<G> {
                 self.shared.ask_clear(&handle);
                 return Exit::Kicked;
             }
-            let exit = match self.next_counted(&frame).map_or_else(|| self.find(g), |()| Next::Interpret) {
+            let cold = std::mem::take(&mut self.cold);
+            let next = match self.next_counted(&frame) {
+                Some(()) => Next::Interpret,
+                None if cold => Next::InterpretBlock,
+                None => self.find(g),
+            };
+            let exit = match next {
                 Next::Code(code) => {
                     trace::before_block(g, code);
                     if self.shared.options.verify { self.enter_checked(g, code) } else { self.enter(g, code) }
                 }
-                Next::Interpret => self.interpret(g),
+                Next::Interpret => self.interpret(g).exit(),
+                Next::InterpretBlock => self.interpret_block(g, &frame).exit(),
                 Next::Fault(t) => {
                     self.count(g, 1);
                     g.take_trap(t);
@@ -390,7 +423,7 @@ impl<G: Guest> Tcg<G> {
             g.take_interrupt();
             self.follow_spaces(g);
         }
-        let exit = self.interpret(g).unwrap_or(Exit::Debug);
+        let exit = self.interpret(g).exit().unwrap_or(Exit::Debug);
         if matches!(exit, Exit::Watched(_)) {
             self.pass_watched(g);
         }

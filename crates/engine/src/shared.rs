@@ -3,6 +3,7 @@
 use crate::bus::Bus;
 use crate::cache::{Cache, Id, Key, NewBlock};
 use crate::code::CodeMemory;
+use crate::heat::Heat;
 use crate::index::Index;
 use crate::options::Options;
 use crate::perf_map::PerfMap;
@@ -41,6 +42,7 @@ pub struct Shared {
     full: AtomicBool,
     cache: Mutex<Cache>,
     pub(crate) index: Arc<Index>,
+    pub(crate) heat: Heat,
     translator: Mutex<Translator>,
     entries: Mutex<Vec<Owned>>,
     settling: Settling,
@@ -234,6 +236,7 @@ impl Shared {
             memory,
             cpus,
             block_limit: AtomicU32::new(options.block_limit),
+            heat: Heat::new(if options.verify { 0 } else { options.warmup }),
             options,
             code,
             enter,

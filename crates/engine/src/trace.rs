@@ -20,6 +20,11 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
+    /// Whether any item wants to show translations or their execution, be it once.
+    pub(crate) fn any() -> bool {
+        let execution = LogMask::EXEC | LogMask::CPU;
+        log::enabled(LogMask::IN_ASM | LogMask::OP | LogMask::OP_OPT | LogMask::OUT_ASM | execution)
+    }
     /// The trace of a block at guest address `pc`, if any item wants it.
     pub(crate) fn of(pc: u64) -> Option<Trace> {
         let any = LogMask::IN_ASM | LogMask::OP | LogMask::OP_OPT | LogMask::OUT_ASM;

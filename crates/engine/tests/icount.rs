@@ -154,7 +154,7 @@ fn cut_anywhere_it_is_where_the_interpreter_is() {
     for round in 0..60u64 {
         let r = &mut Random(seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
         let code = program(r);
-        let small = Options { block_limit: 1 + r.below(9), ..Options::default() };
+        let small = Options { block_limit: 1 + r.below(9), warmup: 0, ..Options::default() };
         let mut ways = [
             Machine::new(&code, Options { interpret: true, ..Options::default() }),
             Machine::new(&code, Options::default()),

@@ -89,12 +89,17 @@ fn all(options: Options) {
 
 #[test]
 fn translated() {
-    all(Options::default());
+    all(Options { warmup: 0, ..Options::default() });
 }
 
 #[test]
 fn interpreted() {
     all(Options { interpret: true, ..Options::default() });
+}
+
+#[test]
+fn warming_up() {
+    all(Options::default());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Interpreter<'a> {
     pc: u64,
     next: Cell<u64>,
     left: Cell<bool>,
+    /// A translated block would end with the instruction.
+    ends: Cell<bool>,
 }
 
 impl Interpreter<'_> {
@@ -81,16 +83,19 @@ impl Machine for Interpreter<'_> {
     }
     #[inline(always)]
     fn branch(&self, c: Bit, offset: i64) {
+        self.ends.set(true);
         if c.0 {
             self.goto(offset)
         }
     }
     #[inline(always)]
     fn goto(&self, offset: i64) {
+        self.ends.set(true);
         self.next.set(self.pc.wrapping_add(offset as u64))
     }
     #[inline(always)]
     fn jump(&self, a: N64, _hint: u64) {
+        self.ends.set(true);
         self.next.set(a.0)
     }
     fn call(&self, id: u16, args: &[N64]) -> Result<N64, Stop> {
@@ -102,6 +107,7 @@ impl Machine for Interpreter<'_> {
     }
     #[inline(always)]
     fn leave(&self, _look: bool) {
+        self.ends.set(true);
         self.left.set(true)
     }
     // The interpreter accrues into the slot.
@@ -144,13 +150,14 @@ impl Machine for Interpreter<'_> {
 pub fn step(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Step {
     let pc = hart.frame.pc();
     let stop = match run(hart, mmu) {
-        Ok(()) => return Step::Done,
+        Ok(false) => return Step::Done,
+        Ok(true) => return Step::End,
         Err(stop) => stop,
     };
     match stop {
         Stop::Trap(t) => {
             hart.enter_trap(false, t.cause, t.value);
-            Step::Done
+            Step::End
         }
         Stop::Exit(e) => {
             if matches!(e, Exit::Watched(_)) {
@@ -161,7 +168,8 @@ pub fn step(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Step {
     }
 }
 
-fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
+/// Whether a translated block would end with the instruction.
+fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Result<bool, Stop> {
     let pc = hart.frame.pc();
     if pc & 2 != 0 && !hart.config.compressed() {
         return Err(helpers::trap(crate::trap::cause::INSTRUCTION_MISALIGNED, pc));
@@ -182,13 +190,14 @@ fn run(hart: &mut Hart, mmu: &mut dyn Mmu<Hart>) -> Meaning {
         pc,
         next: Cell::new(next),
         left: Cell::new(false),
+        ends: Cell::new(false),
     };
     (row.interpret)(&m, word)?;
     if !m.left.get() {
         let next = m.next.get();
         m.world.borrow().0.frame.set_pc(if m.rv32() { next as u32 as u64 } else { next });
     }
-    Ok(())
+    Ok(m.ends.get())
 }
 
 const _: () = assert!(HELPERS.len() < 64);

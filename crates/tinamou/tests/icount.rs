@@ -142,6 +142,8 @@ fn blocks_do_not_change_the_count() {
         "-accel tcg,one-insn-per-tb=on",
         "-accel tcg,jit=off",
         "-accel tcg,opt=off",
+        "-accel tcg,warmup=0",
+        "-accel tcg,warmup=9",
         "-d nochain -D /dev/null",
     ] {
         assert_eq!(String::from_utf8_lossy(&run(way)), String::from_utf8_lossy(&whole), "{way}");

@@ -30,6 +30,10 @@ fn refusals() {
         ("-M virt -machine nosuch=1", "tinamou: Property 'virt-machine.nosuch' not found"),
         ("-M virt -accel kvm", "tinamou: -accel kvm: invalid accelerator kvm"),
         (
+            "-M virt -accel tcg,warmup=300 -display none",
+            "tinamou: -accel tcg,warmup=300: Parameter 'warmup' expects uint8, got '300'",
+        ),
+        (
             "-M virt -device nosuchdev -display none",
             "tinamou: -device nosuchdev: 'nosuchdev' is not a valid device model name",
         ),
