@@ -11,6 +11,7 @@
 //! `unsafe` is in `ram` (mapping host memory, and reaching it through a raw pointer) and nowhere else.
 
 mod absent;
+mod ahead;
 mod blocks;
 mod bus;
 mod contents;

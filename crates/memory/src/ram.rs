@@ -16,6 +16,7 @@ use base::{Error, Result};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::absent::{Absent, PageSource};
+use crate::ahead::{self, Ahead, PIECE_BITS};
 use crate::dirty::{CodeWatcher, Dirty, DirtyClient};
 
 /// A block of guest RAM.
@@ -27,6 +28,8 @@ pub struct Ram {
     shared: bool,
     dirty: Dirty,
     absent: Absent,
+    /// Only for blocks that huge pages can back.
+    ahead: Option<Ahead>,
 }
 
 // SAFETY: the mapping belongs to this value alone and stays where it is until the drop; all access to its
@@ -139,7 +142,16 @@ impl Ram {
         // SAFETY: advice on our own mapping, without effect on its content.
         let _ = unsafe { rustix::mm::madvise(base.cast(), size, Advice::LinuxHugepage) };
         let base = NonNull::new(base).ok_or_else(|| cannot_allocate(len))?;
-        Ok(Arc::new(Self { base, len, file, shared, dirty: Dirty::new(len), absent: Absent::default() }))
+        let ahead = (margin != 0 && ahead::pays()).then(|| get_ahead(base, len));
+        Ok(Arc::new(Self {
+            base,
+            len,
+            file,
+            shared,
+            dirty: Dirty::new(len),
+            absent: Absent::default(),
+            ahead,
+        }))
     }
 
     /// Bytes of the block.
@@ -211,6 +223,16 @@ impl Ram {
     #[inline]
     pub fn touch(&self, offset: u64, len: u64) {
         self.at(offset, len);
+        if let Some(ahead) = &self.ahead {
+            ahead.touched(offset);
+        }
+    }
+
+    /// Somebody is about to write all that is within: the host gets the memory meanwhile.
+    pub fn expect(&self, offset: u64, len: u64) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| len > 0) {
+            ahead.order(offset >> PIECE_BITS, (offset + len - 1) >> PIECE_BITS);
+        }
     }
 
     /// Lets go of the source of [`Ram::replace`] if all pages have come; whether they have.
@@ -444,8 +466,23 @@ fn cannot_allocate(len: u64) -> Error {
     base::error!("cannot set up guest memory '{len:#x}'")
 }
 
+/// Gets the huge pages of a new block ahead of its users.
+fn get_ahead(base: NonNull<u8>, len: u64) -> Ahead {
+    let address = base.as_ptr() as usize;
+    let populate = move |piece: u64| {
+        let at = (address + (piece << PIECE_BITS) as usize) as *mut _;
+        // Without it memory comes when it is touched.
+        // SAFETY: a piece of the block, which is there until `Ahead::stop` has waited for this; it keeps its content.
+        let _ = unsafe { rustix::mm::madvise(at, 1 << PIECE_BITS, Advice::LinuxPopulateWrite) };
+    };
+    Ahead::new(len >> PIECE_BITS, Box::new(populate))
+}
+
 impl Drop for Ram {
     fn drop(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.stop();
+        }
         // SAFETY: our own mapping; nobody can hold a reference into it, as none are ever given out.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len as usize) };
     }

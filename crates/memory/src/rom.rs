@@ -94,6 +94,9 @@ impl Roms {
         for rom in lock(&self.list).iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
             let mut done = 0;
+            if let Some((ram, offset)) = space.lookup(*address).as_ref().and_then(|r| r.readable(*address)) {
+                ram.expect(offset, rom.data.len().min(ram.len() - offset));
+            }
             while done < rom.data.len() {
                 let at = address.wrapping_add(done);
                 let Some(range) = space.lookup(at) else {
