@@ -2,20 +2,23 @@
 //!
 //! Runs alternate (A B A B) so that a host that slows down or warms up meets both alike.
 
+mod debian;
 mod io;
 mod primitives;
+mod table;
 
 use crate::bench_snapshots;
-use crate::boot::{disk, linux, machine, network, strings};
+use crate::boot::{linux, machine, network, strings};
 use crate::console::Console;
 use crate::guest::COMPILER;
 use crate::paths::{self, Images};
-use crate::{Result, guest, option};
+use crate::{Result, guest, option, switch};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// A guest's own clock may differ from the host's by this factor before the figure is doubted.
@@ -24,10 +27,26 @@ const CLOCK_TOLERANCE: f64 = 0.2;
 /// proc(5) counts processor time in these (`sysconf(_SC_CLK_TCK)` is 100 on every Linux of x86_64).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// One measured quantity of one emulator: all its runs.
+/// QEMU's processor without what its own default has and costs: nested tables of other depths, physical memory protection.
+const LEAN: &str = "-cpu rv64,sv39=on,sv48=off,sv57=off,pmp=off";
+
+/// How long an idle guest is watched, and how long it is left alone before.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The measured quantities of one emulator: all their runs.
 type Samples = BTreeMap<String, Vec<f64>>;
 
+/// One of those that are compared.
+struct Side {
+    name: &'static str,
+    program: PathBuf,
+    /// Further arguments.
+    extra: &'static str,
+    samples: Samples,
+}
+
 /// What is run, and how.
+#[derive(Clone)]
 struct Plan {
     images: Images,
     smp: u32,
@@ -45,13 +64,17 @@ struct Plan {
 /// Runs the task.
 pub fn run(args: &[String]) -> Result<()> {
     let images = guest::ensure()?;
-    let sides = [("tinamou", paths::tinamou()?), ("qemu", paths::qemu()?)];
-    let only = option(args, "--only").unwrap_or("primitives,boot,programs,login,snapshots");
+    let side = |name, program, extra| Side { name, program, extra, samples: Samples::new() };
+    let mut sides = vec![side("tinamou", paths::tinamou()?, ""), side("qemu", paths::qemu()?, "")];
+    if !switch(args, "--one-qemu") {
+        sides.push(side("qemu lean", paths::qemu()?, LEAN));
+    }
+    let only = option(args, "--only").unwrap_or("primitives,boot,idle,programs,login,work,snapshots");
     let wants = |what: &str| only.split(',').any(|w| w == what);
     let plan = Plan {
         programs: if wants("programs") { programs(&images, option(args, "--programs"))? } else { None },
         primitives: if wants("primitives") { primitives::build()? } else { None },
-        debian: if wants("login") || wants("snapshots") { images.debian() } else { None },
+        debian: if wants("login") || wants("work") || wants("snapshots") { images.debian() } else { None },
         io: if wants("disk") || wants("net") { io::build(&images)? } else { None },
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
@@ -59,51 +82,59 @@ pub fn run(args: &[String]) -> Result<()> {
         runs: option(args, "--runs").unwrap_or("3").parse()?,
         extra: option(args, "--args").unwrap_or("").split_whitespace().map(str::to_owned).collect(),
     };
-    let mut samples = [Samples::new(), Samples::new()];
     for turn in 1..=plan.runs {
-        for ((who, program), samples) in sides.iter().zip(&mut samples) {
-            eprintln!("run {turn} of {}: {who}", plan.runs);
-            if let Some(elf) = &plan.primitives {
-                primitives::run(program, elf, &plan.extra, samples)?;
-            }
-            if wants("boot") {
-                shell(&plan, program, samples)?;
-            }
-            if let Some((initrd, programs)) = &plan.programs {
-                in_guest(&plan, program, initrd, programs, samples)?;
-            }
-            if let Some(initrd) = &plan.io {
-                if wants("disk") {
-                    io::disks(&plan, program, initrd, samples)?;
-                }
-                if wants("net") {
-                    io::networks(&plan, program, initrd, samples)?;
-                }
-            }
-            if let Some(image) = &plan.debian {
-                if wants("login") {
-                    login(&plan, program, image, samples)?;
-                }
-                if wants("snapshots") {
-                    let store = paths::guests().join(".bench-snapshots");
-                    let line = debian(&plan, image);
-                    let mut note = |what: &str, ms: f64| note(samples, what, ms);
-                    bench_snapshots::measure(program, &line, *who == "tinamou", &store, &mut note)?;
-                }
-            }
+        for side in &mut sides {
+            eprintln!("run {turn} of {}: {}", plan.runs, side.name);
+            let mut plan = plan.clone();
+            plan.extra.extend(side.extra.split_whitespace().map(str::to_owned));
+            measure(&plan, &wants, side)?;
         }
     }
-    for (who, program) in &sides {
-        println!("{who}: {}", version(program));
+    for side in &sides {
+        println!("{}: {} {}", side.name, version(&side.program), side.extra);
     }
     println!("{} runs each, in turn; medians; -smp {} -m {}\n", plan.runs, plan.smp, plan.memory);
-    let [ours, theirs] = &samples;
-    print!("{}", table(ours, theirs));
+    print!("{}", table::table(&sides));
     Ok(())
 }
 
-/// Exec to the firmware's first byte, to the shell, and the memory that took.
-fn shell(plan: &Plan, program: &Path, samples: &mut Samples) -> Result<()> {
+/// One run of everything on one side.
+fn measure(plan: &Plan, wants: &dyn Fn(&str) -> bool, side: &mut Side) -> Result<()> {
+    let (program, samples) = (&side.program, &mut side.samples);
+    if let Some(elf) = &plan.primitives {
+        primitives::run(program, elf, &plan.extra, samples)?;
+    }
+    if wants("boot") || wants("idle") {
+        shell(plan, program, wants("idle"), samples)?;
+    }
+    if let Some((initrd, programs)) = &plan.programs {
+        in_guest(plan, program, initrd, programs, samples)?;
+    }
+    if let Some(initrd) = &plan.io {
+        if wants("disk") {
+            io::disks(plan, program, initrd, samples)?;
+        }
+        if wants("net") {
+            io::networks(plan, program, initrd, samples)?;
+        }
+    }
+    if let Some(image) = &plan.debian {
+        if wants("login") || wants("work") {
+            debian::login(plan, program, image, wants("work"), samples)?;
+        }
+        // With another processor than the default one there would be nothing new to see.
+        if wants("snapshots") && side.extra.is_empty() {
+            let store = paths::guests().join(".bench-snapshots");
+            let line = debian::line(plan, image);
+            let mut note = |what: &str, ms: f64| note(samples, what, ms);
+            bench_snapshots::measure(program, &line, side.name == "tinamou", &store, &mut note)?;
+        }
+    }
+    Ok(())
+}
+
+/// Exec to the firmware's first byte, to the shell, and the memory that took; what the shell uses while nobody types.
+fn shell(plan: &Plan, program: &Path, idle: bool, samples: &mut Samples) -> Result<()> {
     let mut line = common(plan);
     line.extend(linux(&plan.images, &plan.images.initrd, "console=ttyS0"));
     line.extend(network());
@@ -117,6 +148,16 @@ fn shell(plan: &Plan, program: &Path, samples: &mut Samples) -> Result<()> {
         note(samples, "3 processor time to the shell (all threads), s", ticks as f64 / TICKS_PER_SECOND);
     }
     memory(samples, "3 peak resident memory at the shell, MiB", &console);
+    if idle {
+        thread::sleep(IDLE);
+        let (before, begin) = (console.processor_time(), Instant::now());
+        thread::sleep(IDLE);
+        let used = console.processor_time().zip(before).map(|(after, before)| after - before);
+        if let Some(used) = used {
+            let share = used.as_secs_f64() / begin.elapsed().as_secs_f64();
+            note(samples, "3 processor use of the idle shell, % of a core", share * 100.0);
+        }
+    }
     Ok(())
 }
 
@@ -138,39 +179,29 @@ fn in_guest(
         let to = console.expect(&format!("END {name}"), LIMIT)?;
         let host = (to - from).as_secs_f64();
         let text = console.transcript();
-        let guest = text
-            .lines()
-            .rev()
+        let lines: Vec<&str> =
+            text.lines().rev().take_while(|l| !l.contains(&format!("START {name}"))).collect();
+        let guest = lines
+            .iter()
             .find_map(|l| {
                 l.trim().strip_prefix(&format!("BENCH {name} "))?.split(' ').next()?.parse::<f64>().ok()
             })
             .ok_or_else(|| format!("the program {name} printed no result"))?;
+        // Further rows of its own; they count for the mean of the kind only where there is no other.
+        let order = if program.kind == "time" { 4 } else { 5 };
+        for (row, value) in lines.iter().filter_map(|l| l.trim().strip_prefix("ROW ")?.rsplit_once(": ")) {
+            note(samples, &format!("{order} {}: {row}", program.kind), value.parse()?);
+        }
         // The host's figure has the program's start and its preparation in it: it can only be larger.
         if guest > host * (1.0 + CLOCK_TOLERANCE) {
             eprintln!("warning: {name}: the guest's clock says {guest:.3} s, the host's {host:.3} s");
         }
-        note(samples, &format!("4 {}, s", program.row()), guest);
+        // A program of time is about the rows.
+        if program.kind != "time" {
+            note(samples, &format!("4 {}: {name}, s", program.kind), guest);
+        }
     }
     memory(samples, "5 peak resident memory after the programs, MiB", &console);
-    Ok(())
-}
-
-/// The command line of a Debian guest.
-fn debian(plan: &Plan, image: &Path) -> Vec<String> {
-    let mut line = common(plan);
-    line.extend(linux(&plan.images, &plan.images.initrd, "console=ttyS0 root=/dev/vda"));
-    line.extend(disk(image, ",snapshot=on"));
-    line.extend(network());
-    line
-}
-
-fn login(plan: &Plan, program: &Path, image: &Path, samples: &mut Samples) -> Result<()> {
-    let line = debian(plan, image);
-    let mut console = Console::spawn(program, &line)?;
-    console.be_a_terminal();
-    let up = console.expect("login: ", LIMIT)?;
-    note(samples, "6 Debian to its login, s", up.as_secs_f64());
-    memory(samples, "7 peak resident memory at the login, MiB", &console);
     Ok(())
 }
 
@@ -192,16 +223,11 @@ fn memory(samples: &mut Samples, what: &str, console: &Console) {
 }
 
 /// One program of `tests/bench`.
+#[derive(Clone)]
 struct Program {
     /// Its directory: what kind of work it does.
     kind: String,
     name: String,
-}
-
-impl Program {
-    fn row(&self) -> String {
-        format!("{}: {}", self.kind, self.name)
-    }
 }
 
 /// Compiles `tests/bench/KIND/*.c` and packs them; nothing when there is no compiler. `only` names some of them or of their kinds.
@@ -262,58 +288,3 @@ fn version(program: &Path) -> String {
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("(no version)").to_owned()
 }
-
-/// The markdown table; the number before a row's name only orders it.
-fn table(ours: &Samples, theirs: &Samples) -> String {
-    let mut text = String::from(
-        "| what | tinamou | range | qemu | range | qemu / tinamou |\n|---|---:|---:|---:|---:|---:|\n",
-    );
-    for (what, values) in ours {
-        let mine = median(values);
-        let name = what.split_once(' ').map_or(what.as_str(), |(_, n)| n);
-        text += &format!("| {name} | {mine:.3} | {} |", range(values));
-        match theirs.get(what) {
-            Some(others) => {
-                let other = median(others);
-                text += &format!(" {other:.3} | {} | {:.2} |\n", range(others), other / mine);
-            }
-            None => text += " - | - | - |\n",
-        }
-    }
-    text + &means(ours, theirs)
-}
-
-/// The geometric mean of the ratios of each kind of program, and the least of them.
-fn means(ours: &Samples, theirs: &Samples) -> String {
-    let mut kinds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (what, values) in ours {
-        if let Some((kind, _)) = what.strip_prefix("4 ").and_then(|row| row.split_once(": "))
-            && let Some(others) = theirs.get(what)
-        {
-            kinds.entry(kind).or_default().push(median(others) / median(values));
-        }
-    }
-    kinds.iter().fold(String::new(), |text, (kind, ratios)| {
-        let mean = (ratios.iter().map(|r| r.ln()).sum::<f64>() / ratios.len() as f64).exp();
-        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        text + &format!("| **{kind}, geometric mean (least {least:.2})** | | | | | **{mean:.2}** |\n")
-    })
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let at = |i: usize| sorted.get(i).copied().unwrap_or(f64::NAN);
-    if sorted.len().is_multiple_of(2) { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 } else { at(middle) }
-}
-
-fn range(values: &[f64]) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{least:.3}-{most:.3}")
-}
-
-#[cfg(test)]
-#[path = "bench_test.rs"]
-mod test;

@@ -125,6 +125,15 @@ impl Console {
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
+    /// Processor time used so far by all threads of the emulator that are alive (proc(5) `schedstat`): finer than ticks.
+    pub fn processor_time(&self) -> Option<Duration> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let of = |task: fs::DirEntry| {
+            fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        };
+        Some(Duration::from_nanos(tasks.flatten().filter_map(of).sum()))
+    }
+
     /// Kills the emulator (SIGKILL); returns everything that it had written.
     pub fn kill(&mut self) -> Result<String> {
         self.child.kill()?;

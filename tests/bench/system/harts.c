@@ -1,4 +1,4 @@
-/* The same work once by one thread, then by two at once, which meet at an atomic counter: with -smp 2 the line HARTS says how
+/* The same work once by one thread, then by two at once, which meet at an atomic counter: with -smp 2 a row says how
  * much more two harts do than one. */
 #include "../elapsed.h"
 #include <pthread.h>
@@ -29,6 +29,6 @@ int main(void)
             return 1;
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], 0);
-    printf("HARTS %.2f\n", 2 * alone / (now() - start));
+    printf("ROW what two harts do against one: %.2f\n", 2 * alone / (now() - start));
     return report("harts", start, one == sums[0] && one == sums[1] ? counter : 0);
 }
