@@ -10,13 +10,15 @@ pub const SITES: usize = 32;
 pub const INTERRUPT_GUEST: u32 = 1;
 /// Interrupt word bit: somebody wants the vCPU to come out of the accelerator.
 pub const INTERRUPT_EXIT: u32 = 2;
+/// Interrupt word bit: a profile wants to know where the vCPU is.
+pub const INTERRUPT_LOOK: u32 = 4;
 
 /// Everything that translated code reads and writes outside guest memory. The fields are atomic so that the frame
 /// can be shared between its vCPU's thread, translated code and those who raise interrupts; all but `interrupt` are
 /// written by the vCPU's own thread only, with relaxed order, which costs nothing.
 #[repr(C, align(64))]
 pub struct Frame {
-    /// Not zero: translated code leaves soon. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`]. Translated code also reads it
+    /// Not zero: translated code leaves soon. See [`INTERRUPT_GUEST`], [`INTERRUPT_EXIT`], [`INTERRUPT_LOOK`]. Translated code also reads it
     /// together with `mode`, as one word of which it is the low half.
     pub interrupt: AtomicU32,
     /// What distinguishes this translation mode in the jump cache: the guest's mode number in the highest seven bits.

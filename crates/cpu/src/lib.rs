@@ -19,7 +19,7 @@ mod vcpu;
 mod watchpoint;
 
 pub use breakpoint::Breakpoints;
-pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, SITES};
+pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, INTERRUPT_LOOK, SITES};
 pub use guest::{
     Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
     Space, Step, Stop, Trap,

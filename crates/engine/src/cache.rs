@@ -343,6 +343,17 @@ impl Cache {
         self.counts.host_bytes += new.code.bytes.len() as u64;
         (id, self.address(id))
     }
+    /// The first translation for `mode` that has what stands at `offset` of the page in it: its own offset, and bytes. (A vCPU that has come
+    /// out at the last instruction of a block has another one that begins there.)
+    pub fn around(&self, host_page: u64, offset: u16, mode: u32) -> Option<(u16, u16)> {
+        let blocks = self.pages.get(&host_page)?.blocks.iter().map(|&id| &self.blocks[id as usize]);
+        let key = |b: &Block| b.key == Key::new(host_page, b.offset, mode);
+        blocks
+            .filter(|b| !b.dead && b.host_page == host_page && key(b))
+            .filter(|b| (b.offset..b.offset + b.bytes).contains(&offset))
+            .min_by_key(|b| b.offset)
+            .map(|b| (b.offset, b.bytes))
+    }
     /// The link whose stub returns to host address `at`.
     pub fn link_at(&self, at: u64) -> Option<Id> {
         let stub = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;

@@ -8,6 +8,32 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*};
 
+/// A file whose first page is mapped as if it were executed: that is how `perf` hears of a dump of code. It is never read or run.
+pub struct Mapped(NonNull<u8>);
+
+// SAFETY: nobody accesses the mapping; it is only there.
+unsafe impl Send for Mapped {}
+
+/// Bytes of the mapping.
+const MAPPED: usize = 4096;
+
+impl Mapped {
+    /// Maps the file until the value is dropped.
+    pub fn new(file: &std::fs::File) -> io::Result<Mapped> {
+        let protection = ProtFlags::READ | ProtFlags::EXEC;
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
+        let p = unsafe { mmap(std::ptr::null_mut(), MAPPED, protection, MapFlags::PRIVATE, file, 0) }?;
+        NonNull::new(p.cast()).map(Mapped).ok_or_else(|| io::Error::other("mmap returned null"))
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and nobody uses it.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), MAPPED) };
+    }
+}
+
 /// Room for translated code. Offsets count from its start.
 pub struct CodeMemory {
     write: NonNull<u8>,

@@ -11,16 +11,18 @@ mod code;
 mod fp;
 mod heat;
 mod hooks;
+mod hot;
 mod icount;
 mod index;
 mod mmu;
 mod options;
-mod perf_map;
+mod perf;
 mod profile;
 mod raw;
 mod run;
 mod settle;
 mod shared;
+mod symbols;
 mod tlb;
 mod trace;
 mod verify;
@@ -30,6 +32,7 @@ pub use cache::{Cache, Counts};
 pub use options::Options;
 pub use run::Tcg;
 pub use shared::Shared;
+pub use symbols::Symbols;
 pub use verify::VerifyCounts;
 
 /// The trace points of this crate.

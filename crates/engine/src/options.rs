@@ -1,5 +1,8 @@
 //! `-accel tcg,...`.
 
+use crate::symbols::Symbols;
+use std::path::PathBuf;
+
 /// How the translating accelerator works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -15,6 +18,12 @@ pub struct Options {
     pub profile: bool,
     /// Name translated code for `perf` (`perf=map`).
     pub perf_map: bool,
+    /// Dump translated code for `perf` (`perf=jitdump`).
+    pub perf_dump: bool,
+    /// A file with names of guest addresses (`symbols=FILE`).
+    pub symbols_file: Option<PathBuf>,
+    /// Names of guest addresses.
+    pub symbols: Symbols,
     /// Interpret everything (`jit=off`).
     pub interpret: bool,
     /// How often code is interpreted before it is translated.
@@ -32,6 +41,9 @@ impl Default for Options {
             verify: false,
             profile: false,
             perf_map: false,
+            perf_dump: false,
+            symbols_file: None,
+            symbols: Symbols::default(),
             interpret: false,
             warmup: 1,
             passes: true,
@@ -73,10 +85,14 @@ impl Options {
             }
             "profile" => self.profile = flag()?,
             "perf" => match value {
-                "map" => self.perf_map = true,
-                "off" => self.perf_map = false,
-                _ => return Err(format!("Parameter 'perf' expects 'map' or 'off', got '{value}'")),
+                "map" => (self.perf_map, self.perf_dump) = (true, false),
+                "jitdump" => (self.perf_map, self.perf_dump) = (false, true),
+                "off" => (self.perf_map, self.perf_dump) = (false, false),
+                _ => {
+                    return Err(format!("Parameter 'perf' expects 'map', 'jitdump' or 'off', got '{value}'"));
+                }
             },
+            "symbols" => self.symbols_file = Some(PathBuf::from(value)),
             "warmup" => {
                 self.warmup =
                     value.parse().map_err(|_| format!("Parameter 'warmup' expects uint8, got '{value}'"))?;

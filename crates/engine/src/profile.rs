@@ -6,6 +6,7 @@
 
 use crate::settle::Turn;
 use crate::shared::Shared;
+use cpu::INTERRUPT_LOOK;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -116,6 +117,7 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
                     n.fetch_add(1, Relaxed);
                 }
             }
+            shared.ask_where();
             drop(shared);
             std::thread::sleep(INTERVAL);
         }
@@ -124,6 +126,14 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 impl Shared {
+    /// Has every vCPU that runs translated code say where.
+    fn ask_where(&self) {
+        for (handle, activity) in self.cpus.all().iter().zip(self.activities().iter()) {
+            if activity.doing.load(Relaxed) == Doing::Code as u8 {
+                handle.frame().interrupt.fetch_or(INTERRUPT_LOOK, Relaxed);
+            }
+        }
+    }
     /// How often which functions of the guest were called, the busiest first.
     fn functions(&self, activities: &[Arc<Activity>]) -> String {
         let count =
@@ -189,6 +199,7 @@ impl Shared {
             for (name, n) in Doing::NAMES.iter().zip(seen) {
                 let _ = writeln!(text, "{:6.2} %  {name}", 100.0 * ratio(n, all));
             }
+            text += &self.hot_blocks();
         }
         text
     }

@@ -14,13 +14,16 @@
 
 use crate::bus::Bus;
 use crate::cache::{Id, Key};
+use crate::hot::Place;
 use crate::profile::{Activity, Doing};
 use crate::settle::Owned;
 use crate::shared::{At, Shared};
 use crate::tlb::{Entries, Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
-use cpu::{Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, Space, Step, Stop, Trap};
+use cpu::{
+    Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, INTERRUPT_LOOK, Space, Step, Stop, Trap,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
@@ -330,6 +333,17 @@ impl<G: Guest> Tcg<G> {
         }
         Step::Done
     }
+    /// Tells the profile in which block the guest is.
+    #[cold]
+    fn say_where(&mut self, g: &mut G) {
+        let (pc, mode) = (g.frame().pc(), g.mode());
+        let Ok(Some(host_page)) = self.code_page(g, pc) else { return };
+        let found = self.shared.cache().around(host_page, (pc & 4095) as u16, mode);
+        if let Some((offset, bytes)) = found {
+            let address = (pc & !4095) + offset as u64;
+            self.shared.hot.found(Place { address, host_page, mode }, bytes);
+        }
+    }
     /// Runs the guest until somebody is to be told.
     fn dispatch(&mut self, g: &mut G) -> Exit {
         let handle = g.handle().clone();
@@ -347,6 +361,10 @@ impl<G: Guest> Tcg<G> {
             if word != 0 {
                 if word & INTERRUPT_EXIT != 0 {
                     return Exit::Kicked;
+                }
+                if word & INTERRUPT_LOOK != 0 {
+                    frame.interrupt.fetch_and(!INTERRUPT_LOOK, Relaxed);
+                    self.say_where(g);
                 }
                 g.take_interrupt();
                 self.follow_spaces(g);

@@ -4,9 +4,10 @@ use crate::bus::Bus;
 use crate::cache::{Cache, Id, Key, NewBlock};
 use crate::code::CodeMemory;
 use crate::heat::Heat;
+use crate::hot::Hot;
 use crate::index::Index;
 use crate::options::Options;
-use crate::perf_map::PerfMap;
+use crate::perf::Perf;
 use crate::profile::{self, Activity, Profile};
 use crate::run::Tcg;
 use crate::settle::{Owned, Settling};
@@ -49,7 +50,8 @@ pub struct Shared {
     activities: Mutex<Vec<Arc<Activity>>>,
     pub(crate) profile: Profile,
     pub(crate) function_names: Vec<&'static str>,
-    perf_map: Option<PerfMap>,
+    pub(crate) hot: Hot,
+    perf: Perf,
 }
 
 /// What is to be translated.
@@ -215,10 +217,8 @@ impl Shared {
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);
         let enter = stubs.enter;
-        let perf_map = options.perf_map.then(PerfMap::create).transpose()?;
-        if let Some(map) = &perf_map {
-            map.add(code.address(0), bytes.len(), format_args!("common code"));
-        }
+        let perf = Perf::new(options.perf_map, options.perf_dump)?;
+        perf.add(code.address(0), &bytes, "common code");
         let cache = Cache::new(code.clone(), bytes.len(), stubs.dead);
         let shared = Arc::new(Shared {
             index: cache.index(),
@@ -247,7 +247,8 @@ impl Shared {
             activities: Mutex::default(),
             profile: Profile::default(),
             function_names: G::HELPERS.iter().map(|h| h.info.name).collect(),
-            perf_map,
+            hot: Hot::default(),
+            perf,
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
         if shared.options.profile {
@@ -409,14 +410,12 @@ impl Shared {
         if let Some(trace) = &trace {
             trace.emitted(&t.code, &placement);
         }
-        if let Some(map) = &self.perf_map {
-            let (usual, mode) = (t.code.hot as usize, at.mode);
-            map.add(placement.base, usual, format_args!("guest {:#x} mode {mode}", at.pc));
-            map.add(
-                placement.apart,
-                t.code.bytes.len() - usual,
-                format_args!("guest {:#x} mode {mode} apart", at.pc),
-            );
+        if self.perf.wanted() {
+            let name = self.options.symbols.name(at.pc).map_or_else(String::new, |name| format!(" {name}"));
+            let name = format!("guest {:#x}{name} mode {}", at.pc, at.mode);
+            let (usual, apart) = t.code.bytes.split_at(t.code.hot as usize);
+            self.perf.add(placement.base, usual, &name);
+            self.perf.add_apart(placement.apart, apart, &format!("{name} apart"));
         }
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);

@@ -13,6 +13,7 @@ use crate::qtest::Qtest;
 use crate::recording;
 use crate::report;
 use crate::saving::Saving;
+use crate::symbols;
 use backends::block::{BlockDevice, BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharPort, flush_all};
 use backends::net::{NetdevKind, NetdevOption, UserNet};
@@ -230,7 +231,8 @@ fn machine_type(config: &Config) -> Result<&'static MachineType> {
 
 /// The options of the first accelerator that exists.
 fn accelerator(config: &Config) -> Result<engine::Options> {
-    let mut options = engine::Options::default();
+    let mut options =
+        engine::Options { perf_map: config.perf_map, perf_dump: config.jit_dump, ..Default::default() };
     options.nochain |= base::log::mask().intersects(LogMask::NOCHAIN);
     let listed = config.machine.get("accel").unwrap_or_default().split(':').filter(|name| !name.is_empty());
     let listed = listed.map(|name| (name.to_owned(), None));
@@ -263,9 +265,24 @@ fn accelerator(config: &Config) -> Result<engine::Options> {
             refused.iter().for_each(report::say);
             report::say("falling back to tcg");
         }
+        options.symbols = names(config, &options).map_err(blame)?;
         return Ok(options);
     }
-    if refused.is_empty() { Ok(options) } else { Err(refused.remove(0)) }
+    if !refused.is_empty() {
+        return Err(refused.remove(0));
+    }
+    options.symbols = names(config, &options)?;
+    Ok(options)
+}
+
+/// Names of guest addresses, if somebody will ask for them.
+fn names(config: &Config, options: &engine::Options) -> Result<engine::Symbols> {
+    if options.profile || options.perf_map || options.perf_dump {
+        let programs = [config.bios.as_deref(), config.kernel.as_deref()];
+        symbols::load(&programs, options.symbols_file.as_deref())
+    } else {
+        Ok(engine::Symbols::default())
+    }
 }
 
 /// Lets the clocks count instructions if they are to, and begins what records or replays the execution.

@@ -20,6 +20,7 @@ mod run_with;
 mod sandbox;
 mod saving;
 mod snapshot_tool;
+mod symbols;
 mod travel;
 
 use options::{Config, split};

@@ -117,6 +117,10 @@ pub struct Config {
     pub actions: Actions,
     /// `-nodefaults`.
     pub no_defaults: bool,
+    /// `-perfmap`.
+    pub perf_map: bool,
+    /// `-jitdump`.
+    pub jit_dump: bool,
     /// `-daemonize`.
     pub daemonize: bool,
     /// `-preconfig`.
@@ -334,6 +338,8 @@ impl Config {
             }
             "nographic" => (self.nographic, self.no_display) = (true, true),
             "S" => self.stopped = true,
+            "perfmap" => self.perf_map = true,
+            "jitdump" => self.jit_dump = true,
             "gdb" => self.gdb.push((one.value.clone(), one.shown.clone())),
             "qtest" => self.qtest.push((one.value.clone(), one.shown.clone())),
             "s" => self.gdb.push(("tcp::1234".into(), "-s".into())),

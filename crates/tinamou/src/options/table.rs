@@ -171,8 +171,8 @@ options! {
         Works Yes "msg" "-msg [timestamp[=on|off]][,guest-name=[on|off]]\tcontrol error message format";
         Missing Yes "dump-vmstate";
         Accepted No "enable-sync-profile";
-        Missing No "perfmap";
-        Missing No "jitdump";
+        Works No "perfmap" "-perfmap\tgenerate a /tmp/perf-${pid}.map file for perf";
+        Works No "jitdump" "-jitdump\tgenerate a jit-${pid}.dump file for perf";
         Works Yes "qtest" "-qtest dev\tserve tests that play the processor on 'dev' (with -accel qtest nothing else does)";
         Accepted Yes "qtest-log";
     }
