@@ -1,6 +1,7 @@
 //! Boots and dialogues through the real binary, as a user would have them.
 
 mod card;
+mod debugging;
 mod exact;
 mod firmware;
 mod pcie;
@@ -81,8 +82,8 @@ pub const TESTS: &[Test] = &[
     ("monitor: registers, reset, quit", monitor),
     ("snapshots at random moments, OpenSBI", |w| snapshots(w, "opensbi", "virt,aia=aplic-imsic", "pci")),
     ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin", "virt", "device")),
-    ("debugger: break, step, registers", debugger),
-    ("debugger: Linux before and with paging, a watched variable", debug_linux),
+    ("debugger: break, step, registers", debugging::first_steps),
+    ("debugger: Linux by its symbols, before and with paging, through an exception", debugging::linux),
     ("a recorded boot replayed, and a debugger that goes backwards", replay::replay),
     ("boot: Debian to its login, and programs", debian),
 ];
@@ -290,46 +291,6 @@ fn monitor(world: &World) -> Outcome {
     good(console.wait(BOOT)?)
 }
 
-/// gdb at the reset vector: a step, a breakpoint at the firmware's entry, a CSR, a floating-point register.
-fn debugger(world: &World) -> Outcome {
-    if paths::which("gdb-multiarch").is_none() {
-        return Ok(Some("gdb-multiarch is not installed".into()));
-    }
-    let port = free_port()?;
-    let mut line = with_opensbi(world, 2);
-    line.extend(strings(&["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]));
-    let _console = Console::spawn(&world.tinamou, &line)?;
-    let text = gdb(
-        port,
-        &[
-            "printf \"at %lx\\n\", $pc",
-            "stepi",
-            "printf \"then %lx\\n\", $pc",
-            "break *0x80000000",
-            "continue",
-            "printf \"stopped %lx a0 %lx misa-extension %d\\n\", $pc, $a0, ($misa >> 8) & 1",
-            "printf \"float %d\\n\", sizeof($fa0)",
-            "info threads",
-            "set var $t3 = 0x1234",
-            "printf \"written %lx\\n\", $t3",
-            "x/1wx 0x80000000",
-            "kill",
-        ],
-    )?;
-    said(
-        &text,
-        &[
-            "at 1000",
-            "then 1004",
-            "stopped 80000000",
-            "misa-extension 1",
-            "float 8",
-            "written 1234",
-            "0x80000000:",
-        ],
-    )
-}
-
 /// Runs gdb-multiarch on the stub at a port; what it says.
 fn gdb(port: u16, script: &[&str]) -> Result<String> {
     let target = format!("target remote 127.0.0.1:{port}");
@@ -356,62 +317,6 @@ fn said(text: &str, wanted: &[&str]) -> Outcome {
         Some(part) => Err(format!("gdb did not say '{part}':\n{text}").into()),
         None => Ok(None),
     }
-}
-
-/// A running kernel: a variable is watched, the kernel is met at its entry, before paging is on, and in `start_kernel`, with
-/// it; left alone it boots again.
-fn debug_linux(world: &World) -> Outcome {
-    if paths::which("gdb-multiarch").is_none() {
-        return Ok(Some("gdb-multiarch is not installed".into()));
-    }
-    let port = free_port()?;
-    let mut line = machine(2, "512M");
-    line.extend(strings(&["-bios", "builtin", "-gdb", &format!("tcp:127.0.0.1:{port}")]));
-    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0 nokaslr"));
-    let mut console = Console::spawn(&world.tinamou, &line)?;
-    console.expect("TINAMOU-SHELL-READY", BOOT)?;
-    console.send("grep -E ' (start_kernel|jiffies_64)$' /proc/kallsyms; echo listed: $((6*7))\n")?;
-    console.expect("listed: 42", BOOT)?;
-    let transcript = console.transcript();
-    let symbol = |name: &str| {
-        let line = transcript.lines().find(|line| line.trim_end().ends_with(&format!(" {name}")));
-        let address = line.and_then(|line| line.split_whitespace().next()).map(|a| format!("0x{a}"));
-        address.ok_or_else(|| format!("the kernel does not list {name}"))
-    };
-    let (start, jiffies) = (symbol("start_kernel")?, symbol("jiffies_64")?);
-    let text = gdb(
-        port,
-        &[
-            "info threads",
-            &format!("watch *(unsigned long *){jiffies}"),
-            "continue",
-            "delete",
-            "hbreak *0x80200000",
-            "monitor system_reset",
-            "continue",
-            "printf \"entry %lx satp %lx\\n\", $pc, $satp",
-            "delete",
-            &format!("break *{start}"),
-            "continue",
-            &format!("printf \"start_kernel %d satp %x\\n\", $pc == {start}, ($satp >> 60) & 15"),
-            "stepi",
-            &format!("printf \"stepped %d\\n\", $pc - {start}"),
-            "detach",
-        ],
-    )?;
-    said(
-        &text,
-        &[
-            "Thread 1.2",
-            "Old value = ",
-            "New value = ",
-            "entry 80200000 satp 0",
-            "start_kernel 1 satp a",
-            "stepped ",
-        ],
-    )?;
-    console.expect("TINAMOU-SHELL-READY", BOOT)?;
-    Ok(None)
 }
 
 /// A port that nobody listens on now.

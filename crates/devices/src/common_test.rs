@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::block::pflash_cfi01::PflashCfi01;
 use crate::firmware::fw_cfg::FwCfgMem;
+use crate::virtio::balloon::VirtioBalloon;
 use crate::virtio::blk::VirtioBlk;
 use crate::virtio::console::VirtioSerial;
 use crate::virtio::driver_test::guest_memory;
@@ -76,12 +77,15 @@ fn all() -> Vec<Make> {
         || plugged(virtio_blk(), true),
         || plugged(virtio_blk(), false),
         || plugged(cell(VirtioRng::new()), false),
+        || plugged(cell(VirtioBalloon::new()), false),
+        || plugged(cell(VirtioBalloon::new()), true),
         || plugged(cell(VirtioNet::new()), false),
         || plugged(cell(VirtioNet::new()), true),
         || cell(VirtioNet::new()),
         || plugged(cell(VirtioSerial::new()), false),
         virtio_blk,
         || cell(VirtioRng::new()),
+        || cell(VirtioBalloon::new()),
         || cell(VirtioSerial::new()),
     ]
 }

@@ -43,6 +43,7 @@ pub fn types() -> Vec<&'static TypeInfo> {
         misc::sifive_test::SifiveTest::TYPE,
         net::e1000e::E1000e::TYPE,
         rtc::goldfish_rtc::GoldfishRtc::TYPE,
+        virtio::balloon::VirtioBalloon::TYPE,
         virtio::blk::VirtioBlk::TYPE,
         virtio::console::VirtioSerial::TYPE,
         virtio::console::Virtconsole::TYPE,

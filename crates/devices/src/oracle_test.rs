@@ -287,7 +287,7 @@ fn oracle_virtio() {
 #[test]
 fn configuration_spaces_are_the_same() {
     use crate::pci::{Intx, PciBus, host, port};
-    use crate::virtio::pci::{Net, Rng, Serial, VirtioPci};
+    use crate::virtio::pci::{Balloon, Net, Rng, Serial, VirtioPci};
     use memory::{AddressSpace, Region, WHOLE};
     use object::{Line, Node};
 
@@ -304,10 +304,11 @@ fn configuration_spaces_are_the_same() {
         cell.with(|card| card.mac = crate::property_types::MacAddress::nth(0));
         cell as Arc<dyn AnyDevice>
     };
-    let devices: [(&str, Arc<dyn AnyDevice>); 12] = [
+    let devices: [(&str, Arc<dyn AnyDevice>); 13] = [
         ("", DeviceCell::new(host::GpexRoot::default())),
         ("edu", DeviceCell::new(crate::misc::edu::Edu::default())),
         ("virtio-rng-pci", DeviceCell::new(VirtioPci::<Rng>::default())),
+        ("virtio-balloon-pci", DeviceCell::new(VirtioPci::<Balloon>::default())),
         ("pcie-root-port,chassis=1", DeviceCell::new(port::RootPort::default())),
         ("pvpanic-pci", DeviceCell::new(crate::misc::pvpanic::PvpanicPci::default())),
         ("pci-testdev", DeviceCell::new(crate::misc::pci_testdev::PciTestdev::default())),

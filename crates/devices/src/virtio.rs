@@ -8,6 +8,7 @@
 //! always transport before device, and a device never calls its transport: all that it needs to tell it is an
 //! interrupt, which is a [`object::Line`].
 
+pub mod balloon;
 pub mod blk;
 pub(crate) mod blk_request;
 pub mod common;
@@ -39,4 +40,5 @@ pub fn function(device: &Arc<dyn AnyDevice>) -> Option<FunctionRef> {
         .or_else(|| is::<net::VirtioNet>(device))
         .or_else(|| is::<console::VirtioSerial>(device))
         .or_else(|| is::<rng::VirtioRng>(device))
+        .or_else(|| is::<balloon::VirtioBalloon>(device))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::bus::BusResult;
+use crate::flat::FlatRange;
 use crate::space::AddressSpace;
 
 /// A device's handle to its own address space (behind an IOMMU that is not the processor's).
@@ -45,6 +46,19 @@ impl Dma {
     /// Writes bytes.
     pub fn write(&self, address: u64, data: &[u8]) -> BusResult<()> {
         self.0.write(address, data)
+    }
+    /// The guest has no use for the page at `address` now: it becomes zero, and the host gets its memory back. Returns
+    /// whether there is a page of RAM.
+    pub fn discard_page(&self, address: u64) -> bool {
+        let whole = |range: &FlatRange| {
+            address.is_multiple_of(base::PAGE_SIZE) && range.left(address) >= base::PAGE_SIZE
+        };
+        self.0.with_view(|view| {
+            let range = view.lookup(address).filter(|range| whole(range));
+            let page = range.and_then(|range| range.writable(address));
+            let page = page.filter(|(_, offset)| offset.is_multiple_of(base::PAGE_SIZE));
+            page.map(|(ram, offset)| ram.discard(offset, base::PAGE_SIZE)).is_some()
+        })
     }
     numbers! {
         u8 1 read_u8 write_u8;

@@ -12,6 +12,8 @@ use crate::space::AddressSpace;
 pub struct MtreeOptions {
     /// `-f`: flat views instead of trees.
     pub flat: bool,
+    /// `-d`: with flat views, what accesses are decided by.
+    pub dispatch: bool,
     /// `-o`: owners.
     pub owner: bool,
     /// `-D`: regions that are disabled, too.
@@ -198,7 +200,20 @@ fn print_flat(spaces: &[Arc<AddressSpace>], options: MtreeOptions, out: &mut Str
         let _ = writeln!(out, " Root memory region: {}", root.as_ref().map_or("(none)", |r| r.name()));
         let view = members[0].view();
         print_ranges(&view, options, out);
+        if options.dispatch {
+            print_dispatch(&view, out);
+        }
         out.push('\n');
+    }
+}
+
+/// An address is looked up among the ranges by halving: there is no tree of pages beside them.
+fn print_dispatch(view: &FlatView, out: &mut String) {
+    out.push_str("  Dispatch\n    Physical sections\n");
+    let _ = writeln!(out, "      #0 @{:016x}..{:016x} (noname) [unassigned]", 0, u64::MAX);
+    for (n, range) in (1..).zip(view.ranges()) {
+        let _ =
+            writeln!(out, "      #{n} @{:016x}..{:016x} {}", range.start, range.last, range.region.name());
     }
 }
 

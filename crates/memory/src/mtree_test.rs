@@ -71,7 +71,7 @@ memory-region: system
 #[test]
 fn flat() {
     let (_root, spaces) = spaces();
-    let text = print_mtree(&spaces, MtreeOptions { flat: true, owner: true, disabled: false });
+    let text = print_mtree(&spaces, MtreeOptions { flat: true, owner: true, ..MtreeOptions::default() });
     assert_eq!(
         text,
         "FlatView #0

@@ -357,6 +357,30 @@ impl Ram {
         }
     }
 
+    /// Makes whole pages zero and gives their memory back to the host, until they are touched again.
+    pub fn discard(&self, offset: u64, len: u64) {
+        let ptr = self.at(offset, len);
+        assert!(
+            offset.is_multiple_of(base::PAGE_SIZE) && len.is_multiple_of(base::PAGE_SIZE),
+            "pages are discarded whole"
+        );
+        let given_back = match &self.file {
+            // SAFETY: advice on our own mapping. It makes the pages zero, as stores could; nobody holds references.
+            None => unsafe { rustix::mm::madvise(ptr.cast(), len as usize, Advice::LinuxDontNeed) }.is_ok(),
+            Some(file) if self.shared => {
+                use rustix::fs::{FallocateFlags, fallocate};
+                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                fallocate(file, hole, offset, len).is_ok()
+            }
+            // The file's content would come back.
+            Some(_) => false,
+        };
+        match given_back {
+            true => self.dirty.written(offset, len),
+            false => self.fill(offset, len, 0),
+        }
+    }
+
     /// Begins or ends keeping a dirty bitmap for a client.
     pub fn log_dirty(&self, client: DirtyClient, on: bool) {
         self.dirty.enable(client, on);

@@ -102,3 +102,23 @@ fn code_pages() {
     ram.write_u32(0x1000, 1);
     assert_eq!(*record.0.lock().unwrap(), [(0x1ffe, 4)]);
 }
+
+#[test]
+fn discarded_pages_are_zero() {
+    let path = std::env::temp_dir().join(format!("tinamou-discard-test-{}", std::process::id()));
+    std::fs::write(&path, vec![3; 0x4000]).unwrap();
+    for ram in [
+        Ram::anonymous(0x4000).unwrap(),
+        Ram::memfd("ram", 0x4000).unwrap(),
+        Ram::file(&path, 0x4000, false).unwrap(),
+        Ram::file(&path, 0x4000, true).unwrap(),
+    ] {
+        ram.fill(0, 0x4000, 7);
+        ram.log_dirty(DirtyClient::Snapshot, true);
+        ram.discard(0x1000, 0x2000);
+        assert_eq!(ram.take_dirty(DirtyClient::Snapshot, 0, 0x4000), [0x1000, 0x2000]);
+        let all: Vec<u8> = (0..4).map(|page| ram.read_u8(page * 0x1000 + 0xfff)).collect();
+        assert_eq!(all, [7, 0, 0, 7]);
+    }
+    std::fs::remove_file(&path).unwrap();
+}

@@ -70,6 +70,8 @@ impl Commands {
         let mut commands = Commands::default();
         qmp::LISTS.iter().for_each(|list| commands.add(list));
         commands.add_hmp(hmp::COMMANDS, hmp::INFO);
+        qmp::HMP.iter().for_each(|table| commands.add_hmp(table, &[]));
+        qmp::INFO.iter().for_each(|table| commands.add_hmp(&[], table));
         qmp::EVENTS.iter().for_each(|list| commands.add_events(list));
         commands
     }

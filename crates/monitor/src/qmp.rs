@@ -9,10 +9,9 @@ mod hub;
 mod json;
 mod preconfig;
 mod session;
-mod stream;
 
 pub use commands::{
-    ActionChange, Actions, HumanReadableText, LISTS, PanicAction, RebootAction, ShutdownAction,
+    ActionChange, Actions, HMP, HumanReadableText, INFO, LISTS, PanicAction, RebootAction, ShutdownAction,
     WatchdogAction, dump_guest_memory, qom_set, value_json,
 };
 pub use hub::Hub;

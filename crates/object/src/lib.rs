@@ -44,7 +44,8 @@ pub use macros::{Device, Properties};
 pub use node::{Ambiguous, Node, NodeProperty, ObjectRef, escape, unattached};
 pub use print::print_tree;
 pub use property::{
-    OnOffAuto, PropertyError, PropertyInfo, PropertySet, PropertyType, PropertyValue, Size, parse_size,
+    OnOffAuto, PropertyError, PropertyInfo, PropertySet, PropertyType, PropertyValue, Size, human_size,
+    parse_size,
 };
 pub use qtree::print_qtree;
 pub use types::{Category, ROOTS, TypeInfo, Types, point};

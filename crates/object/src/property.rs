@@ -85,7 +85,7 @@ impl PropertyValue {
 }
 
 /// A number of bytes with three digits in the largest binary unit that it fills: `1.5 MiB`.
-fn human_size(n: u64) -> String {
+pub fn human_size(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     // The unit in which the number, rounded to three digits, is below 1000.
     let mut unit = 0;

@@ -9,6 +9,7 @@ mod derived;
 mod event;
 mod plain;
 mod schema;
+mod stream;
 
 pub use derived::{
     Anything, Object, absent, enumeration, finish, literal, object_from_json, take, wrong_type,
@@ -17,6 +18,7 @@ pub use event::{Emitted, Event, EventInfo, listen};
 pub use macros::Qapi;
 pub use schema::{Members, Schema};
 pub use serde_json::{Map, Value, json};
+pub use stream::{Stream, parse};
 
 pub use base::Result;
 

@@ -1,6 +1,7 @@
 //! The monitor's commands that concern what only this crate knows: the lists of machines, devices and options, and how a
 //! device is plugged in.
 
+pub mod balloon;
 mod block_jobs;
 mod blockdevs;
 mod chardevs;
@@ -28,6 +29,7 @@ use qapi::{Event, Value};
 pub fn all() -> Commands {
     let mut commands = Commands::new();
     let lists = [
+        balloon::COMMANDS,
         block_jobs::COMMANDS,
         blockdevs::COMMANDS,
         chardevs::COMMANDS,
@@ -46,6 +48,8 @@ pub fn all() -> Commands {
         types::COMMANDS,
     ];
     lists.iter().for_each(|list| commands.add(list));
+    commands.add_events(balloon::EVENTS);
+    commands.add_hmp(balloon::HMP, &[]);
     commands.add_hmp(block_jobs::HMP, &[]);
     commands.add_hmp(blockdevs::HMP, &[]);
     commands.add_hmp(debugging::HMP, &[]);

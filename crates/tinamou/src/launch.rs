@@ -80,6 +80,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
         report::say(notice);
     }
     let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
+    backends.memory_size = ram.as_ref().map_or(0, |ram| ram.len());
     let sockets = board.sockets();
     for device in &board.devices {
         if let Some(node) = find_device(&sockets.machine, device) {
@@ -345,9 +346,12 @@ fn add_fds(config: &Config) -> Result<()> {
         let (fd, set, opaque) = (opts.take("fd"), opts.take_number("set")?, opts.take("opaque"));
         opts.finish().map_err(|e| opts.blame(e))?;
         let fd = fd.ok_or_else(|| fail("fd option is required and must be non-negative".into()))?;
+        if matches!(fd.as_str(), "0" | "1" | "2") {
+            return Err(fail("fd cannot be a standard I/O stream".into()));
+        }
         let set = set.and_then(|set| i64::try_from(set).ok());
         let set = set.ok_or_else(|| fail("set option is required and must be non-negative".into()))?;
-        let fd = backends::fd::given(&fd).map_err(|e| fail(e.to_string()))?;
+        let fd = backends::fd::given(&fd).map_err(|_| fail("fd is not valid or already in use".into()))?;
         backends::fd::add_to_set(Some(set), fd, opaque).map_err(|e| fail(e.to_string()))?;
     }
     Ok(())

@@ -19,13 +19,19 @@ pub struct Lines {
     pub chardevs: Arc<Mutex<Chardevs>>,
     actions: Arc<MuxActions>,
     events: EventLoop,
+    detached: bool,
 }
 
 impl Lines {
     /// Does something with them that may open one.
     pub fn with<R>(&self, f: impl FnOnce(&mut Chardevs, &CharContext<'_>) -> R) -> R {
         let notice = |text: &str| report::say(text);
-        let context = CharContext { events: &self.events, actions: &self.actions, notice: &notice };
+        let context = CharContext {
+            events: &self.events,
+            actions: &self.actions,
+            notice: &notice,
+            detached: self.detached,
+        };
         f(&mut self.chardevs.lock().unwrap_or_else(PoisonError::into_inner), &context)
     }
 
@@ -75,7 +81,12 @@ pub fn lines(config: &Config, events: &EventLoop, end: &Arc<OnceLock<Arc<Control
         }),
         escape: config.escape.unwrap_or(1),
     };
-    Lines { chardevs: Arc::default(), actions: Arc::new(actions), events: events.clone() }
+    Lines {
+        chardevs: Arc::default(),
+        actions: Arc::new(actions),
+        events: events.clone(),
+        detached: config.daemonize,
+    }
 }
 
 /// Opens what `-chardev` describes.

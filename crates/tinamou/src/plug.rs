@@ -2,6 +2,7 @@
 
 mod namespaces;
 
+use crate::commands::balloon;
 use crate::device_events;
 use crate::lists::types;
 use crate::options::Opts;
@@ -14,6 +15,7 @@ use devices::block::nvme::Nvme;
 use devices::char::pci_serial::PciSerial;
 use devices::net::card::{Card, card};
 use devices::property_types::MacAddress;
+use devices::virtio::balloon::VirtioBalloon;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::{PortConfig, VirtioSerial};
 use devices::virtio::rng::VirtioRng;
@@ -184,6 +186,7 @@ type Holder = (Weak<dyn AnyDevice>, Option<String>, Vec<Held>);
 
 /// Other names of devices: those of virtio devices are the PCI ones.
 const ALIASES: &[(&str, &str)] = &[
+    ("virtio-balloon", "virtio-balloon-pci"),
     ("virtio-blk", "virtio-blk-pci"),
     ("virtio-net", "virtio-net-pci"),
     ("virtio-rng", "virtio-rng-pci"),
@@ -221,6 +224,8 @@ pub struct Backends {
     pub networks: BTreeMap<String, Arc<UserNet>>,
     /// Objects.
     pub objects: Objects,
+    /// Bytes of the machine's memory.
+    pub memory_size: u64,
     /// Networks that a device has.
     pub taken: Vec<String>,
     /// What each device holds of them.
@@ -246,6 +251,7 @@ impl Backends {
             chardevs,
             networks,
             objects,
+            memory_size: 0,
             taken: Vec::new(),
             holders: Vec::new(),
             cards: 0,
@@ -308,6 +314,10 @@ impl Backends {
         {
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
             blocks.set_user(drive.as_str().unwrap_or_default(), &node.path());
+        }
+        if let Some(cell) = working.clone().downcast::<VirtioBalloon>() {
+            let places = [&device, &working].map(|device| find_device(&sockets.machine, device));
+            balloon::enter(&cell, places.into_iter().flatten(), self.memory_size);
         }
         if let Some(node) = find_device(&sockets.machine, &working) {
             device_events::watch(&working, id.as_deref(), &node);
@@ -384,6 +394,11 @@ impl Backends {
                 None => source,
             };
             VirtioRng::connect(&cell, &sockets.events, source);
+        } else if let Some(cell) = device.clone().downcast::<VirtioBalloon>() {
+            if balloon::find(&sockets.machine).is_some() {
+                return Err(error!("Only one balloon device is supported"));
+            }
+            VirtioBalloon::connect(&cell, &sockets.events);
         } else if let Some(card) = card(device) {
             let peer = match named("netdev") {
                 None => None,

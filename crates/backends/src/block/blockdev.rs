@@ -209,8 +209,7 @@ fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
 
 /// Turns a JSON object into dotted keys.
 fn flatten(text: &str) -> Result<Options, Error> {
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| Error::new(format!("JSON parse error, {error}")))?;
+    let value = qapi::parse(text).map_err(|error| Error::new(error.to_string()))?;
     let mut options = Options::default();
     flatten_into(&mut options, "", &value);
     Ok(options)

@@ -106,6 +106,8 @@ pub struct CharContext<'a> {
     /// Hears notices for the terminal (`info: QEMU waiting for connection on: ...`), which the program prints
     /// with its name and the option in front.
     pub notice: &'a dyn Fn(&str),
+    /// The program leaves its terminal (`-daemonize`): nothing may be connected to that.
+    pub detached: bool,
 }
 
 /// The second line of the message about a `-serial` option that failed.
@@ -350,6 +352,9 @@ impl Chardevs {
             CharBackend::Vc => {
                 (context.notice)("info: there is no display for a text console: its output is dropped");
                 Arc::new(Null)
+            }
+            CharBackend::Stdio { .. } if context.detached => {
+                return Err(Error::new("cannot use stdio with -daemonize"));
             }
             CharBackend::Stdio { signal } => Arc::new(StdioPort::open(events, *signal)?),
             CharBackend::File { path, append } => Arc::new(open_file(events, path, *append)?),

@@ -78,7 +78,7 @@ fn serial_options_are_read() {
 fn back_ends_are_opened_and_given_out() {
     let (events, mut runner) = EventLoop::new().unwrap();
     let actions = actions();
-    let context = CharContext { events: &events, actions: &actions, notice: &|_| {} };
+    let context = CharContext { events: &events, actions: &actions, notice: &|_| {}, detached: true };
     let mut chardevs = Chardevs::default();
     let path = format!("{}/chardev-test-{}.out", std::env::temp_dir().display(), std::process::id());
     let open = |chardevs: &mut Chardevs, text: &str| {
@@ -86,6 +86,7 @@ fn back_ends_are_opened_and_given_out() {
     };
     open(&mut chardevs, &format!("file,id=f,path={path}")).unwrap();
     open(&mut chardevs, "null,id=n,mux=on").unwrap();
+    assert_eq!(open(&mut chardevs, "stdio,id=s").unwrap_err(), "cannot use stdio with -daemonize");
     open(&mut chardevs, "ringbuf,id=r,size=4").unwrap();
     assert_eq!(open(&mut chardevs, "null,id=n").unwrap_err(), "Duplicate ID 'n' for chardev");
     assert_eq!(

@@ -16,7 +16,7 @@ use state::State;
 
 use super::common::{Doorbell, Function as Virtio, Messages, VirtioDevice, Wiring, isr};
 use super::queue::{NO_VECTOR, Queue};
-use super::{blk, console, net, rng};
+use super::{balloon, blk, console, net, rng};
 use crate::pci::{ConfigHook, ConfigSpace, Function, Pci};
 use crate::property_types::AlwaysOff;
 
@@ -746,6 +746,8 @@ fn inside_of<K: PciKind>(device: &Arc<dyn AnyDevice>) -> Option<Arc<dyn AnyDevic
 }
 
 kinds! {
+    Balloon BalloonTransitional BalloonNonTransitional =
+        "virtio-balloon-pci", balloon::VirtioBalloon, NoOption, 0x00_ff00, 0x1002, "misc", None;
     Blk BlkTransitional BlkNonTransitional =
         "virtio-blk-pci", blk::VirtioBlk, ClassOption, 0x01_0000, 0x1001, "storage", None;
     Net NetTransitional NetNonTransitional =

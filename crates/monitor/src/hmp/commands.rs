@@ -75,7 +75,7 @@ hmp_rows! {
         "history" machine::history, (), "", "show the command line history";
         "irq" machine::nothing, (), "", "show the interrupts statistics (if available)";
         "mem" info::mem, (), "", "show the active virtual memory mappings";
-        "mtree" info::mtree, (switches "foD"), "[-f][-o][-D]", "show memory tree (-f: dump flat view for address spaces;-o: dump region owners/parents;-D: dump disabled regions";
+        "mtree" info::mtree, (switches "fdoD"), "[-f][-d][-o][-D]", "show memory tree (-f: dump flat view for address spaces;-d: dump dispatch tree, valid with -f only);-o: dump region owners/parents;-D: dump disabled regions";
         "numa" machine::numa, (), "", "show NUMA information";
         "pic" machine::nothing, (), "", "show PIC state";
         "qom-tree" info::qom_tree, (Option<Word>), "[path]", "show QOM composition tree";
@@ -191,6 +191,7 @@ fn help(context: &mut Context<'_>, (Rest(what),): (Rest,)) -> Result<()> {
     let commands = context.vm.commands();
     match (words.next(), words.next()) {
         (None, _) => list(context, commands.hmp(), ""),
+        (Some("info"), None) => list(context, commands.info(), "info "),
         (Some("info"), Some(name)) => one(context, commands.info(), "info ", name),
         (Some("log"), None) => context.out.push_str(&log_help()),
         (Some(name), _) => one(context, commands.hmp(), "", name),

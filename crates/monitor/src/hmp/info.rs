@@ -96,8 +96,12 @@ impl Walk {
 }
 
 pub(super) fn mtree(context: &mut Context<'_>, switches: Switches, (): ()) -> Result<()> {
-    let options =
-        MtreeOptions { flat: switches.has('f'), owner: switches.has('o'), disabled: switches.has('D') };
+    let options = MtreeOptions {
+        flat: switches.has('f'),
+        dispatch: switches.has('d'),
+        owner: switches.has('o'),
+        disabled: switches.has('D'),
+    };
     context.out.push_str(&print_mtree(&context.vm.spaces(), options));
     Ok(())
 }

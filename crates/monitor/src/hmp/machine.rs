@@ -84,7 +84,7 @@ pub(super) fn qom_set(
     (Word(path), Word(property), Rest(value)): (Word, Word, Rest),
 ) -> Result<()> {
     let value = match switches.has('j') {
-        true => serde_json::from_str(&value).map_err(|e| failed(error!("Error: JSON parse error, {e}")))?,
+        true => qapi::parse(&value).map_err(refused)?,
         false => value.into(),
     };
     crate::qmp::qom_set(context, path, property, value).map_err(refused)

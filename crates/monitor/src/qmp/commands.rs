@@ -8,14 +8,16 @@ mod character;
 mod control;
 mod dump;
 mod fd;
+mod input;
 mod iothread;
 mod memory;
+mod overlays;
 mod qom;
 mod run_state;
 
-use crate::Command;
+use crate::{Command, Context, hmp};
 use macros::command;
-use qapi::Qapi;
+use qapi::{Kind, Qapi, Schema, Value};
 
 pub use control::{QMP_CAPABILITIES, greeting};
 pub use dump::dump_guest_memory;
@@ -31,11 +33,19 @@ pub const LISTS: &[&[Command]] = &[
     control::COMMANDS,
     dump::COMMANDS,
     fd::COMMANDS,
+    input::COMMANDS,
     iothread::COMMANDS,
     memory::COMMANDS,
+    overlays::COMMANDS,
     qom::COMMANDS,
     run_state::COMMANDS,
 ];
+
+/// The tables of commands for people that stand beside these.
+pub const HMP: &[&[hmp::Command]] = &[input::HMP, overlays::HMP];
+
+/// The subcommands of `info` among them.
+pub const INFO: &[&[hmp::Command]] = &[block::INFO];
 
 /// An answer for people.
 #[derive(Debug, Qapi)]

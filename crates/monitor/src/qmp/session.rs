@@ -2,13 +2,13 @@
 
 use super::json::write;
 use super::preconfig;
-use super::stream::Stream;
 use super::{Hub, commands};
 use crate::trace;
 use crate::{Context, Session, Vm};
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use base::error::Class;
 use base::{Error, Result, error};
+use qapi::Stream;
 use qapi::{Emitted, Map, Qapi, Value, json};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -346,7 +346,13 @@ impl Config {
             "no-reboot" => self.actions.reboot = RebootAction::Shutdown,
             "no-shutdown" => self.actions.shutdown = ShutdownAction::Pause,
             "action" => {
-                let change = self.parse(one, None)?.to_object();
+                let change = self.parse(one, None)?;
+                let known = ["panic", "reboot", "shutdown", "watchdog"];
+                if let Some((key, _)) = change.items().iter().find(|(key, _)| !known.contains(&key.as_str()))
+                {
+                    return Err(blame(error!("Invalid parameter '{key}'")));
+                }
+                let change = change.to_object();
                 self.actions.change(ActionChange::from_json(change, "").map_err(blame)?);
             }
             "watchdog-action" => {

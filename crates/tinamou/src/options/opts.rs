@@ -66,9 +66,7 @@ impl Opts {
     }
 
     fn parse_json(&mut self, text: &str) -> Result<()> {
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|e| error!("JSON parse error, {e}"))?;
-        flatten("", &value, &mut self.items);
+        flatten("", &qapi::parse(text)?, &mut self.items);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ const NAMES: &[(&str, &str)] = &[("boot-opts", "boot"), ("memory", "m"), ("smp-o
 /// It cannot be read, or a line of it makes no sense.
 pub fn read_config(path: &str, shown: &str) -> Result<Vec<Given>> {
     let text = std::fs::read_to_string(path)
-        .map_err(|e| error!("{shown}: read config {path}: {}", crate::launch::reason(&e)))?;
+        .map_err(|e| error!("{shown}: Could not open '{path}': {}", crate::launch::reason(&e)))?;
     parse(&text, path)
 }
 

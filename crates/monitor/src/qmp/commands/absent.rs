@@ -3,16 +3,13 @@
 
 use super::{Qapi, command};
 use crate::{Command, Context};
-use base::error::Class;
-use base::{Error, Result, error};
+use base::{Result, error};
 use qapi::Value;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
-    BALLOON,
     INJECT_NMI,
     QUERY_AUDIODEVS,
-    QUERY_BALLOON,
     QUERY_DISPLAY_OPTIONS,
     QUERY_MICE,
     QUERY_PR_MANAGERS,
@@ -22,28 +19,6 @@ pub const COMMANDS: &[Command] = &[
     QUERY_VNC,
     SCREENDUMP,
 ];
-
-/// How much memory the guest has left to it.
-#[derive(Debug, Qapi)]
-pub struct BalloonInfo {
-    actual: i64,
-}
-
-fn no_balloon() -> Error {
-    error!("No balloon device has been activated").class(Class::DeviceNotActive)
-}
-
-/// Takes memory from the guest or gives it back.
-#[command(hmp("balloon", "target", "request VM to change its memory allocation (in MB)"))]
-pub fn balloon(_: &mut Context<'_>, _value: i64) -> Result<()> {
-    Err(no_balloon())
-}
-
-/// How much memory the guest has left to it.
-#[command(hmp("info balloon", "", "show balloon information"))]
-pub fn query_balloon(_: &mut Context<'_>) -> Result<BalloonInfo> {
-    Err(no_balloon())
-}
 
 /// Interrupts the guest without asking.
 #[command(hmp("nmi", "", "inject an NMI"))]
@@ -92,8 +67,7 @@ pub fn query_pr_managers(_: &mut Context<'_>) -> Result<Vec<Value>> {
 
 /// Trusted platform modules of the machine.
 #[command(hmp("info tpm", "", "show the TPM device"))]
-pub fn query_tpm(context: &mut Context<'_>) -> Result<Vec<Value>> {
-    context.out.push_str("TPM device not supported\n");
+pub fn query_tpm(_: &mut Context<'_>) -> Result<Vec<Value>> {
     Ok(Vec::new())
 }
 

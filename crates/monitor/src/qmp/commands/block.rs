@@ -1,5 +1,9 @@
 //! Drives and block nodes.
 
+mod text;
+
+pub use text::INFO;
+
 use super::{Qapi, command};
 use crate::vm::lock;
 use crate::{Command, Context};
@@ -182,7 +186,7 @@ fn user(path: &str) -> String {
 }
 
 /// The drives, and the nodes that a device has.
-#[command(hmp("info block", "", "show info of one block device or all block devices"))]
+#[command]
 pub fn query_block(context: &mut Context<'_>) -> Result<Vec<BlockInfo>> {
     let mut list = Vec::new();
     let blocks = lock(context.vm.blocks());
@@ -205,36 +209,9 @@ pub fn query_block(context: &mut Context<'_>) -> Result<Vec<BlockInfo>> {
                 }
             }),
         };
-        describe(&mut context.out, drive, &info);
         list.push(info);
     }
     Ok(list)
-}
-
-/// Lines of `info block`.
-fn describe(out: &mut String, drive: &Drive, info: &BlockInfo) {
-    if !out.is_empty() {
-        out.push('\n');
-    }
-    let name = if info.device.is_empty() { drive.id.as_str() } else { info.device.as_str() };
-    let _ = match &info.inserted {
-        None => writeln!(out, "{name}: [not inserted]"),
-        Some(node) if info.device.is_empty() => writeln!(out, "{name}: {} ({})", node.file, node.drv),
-        Some(node) => writeln!(out, "{name} ({}): {} ({})", drive.node_name(), node.file, node.drv),
-    };
-    if let Some(user) = &info.qdev {
-        let _ = writeln!(out, "    Attached to:      {user}");
-    }
-    if info.removable {
-        out.push_str("    Removable device: not locked, tray closed\n");
-    }
-    if let Some(node) = &info.inserted {
-        let mode = if node.cache.writeback { "writeback" } else { "writethrough" };
-        let direct = if node.cache.direct { ", direct" } else { "" };
-        let ignored = if node.cache.no_flush { ", ignore flushes" } else { "" };
-        let _ = writeln!(out, "    Cache mode:       {mode}{direct}{ignored}");
-        node.limits.describe(out);
-    }
 }
 
 /// All block nodes.

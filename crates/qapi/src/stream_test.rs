@@ -1,6 +1,6 @@
 use super::*;
+use crate::json;
 use proptest::prelude::*;
-use qapi::json;
 
 fn cut(bytes: &[u8]) -> Vec<Result<Value, String>> {
     let (mut stream, mut out) = (Stream::default(), Vec::new());
@@ -34,6 +34,16 @@ fn what_is_wrong_is_said_and_the_rest_is_read() {
     assert!(cut(b"{\"execute\": \"quit\"").is_empty());
 }
 
+#[test]
+fn a_single_value_is_read() {
+    assert_eq!(parse("{'a': \"b\"} ").unwrap(), json!({"a": "b"}));
+    assert_eq!(parse(" 17").unwrap(), json!(17));
+    let refused = |text: &str| parse(text).unwrap_err().to_string();
+    assert_eq!(refused("{\"a\""), "JSON parse error, premature EOI");
+    assert_eq!(refused("{\"a\": 1}}"), "Expecting at most one JSON value");
+    assert_eq!(refused(" "), "Expecting a JSON value");
+}
+
 proptest! {
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -48,7 +58,7 @@ proptest! {
     #[test]
     fn messages_survive_what_is_between(text in "[a-z\"'\\\\{}\\[\\]äß]{0,20}", n in any::<i64>()) {
         let value = json!({"execute": text, "id": n});
-        let written = crate::qmp::write(&value, false);
+        let written = value.to_string();
         prop_assert_eq!(cut(format!("\n{written} {written}").as_bytes()), [Ok(value.clone()), Ok(value)]);
     }
 }

@@ -1,14 +1,33 @@
-//! Cuts a stream of bytes into JSON values.
+//! Cuts a stream of bytes into JSON values, and reads single ones.
 //!
 //! Values follow each other with or without white space between. Each byte is looked at once; what a client sends can
 //! take no more memory than one message may be long.
 
-use qapi::Value;
+use crate::Value;
+use base::{Result as Read, error};
 
 /// Longest message, in bytes.
 const LONGEST: usize = 64 << 20;
 /// Deepest nesting; the parser's stack is limited.
 const DEEPEST: usize = 100;
+
+/// Reads a text that is one value, in the words of the protocol's own errors.
+///
+/// # Errors
+/// It is not one value.
+pub fn parse(text: &str) -> Read<Value> {
+    let (mut stream, mut all) = (Stream::default(), Vec::new());
+    text.bytes().for_each(|byte| stream.push(byte, &mut all));
+    // Numbers and words end where something else begins.
+    stream.push(b' ', &mut all);
+    let mut all = all.into_iter();
+    match (all.next(), all.next()) {
+        (Some(Ok(_)), Some(_)) => Err(error!("Expecting at most one JSON value")),
+        (Some(value), _) => value.map_err(|text| error!("{text}")),
+        (None, _) if text.trim().is_empty() => Err(error!("Expecting a JSON value")),
+        (None, _) => Err(error!("JSON parse error, premature EOI")),
+    }
+}
 
 /// The cutter.
 #[derive(Debug, Default)]
