@@ -111,7 +111,7 @@ impl<W: Write + ?Sized> Sender<'_, W> {
         let remaining = dirty * PAGE as u64;
         self.progress.update(|counts| {
             counts.remaining = remaining;
-            counts.bandwidth = bandwidth as u64;
+            counts.bandwidth = (bandwidth as u64).max(1);
             counts.dirty_rate = (dirty as f64 / round.as_secs_f64().max(1e-3)) as u64;
             counts.expected_downtime = Duration::from_secs_f64(remaining as f64 / bandwidth.max(1.0));
         });

@@ -119,6 +119,12 @@ impl Progress {
         let mut counts = lock(&self.counts).clone();
         if counts.status.is_under_way() {
             counts.total_time = self.elapsed();
+            // Before the first round has ended there is a mean, and nothing to tell the standstill by.
+            if counts.bandwidth == 0 {
+                let seconds = counts.total_time.as_secs_f64().max(0.001);
+                counts.bandwidth = (counts.transferred as f64 / seconds) as u64;
+                counts.expected_downtime = Duration::from_millis(self.limits().downtime);
+            }
         }
         counts
     }

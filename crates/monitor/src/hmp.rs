@@ -5,6 +5,7 @@
 
 mod arguments;
 mod commands;
+mod completion;
 mod dump;
 mod expression;
 mod info;

@@ -14,7 +14,7 @@ mod vm;
 
 pub use command::{Command, Commands, Context, Session};
 pub use macros::command;
-pub use vm::{Vm, read_physical, read_virtual, write_physical, write_virtual};
+pub use vm::{Names, Vm, read_physical, read_virtual, write_physical, write_virtual};
 
 /// The trace points of this crate.
 pub const TRACE: &[&base::trace::Points] = &[&gdb::trace::POINTS, &trace::POINTS];

@@ -12,6 +12,37 @@ use object::ObjectRef;
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Sets of names from which a line is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Commands.
+    Commands,
+    /// Subcommands of `info`.
+    Information,
+    /// Types of devices that can be plugged in.
+    DeviceTypes,
+    /// Devices with a name of the user's.
+    Devices,
+    /// Types of objects.
+    ObjectTypes,
+    /// Objects.
+    Objects,
+    /// Drives and block nodes.
+    Drives,
+    /// Character devices.
+    Chardevs,
+    /// Networks.
+    Networks,
+    /// Snapshots.
+    Snapshots,
+    /// Items of the log.
+    LogItems,
+    /// Trace points.
+    TracePoints,
+    /// `on` and `off`.
+    Switch,
+}
+
 /// What the wiring of the program lets monitors do. All is called on the main loop's thread.
 pub trait Vm: Any + Send + Sync {
     /// All commands of the monitors.
@@ -21,6 +52,11 @@ pub trait Vm: Any + Send + Sync {
     /// Whether the machine waits to be completed (`-preconfig`).
     fn preconfig(&self) -> bool {
         false
+    }
+    /// The names of what only the wiring knows.
+    fn names(&self, names: Names) -> Vec<String> {
+        let _ = names;
+        Vec::new()
     }
     /// The vCPUs.
     fn cpus(&self) -> Arc<Cpus>;

@@ -14,12 +14,14 @@ pub fn print_qtree(bus: &ObjectRef, name: &str) -> String {
 fn print_bus(bus: &ObjectRef, name: &str, indent: usize, out: &mut String) {
     let _ = writeln!(out, "{:indent$}bus: {name}", "");
     let _ = writeln!(out, "{:indent$}  type {}", "", bus.type_name());
+    // The windows of devices on other buses are the bus's business.
+    let system = bus.type_name() == "System";
     for device in bus.attached().iter().rev() {
-        print_device(device, indent + 2, out);
+        print_device(device, system, indent + 2, out);
     }
 }
 
-fn print_device(node: &ObjectRef, indent: usize, out: &mut String) {
+fn print_device(node: &ObjectRef, system: bool, indent: usize, out: &mut String) {
     let _ = writeln!(out, "{:indent$}dev: {}, id \"{}\"", "", node.type_name(), node.id());
     let indent = indent + 2;
     if let Some(device) = node.device() {
@@ -43,7 +45,7 @@ fn print_device(node: &ObjectRef, indent: usize, out: &mut String) {
             let _ = writeln!(out, "{:indent$}{} = {}", "", property.name, value.human(property.kind));
         }
     }
-    for window in node.windows() {
+    for window in node.windows().into_iter().filter(|_| system) {
         let address = window.address.unwrap_or(u64::MAX);
         let _ = writeln!(out, "{:indent$}mmio {address:016x}/{:016x}", "", window.size);
     }

@@ -4,6 +4,7 @@
 //! sockets listen, its pidfile is written), and only then the parent ends. A plain fork would need unsafe code.
 
 use base::{Result, error};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -61,26 +62,34 @@ pub fn ready() {
     }
 }
 
-/// The file of `-pidfile`; removed at the end.
-pub struct PidFile(String);
+/// The file of `-pidfile`, locked as long as the program runs, so that two do not take the same; removed at the end.
+pub struct PidFile {
+    path: String,
+    _locked: std::fs::File,
+}
 
 impl PidFile {
     /// Writes the process id.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be made, or belongs to a program that runs.
     pub fn create(path: &str) -> Result<PidFile> {
         let fail = |e: std::io::Error| {
             error!("cannot create PID file: Could not create '{path}': {}", crate::launch::reason(&e))
         };
-        let mut file = std::fs::File::create(path).map_err(fail)?;
+        let open = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = open.map_err(fail)?;
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| {
+            error!("cannot create PID file: Cannot lock pid file: {}", crate::launch::reason(&e.into()))
+        })?;
+        file.set_len(0).map_err(fail)?;
         writeln!(file, "{}", std::process::id()).map_err(fail)?;
-        Ok(PidFile(path.to_owned()))
+        Ok(PidFile { path: path.to_owned(), _locked: file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -11,6 +11,7 @@ mod machines;
 mod media;
 mod migration;
 pub mod migration_events;
+pub mod names;
 mod network;
 mod objects;
 pub mod pci;

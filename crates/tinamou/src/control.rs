@@ -372,6 +372,9 @@ impl Vm for Control {
     fn preconfig(&self) -> bool {
         self.preconfig.load(SeqCst)
     }
+    fn names(&self, names: monitor::Names) -> Vec<String> {
+        crate::commands::names::names(self, names)
+    }
     fn cpus(&self) -> Arc<Cpus> {
         self.parts.cpus.clone()
     }

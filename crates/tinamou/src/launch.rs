@@ -343,7 +343,8 @@ fn add_fds(config: &Config) -> Result<()> {
     for opts in &config.add_fds {
         let fail = |text: String| opts.blame(error!("{text}"));
         let mut opts = opts.clone();
-        let (fd, set, opaque) = (opts.take("fd"), opts.take_number("set")?, opts.take("opaque"));
+        let (fd, set, opaque) = (opts.take("fd"), opts.take_number("set"), opts.take("opaque"));
+        let set = set.map_err(|e| opts.blame(e))?;
         opts.finish().map_err(|e| opts.blame(e))?;
         let fd = fd.ok_or_else(|| fail("fd option is required and must be non-negative".into()))?;
         if matches!(fd.as_str(), "0" | "1" | "2") {

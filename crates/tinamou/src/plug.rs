@@ -518,6 +518,8 @@ impl Backends {
 pub struct NetworkCard {
     /// The user's name for it, or one that is made up.
     pub name: String,
+    /// The type of device that the user has plugged in.
+    pub model: &'static str,
     /// The card.
     pub card: Arc<dyn Card>,
     /// The network that it has.
@@ -540,7 +542,7 @@ impl Backends {
             let alike = |card: &&NetworkCard| card.name.starts_with(kind);
             let made_up = format!("{kind}.{}", cards.iter().filter(alike).count());
             let name = id.clone().unwrap_or(made_up);
-            cards.push(NetworkCard { name, card, network });
+            cards.push(NetworkCard { name, model: kind, card, network });
         }
         cards
     }

@@ -98,7 +98,7 @@ fn domain(files: &Path) -> PathBuf {
              <emulator>{files}/qemu-system-riscv64</emulator>
              <disk type='file' device='disk'><driver name='qemu' type='raw'/>
                <source file='{files}/disk.img'/><target dev='vda' bus='virtio'/></disk>
-             <serial type='pty'/><memballoon model='none'/>
+             <serial type='pty'/>
            </devices>
            <qemu:commandline><qemu:arg value='-bios'/><qemu:arg value='none'/></qemu:commandline>
          </domain>"
@@ -185,6 +185,9 @@ fn a_domain_lives_in_libvirts_hands() {
             && must(v, "reset rv", "was reset")
             && console.hears(b'R', patience)
             && must(v, "blockresize rv vda 2M", "resized")
+            // libvirt gives every domain a balloon.
+            && must(v, "dommemstat rv", "actual 65536")
+            && must(v, "send-key rv KEY_A", "")
             && must(v, "qemu-monitor-command rv --hmp savevm s", "")
             && must(v, "qemu-monitor-command rv --hmp info snapshots", "s   ")
             && must(v, &format!("save rv {}", saved.display()), "saved to")

@@ -312,6 +312,60 @@ fn back_ends_come_and_go() {
     );
 }
 
+/// Of what there is none here: answers as of a machine of QEMU's without it. And of the balloon, which there is.
+#[test]
+fn keys_overlays_and_a_balloon() {
+    let line = "-M virt -S -m 64 -display none -serial none -monitor none -bios none -drive if=none,id=d,file=null-co:// \
+                -device virtio-balloon-device,id=b";
+    let machine = Machine::start(line);
+    let mut client = Client::ready(&machine);
+    let key = json!({"type": "qcode", "data": "a"});
+    client.run("send-key", json!({"keys": [key, {"type": "number", "data": 30}], "hold-time": 5}));
+    let events = json!({"events": [{"type": "key", "data": {"down": true, "key": key}}]});
+    let mut refused = |command: &str, arguments: Value| client.refused(command, arguments).1;
+    assert_eq!(refused("input-send-event", events), "VM not running");
+    let unknown = json!({"keys": [{"type": "qcode", "data": "nokey"}]});
+    let text = refused("send-key", unknown);
+    assert!(text.ends_with("does not accept value 'nokey'"), "{text}");
+    let vnc = json!({"protocol": "vnc", "password": "x"});
+    assert_eq!(refused("set_password", vnc), "Could not set password");
+    let spice = json!({"protocol": "spice", "time": "now"});
+    assert_eq!(refused("expire_password", spice), "SPICE is not in use");
+    let overlay = json!({"node": "d", "overlay": "nosuch"});
+    let text = "Cannot find device='nosuch' nor node-name='nosuch'";
+    assert_eq!(refused("blockdev-snapshot", overlay), text);
+    let raw = json!({"device": "d", "snapshot-file": "/nonexistent", "format": "raw"});
+    assert_eq!(refused("blockdev-snapshot-sync", raw), "Backing file not supported for file format 'raw'");
+    for (line, answer) in [
+        ("sendkey ctrl-alt-f1", ""),
+        ("sendkey a-foo", "invalid parameter: foo\n"),
+        ("mouse_set 0", "Error: Mouse at index '0' not found\n"),
+        ("mouse_move 1 1", ""),
+        ("set_password vnc x fail", "Error: parameter 'connected' must be 'keep' when 'protocol' is 'vnc'\n"),
+        ("snapshot_blkdev d", "Error: Parameter 'snapshot-file' is missing\n"),
+        ("info balloon", "balloon: actual=64\n"),
+        ("balloon 0", "Error: Parameter 'value' expects a size\n"),
+        ("balloon 32", ""),
+        (
+            "info block d",
+            "d (#d): null-co:// (raw)\n    Removable device: not locked, tray closed\n    Cache mode:       writeback\n",
+        ),
+    ] {
+        assert_eq!(client.hmp(line), answer, "{line}");
+    }
+    assert_eq!(client.run("query-balloon", json!({})), json!({"actual": 64 << 20}));
+    let place = |property: &str| json!({"path": "/machine/peripheral/b", "property": property});
+    let stats = client.run("qom-get", place("guest-stats"));
+    assert_eq!((&stats["last-update"], &stats["stats"]["stat-free-memory"]), (&json!(0), &json!(u64::MAX)));
+    let mut interval = place("guest-stats-polling-interval");
+    interval["value"] = json!(-1);
+    assert_eq!(client.refused("qom-set", interval.clone()).1, "timer value must be greater than zero");
+    interval["value"] = json!(2);
+    client.run("qom-set", interval);
+    assert_eq!(client.run("qom-get", place("guest-stats-polling-interval")), 2);
+    client.run("quit", json!({}));
+}
+
 #[test]
 fn the_object_tree_and_memory() {
     let machine = Machine::start("-M virt -bios none -display none -S -serial null");

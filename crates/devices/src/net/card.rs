@@ -19,8 +19,8 @@ pub trait Card: Send + Sync {
     fn set_link(&self, up: bool);
     /// The receive filter as it is now, if the card tells.
     fn rx_filter(&self) -> Option<RxFilter>;
-    /// What `info network` prints behind the name.
-    fn describe(&self) -> String;
+    /// The address that it has now.
+    fn address(&self) -> MacAddress;
 }
 
 /// The device as a network card, if it is one.
@@ -45,8 +45,8 @@ impl Card for DeviceCell<VirtioNet> {
     fn rx_filter(&self) -> Option<RxFilter> {
         Some(VirtioNet::rx_filter(self))
     }
-    fn describe(&self) -> String {
-        self.with(|card| card.describe())
+    fn address(&self) -> MacAddress {
+        self.with(|card| card.address())
     }
 }
 
@@ -61,7 +61,7 @@ impl Card for DeviceCell<E1000e> {
     fn rx_filter(&self) -> Option<RxFilter> {
         None
     }
-    fn describe(&self) -> String {
-        self.with(|card| card.describe())
+    fn address(&self) -> MacAddress {
+        self.with(|card| card.address())
     }
 }

@@ -194,9 +194,9 @@ impl E1000e {
         self.link_changed(before);
     }
 
-    /// The line of `info network` behind the name.
-    pub fn describe(&self) -> String {
-        format!("model=e1000e,macaddr={}", self.mac)
+    /// The address that it has.
+    pub fn address(&self) -> MacAddress {
+        self.mac
     }
 
     fn has_link(&self) -> bool {

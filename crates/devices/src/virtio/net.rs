@@ -291,9 +291,9 @@ impl VirtioNet {
         })
     }
 
-    /// The line of `info network` behind the name.
-    pub fn describe(&self) -> String {
-        format!("model=virtio-net-device,macaddr={}", MacAddress(self.state.mac))
+    /// The address that it has now.
+    pub fn address(&self) -> MacAddress {
+        MacAddress(self.state.mac)
     }
 
     fn header_size(&mut self) -> usize {

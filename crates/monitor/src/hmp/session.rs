@@ -2,8 +2,9 @@
 
 use super::arguments::Defaults;
 use super::commands::execute;
+use super::completion::choice;
 use super::line::{Line, Typed};
-use crate::{Commands, Session, Vm};
+use crate::{Session, Vm};
 use backends::char::{CharEvent, CharPort, CharReceiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -101,8 +102,8 @@ impl Monitor {
                     echo.push_str(PROMPT);
                 }
                 Typed::Complete(text) => {
-                    let commands = state.executor.vm.commands();
-                    complete(&commands, &mut state.line, &text, &mut echo);
+                    let vm = state.executor.vm.clone();
+                    complete(&*vm, &mut state.line, &text, &mut echo);
                 }
             }
             self.send(&mut state, &echo);
@@ -110,17 +111,9 @@ impl Monitor {
     }
 }
 
-/// Completes the name of a command, or shows the choice.
-fn complete(commands: &Commands, line: &mut Line, text: &str, echo: &mut String) {
-    let (table, word) = match text.strip_prefix("info ") {
-        Some(word) => (commands.info(), word),
-        None => (commands.hmp(), text),
-    };
-    if word.contains(' ') {
-        return;
-    }
-    let names: Vec<&str> =
-        table.iter().flat_map(|c| c.names.split('|')).filter(|n| n.starts_with(word)).collect();
+/// Completes the last word, or shows the choice.
+fn complete(vm: &dyn Vm, line: &mut Line, text: &str, echo: &mut String) {
+    let (word, names) = choice(vm, text);
     let Some(first) = names.first() else { return };
     // As far as all of them agree.
     let common = names.iter().fold(first.len(), |end, name| {
@@ -131,10 +124,19 @@ fn complete(commands: &Commands, line: &mut Line, text: &str, echo: &mut String)
         _ if common > word.len() => line.insert(&first[word.len()..common], echo),
         _ => {
             echo.push_str("\r\n");
-            echo.push_str(&names.join("  "));
-            echo.push_str(&format!("\r\n{PROMPT}{}", line.text()));
+            echo.push_str(&columns(&names));
+            echo.push_str(&format!("{PROMPT}{}", line.text()));
         }
     }
+}
+
+/// Names side by side, as many as a terminal of 80 columns holds.
+fn columns(names: &[String]) -> String {
+    const WIDTH: usize = 80;
+    let width = names.iter().map(String::len).max().unwrap_or_default().max(8) + 2;
+    let row =
+        |names: &[String]| names.iter().map(|name| format!("{name:width$}")).collect::<String>() + "\r\n";
+    names.chunks((WIDTH / width).max(1)).map(row).collect()
 }
 
 /// The monitor's ear.

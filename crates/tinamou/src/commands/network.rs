@@ -128,7 +128,8 @@ fn info_network(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Res
     let cards = backends.cards();
     let mut out = String::new();
     for card in &cards {
-        let _ = writeln!(out, "{}: index=0,type=nic,{}", card.name, card.card.describe());
+        let (name, model, address) = (&card.name, card.model, card.card.address());
+        let _ = writeln!(out, "{name}: index=0,type=nic,model={model},macaddr={address}");
         if let Some((id, net)) = card.network.as_ref().and_then(|id| backends.networks.get_key_value(id)) {
             let _ = writeln!(out, " \\ {id}: index=0,{}", describe(net));
         }

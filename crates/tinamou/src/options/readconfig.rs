@@ -21,10 +21,10 @@ const NAMES: &[(&str, &str)] = &[("boot-opts", "boot"), ("memory", "m"), ("smp-o
 pub fn read_config(path: &str, shown: &str) -> Result<Vec<Given>> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| error!("{shown}: Could not open '{path}': {}", crate::launch::reason(&e)))?;
-    parse(&text, path)
+    parse(&text, path, shown)
 }
 
-fn parse(text: &str, path: &str) -> Result<Vec<Given>> {
+fn parse(text: &str, path: &str, shown: &str) -> Result<Vec<Given>> {
     let mut all: Vec<Given> = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let fail = |what: &str| error!("{path}:{}: {what}", n + 1);
@@ -34,13 +34,14 @@ fn parse(text: &str, path: &str) -> Result<Vec<Given>> {
         }
         if let Some(section) = line.strip_prefix('[') {
             let section = section.strip_suffix(']').ok_or_else(|| fail("parse error"))?;
-            all.push(begin(section.trim()).ok_or_else(|| fail("parse error"))??);
+            let begun = begin(section.trim()).ok_or_else(|| fail("parse error"))?;
+            all.push(begun.map_err(|e| e.prefix(format_args!("{shown}: ")))?);
             continue;
         }
+        let given = all.last_mut().ok_or_else(|| error!("{shown}: no group defined"))?;
         let (key, value) = line.split_once('=').ok_or_else(|| fail("parse error"))?;
         let value = value.trim().strip_prefix('"').and_then(|v| v.strip_suffix('"'));
         let value = value.ok_or_else(|| fail("parse error"))?;
-        let given = all.last_mut().ok_or_else(|| fail("no group defined"))?;
         let comma = if given.value.is_empty() { "" } else { "," };
         given.value += &format!("{comma}{}={}", key.trim(), value.replace(',', ",,"));
         given.shown = format!("{path}:{}", n + 1);

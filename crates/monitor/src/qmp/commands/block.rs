@@ -149,7 +149,8 @@ pub struct BlockInfo {
 /// What a drive or node has in it; `None` without a medium.
 fn inserted(drive: &Drive) -> Option<BlockDeviceInfo> {
     let device = drive.device.as_ref()?;
-    let (file, format) = (drive.file().unwrap_or_default().to_owned(), drive.format().to_owned());
+    // What has no image has no content either.
+    let (file, format) = (drive.file().unwrap_or("null-co://").to_owned(), drive.format().to_owned());
     let cache = drive.option.as_ref().map(|option| option.cache).unwrap_or_default();
     let actual =
         std::fs::metadata(&file).map(|data| std::os::unix::fs::MetadataExt::blocks(&data) as i64 * 512);
