@@ -33,8 +33,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         commit: Box::new(|| ()),
         escape: 1,
     });
-    let context =
-        CharContext { events: &events, actions: &actions, notice: &|text| eprintln!("console: {text}") };
+    let context = CharContext {
+        events: &events,
+        actions: &actions,
+        notice: &|text| eprintln!("console: {text}"),
+        detached: false,
+    };
     let terminated = Arc::clone(&end);
     let _watch = on_terminate(&events, move |termination| {
         eprintln!("console: {termination}");

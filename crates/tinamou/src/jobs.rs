@@ -39,6 +39,8 @@ pub struct Manners {
     pub auto_finalize: bool,
     /// It is forgotten then.
     pub auto_dismiss: bool,
+    /// Who writes to its disk waits for the copy.
+    pub at_once: bool,
 }
 
 /// Why a worker returns before its work is done.

@@ -5,7 +5,7 @@ const STATES: [JobStatus; 10] =
     [Created, Running, Paused, Ready, Standby, Waiting, Pending, Aborting, Concluded, Null];
 
 fn job(jobs: &Jobs, id: &str) -> Result<Arc<Job>> {
-    let manners = Manners { auto_finalize: true, auto_dismiss: false };
+    let manners = Manners { auto_finalize: true, auto_dismiss: false, at_once: false };
     jobs.create(id.into(), JobType::Backup, manners, true, 0, None)
 }
 

@@ -7,6 +7,7 @@ use crate::device_events;
 use crate::disk_faults;
 use crate::lines::{Lines, console, debugger_ports, lines, open_chardevs, test_ports};
 use crate::lists::{DEFAULT_MACHINE, MACHINE_PROPERTIES, log_items, trace_points};
+use crate::machine_properties;
 use crate::options::{Config, Opts, parse_smp};
 use crate::plug::{Backends, Objects, find_device};
 use crate::qtest::Qtest;
@@ -82,6 +83,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let mut backends = Backends::new(blocks.clone(), lines.chardevs.clone(), networks, objects);
     backends.memory_size = ram.as_ref().map_or(0, |ram| ram.len());
     let sockets = board.sockets();
+    machine_properties::enter(&board.machine, kind, &config, backends.memory_size, cpus);
     for device in &board.devices {
         if let Some(node) = find_device(&sockets.machine, device) {
             device_events::watch(device, None, &node);

@@ -11,6 +11,7 @@ mod jobs;
 mod launch;
 mod lines;
 mod lists;
+mod machine_properties;
 pub mod options;
 mod plug;
 mod qtest;

@@ -61,12 +61,21 @@ fn a_mirror_goes_over_to_its_copy() {
     let [disk, copy] = [image("disk", 7, LEN), image("copy", 0, LEN)];
     let (_machine, mut client) = machine(&disk, "");
     node(&mut client, "t", &copy);
-    client.run("blockdev-mirror", json!({"job-id": "j", "device": "d0", "target": "t", "sync": "full"}));
+    let mut mirror =
+        json!({"job-id": "j", "device": "d0", "target": "t", "sync": "full", "granularity": 256});
+    let range = "Parameter 'granularity' expects a value in range [512B, 64MB]";
+    assert_eq!(client.refused("blockdev-mirror", mirror.clone()).1, range);
+    mirror["granularity"] = json!(1000);
+    let power = "Parameter 'granularity' expects a power of 2";
+    assert_eq!(client.refused("blockdev-mirror", mirror.clone()).1, power);
+    mirror["granularity"] = json!(4096);
+    mirror["copy-mode"] = json!("write-blocking");
+    client.run("blockdev-mirror", mirror);
     assert_eq!(until(&mut client, "j", "ready"), ["created", "running", "ready"]);
     let (_, text) = client.refused("blockdev-del", json!({"node-name": "t"}));
     assert!(text.contains("in use by block job: mirror"), "{text}");
     let job = &client.run("query-block-jobs", json!({}))[0];
-    let expected = json!([LEN, LEN, true, "mirror", "ready", false]);
+    let expected = json!([LEN, LEN, true, "mirror", "ready", true]);
     let seen: Vec<_> =
         ["len", "offset", "ready", "type", "status", "actively-synced"].map(|key| job[key].clone()).into();
     assert_eq!(Value::from(seen), expected);

@@ -366,6 +366,35 @@ fn keys_overlays_and_a_balloon() {
     client.run("quit", json!({}));
 }
 
+/// The machine's own properties are what the user has asked for, and what holds without that.
+#[test]
+fn the_machines_properties() {
+    let line =
+        "-M virt,aclint=on -S -m 64 -smp 4,sockets=2 -display none -serial none -monitor none -bios none";
+    let machine = Machine::start(line);
+    let mut client = Client::ready(&machine);
+    let list = client.run("qom-list", json!({"path": "/machine"}));
+    for (name, value) in [
+        ("type", json!("virt-machine")),
+        ("aclint", json!(true)),
+        ("aia", json!("none")),
+        ("acpi", json!("auto")),
+        ("usb", json!(false)),
+        ("graphics", json!(true)),
+        ("firmware", json!("none")),
+        ("memory-backend", json!("/objects/riscv_virt_board.ram")),
+        ("memory", json!({"size": 64 << 20})),
+    ] {
+        let got = client.run("qom-get", json!({"path": "/machine", "property": name}));
+        assert_eq!(got, value, "{name}");
+        assert!(list.as_array().unwrap().iter().any(|one| one["name"] == name), "{name} is not listed");
+    }
+    let smp = client.run("qom-get", json!({"path": "/machine", "property": "smp"}));
+    assert_eq!([&smp["cpus"], &smp["sockets"], &smp["cores"]], [4, 2, 2]);
+    let change = json!({"path": "/machine", "property": "aia", "value": "aplic"});
+    assert_eq!(client.refused("qom-set", change).1, "Insufficient permission to perform this operation");
+}
+
 #[test]
 fn the_object_tree_and_memory() {
     let machine = Machine::start("-M virt -bios none -display none -S -serial null");

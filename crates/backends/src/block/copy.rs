@@ -10,8 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{BlockDevice, Node, Watcher};
 
-/// What is copied at once.
-const CHUNK: u64 = 64 << 10;
+/// How a disk is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyManner {
+    /// Bytes that are copied at once.
+    pub chunk: u64,
+    /// Who writes to the disk waits until the copy has it, too: nothing is left of that to be copied later.
+    pub at_once: bool,
+}
+
+impl Default for CopyManner {
+    fn default() -> Self {
+        Self { chunk: 64 << 10, at_once: false }
+    }
+}
 
 /// Which moment of the disk is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +79,16 @@ pub struct Copy {
     source: Arc<Node>,
     target: Arc<dyn BlockDevice>,
     moment: Moment,
+    how: CopyManner,
     len: u64,
     left: Mutex<Left>,
+    /// With writers that wait: one chunk is copied at a time, so that what was read first is not written last.
+    copying: Mutex<()>,
 }
 
-fn chunks(offset: u64, len: u64) -> Range<u64> {
-    if len == 0 { 0..0 } else { offset / CHUNK..(offset.saturating_add(len) - 1) / CHUNK + 1 }
+/// The numbers of the chunks that a range touches.
+fn chunks(offset: u64, len: u64, chunk: u64) -> Range<u64> {
+    if len == 0 { 0..0 } else { offset / chunk..(offset.saturating_add(len) - 1) / chunk + 1 }
 }
 
 impl Copy {
@@ -82,13 +98,23 @@ impl Copy {
         target: Arc<dyn BlockDevice>,
         moment: Moment,
         parts: impl IntoIterator<Item = Range<u64>>,
+        how: CopyManner,
     ) -> Copy {
         let len = source.len();
-        let mut left = Left { bits: vec![0; len.div_ceil(CHUNK * 64) as usize], ..Left::default() };
+        let mut left = Left { bits: vec![0; len.div_ceil(how.chunk * 64) as usize], ..Left::default() };
         for part in parts {
-            chunks(part.start, part.end.min(len).saturating_sub(part.start)).for_each(|n| left.set(n, true));
+            let length = part.end.min(len).saturating_sub(part.start);
+            chunks(part.start, length, how.chunk).for_each(|n| left.set(n, true));
         }
-        Copy { source: source.clone(), target, moment, len, left: Mutex::new(left) }
+        Copy {
+            source: source.clone(),
+            target,
+            moment,
+            how,
+            len,
+            left: Mutex::new(left),
+            copying: Mutex::default(),
+        }
     }
 
     /// From now on changes of the disk are heard of.
@@ -108,7 +134,7 @@ impl Copy {
 
     /// Bytes that are left.
     pub fn remaining(&self) -> u64 {
-        (self.left().chunks * CHUNK).min(self.len)
+        (self.left().chunks * self.how.chunk).min(self.len)
     }
 
     /// Copies one chunk and returns how many bytes that were; `None` when nothing is left.
@@ -140,10 +166,15 @@ impl Copy {
             left.set(chunk, false);
             return Ok(Some(len));
         }
-        // Who writes to it from now on has it copied again.
-        left.set(chunk, false);
         drop(left);
-        self.copy(medium, chunk).inspect_err(|_| self.left().set(chunk, true)).map(Some)
+        self.copy_again(medium, chunk).map(Some)
+    }
+
+    /// Copies a chunk that somebody may be writing to: who does from now on has it copied once more.
+    fn copy_again(&self, medium: &dyn BlockDevice, chunk: u64) -> Result<u64, (Side, io::Error)> {
+        let _alone = self.how.at_once.then(|| self.copying.lock().unwrap_or_else(PoisonError::into_inner));
+        self.left().set(chunk, false);
+        self.copy(medium, chunk).inspect_err(|_| self.left().set(chunk, true))
     }
 
     /// Gives up the chunk that is next: its content cannot be had.
@@ -155,8 +186,8 @@ impl Copy {
     }
 
     fn copy(&self, medium: &dyn BlockDevice, chunk: u64) -> Result<u64, (Side, io::Error)> {
-        let offset = chunk * CHUNK;
-        let mut bytes = vec![0; CHUNK.min(self.len - offset) as usize];
+        let offset = chunk * self.how.chunk;
+        let mut bytes = vec![0; self.how.chunk.min(self.len - offset) as usize];
         medium.read_at(offset, &mut bytes).map_err(|error| (Side::Source, error))?;
         let len = bytes.len() as u64;
         let written = match bytes.iter().all(|byte| *byte == 0) {
@@ -173,7 +204,7 @@ impl Watcher for Copy {
             return;
         }
         let mut left = self.left();
-        for chunk in chunks(offset, len.min(self.len)) {
+        for chunk in chunks(offset, len.min(self.len), self.how.chunk) {
             if left.has(chunk) && left.failed.is_none() {
                 match self.copy(medium, chunk) {
                     Ok(_) => left.set(chunk, false),
@@ -185,9 +216,17 @@ impl Watcher for Copy {
     }
 
     fn after_write(&self, offset: u64, len: u64) {
-        if self.moment == Moment::End {
-            let mut left = self.left();
-            chunks(offset, len.min(self.len)).for_each(|chunk| left.set(chunk, true));
+        if self.moment == Moment::Begin {
+            return;
+        }
+        let chunks = chunks(offset, len.min(self.len), self.how.chunk);
+        let mut left = self.left();
+        chunks.clone().for_each(|chunk| left.set(chunk, true));
+        drop(left);
+        if self.how.at_once {
+            // What fails is left for the job, which decides what is done about it.
+            let medium = self.source.medium().clone();
+            chunks.for_each(|chunk| drop(self.copy_again(&*medium, chunk)));
         }
     }
 }

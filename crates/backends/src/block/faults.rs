@@ -55,6 +55,8 @@ struct State {
     failed: u64,
     /// No request waits any more: the program ends.
     ended: bool,
+    /// No request waits: whoever makes it tries again.
+    never_wait: bool,
 }
 
 type Listener = Box<dyn Fn(&Fault) + Send + Sync>;
@@ -91,6 +93,17 @@ impl Faults {
         self.state().status
     }
 
+    /// From now on no request waits here.
+    pub(super) fn never_wait(&self) {
+        self.state().never_wait = true;
+    }
+
+    /// Requests fail until the machine goes on, to be tried again then.
+    pub(super) fn holds(&self) -> bool {
+        let state = self.state();
+        state.never_wait && state.status != IoStatus::Ok && !state.ended
+    }
+
     /// How many requests wait.
     pub(super) fn held(&self) -> usize {
         self.state().held
@@ -115,6 +128,9 @@ impl Faults {
 
     /// Carries out a request, as often as it takes.
     pub(super) fn run(&self, write: bool, mut request: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        if self.holds() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         loop {
             let Err(error) = request() else { return Ok(()) };
             if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::PermissionDenied) {
@@ -131,7 +147,7 @@ impl Faults {
             };
             if action == FaultAction::Stop {
                 state.status = if no_space { IoStatus::NoSpace } else { IoStatus::Failed };
-                state.held += 1;
+                state.held += usize::from(!state.never_wait);
             }
             let (retried, failed) = (state.retried, state.failed);
             drop(state);
@@ -144,6 +160,9 @@ impl Faults {
                 FaultAction::Report => return Err(error),
                 FaultAction::Stop => {
                     let mut state = self.state();
+                    if state.never_wait {
+                        return Err(error);
+                    }
                     while state.retried == retried && state.failed == failed && !state.ended {
                         state = self.sent_on.wait(state).unwrap_or_else(PoisonError::into_inner);
                     }

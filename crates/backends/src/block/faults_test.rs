@@ -56,3 +56,22 @@ fn a_held_request_is_tried_again_or_fails() {
     assert_eq!((faults.held(), faults.status()), (0, IoStatus::Ok));
     assert!(faults.listener.get().is_some() && faults.run(true, || Ok(())).is_ok());
 }
+
+/// Where nobody may wait, requests fail, without being tried, until the machine goes on.
+#[test]
+fn who_never_waits_tries_again() {
+    let faults = Faults::default();
+    faults.set_actions(ErrorAction::Stop, ErrorAction::Stop);
+    faults.never_wait();
+    assert!(faults.run(true, full).is_err());
+    assert!(faults.holds() && faults.held() == 0);
+    let tried = AtomicUsize::new(0);
+    let request = || {
+        tried.fetch_add(1, SeqCst);
+        Ok(())
+    };
+    assert_eq!(faults.run(false, request).unwrap_err().kind(), ErrorKind::WouldBlock);
+    faults.retry();
+    assert!(!faults.holds() && faults.run(false, request).is_ok());
+    assert_eq!(tried.load(SeqCst), 1);
+}

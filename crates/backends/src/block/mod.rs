@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 pub use blockdev::BlockdevOption;
 pub use blocks::{Blocks, Drive};
-pub use copy::{Copy, Moment, Side};
+pub use copy::{Copy, CopyManner, Moment, Side};
 pub use drive::{Cache, DriveInterface, DriveOption, ErrorAction, FORMAT_HELP};
 pub use faults::{Fault, FaultAction, IoStatus};
 pub use history::{History, Log, Past, Rewindable};
@@ -160,6 +160,14 @@ pub trait BlockDevice: Send + Sync {
     fn pull(&self, offset: u64, len: u64) -> io::Result<()> {
         let _ = (offset, len);
         Ok(())
+    }
+
+    /// From now on a request for which the machine is to stop does not wait in the call: it fails, and [`Self::holds`].
+    fn never_wait(&self) {}
+
+    /// The machine stops for an error, and requests do not wait: what has been asked for since is to be asked for again.
+    fn holds(&self) -> bool {
+        false
     }
 
     /// Requests that wait until the machine goes on.

@@ -239,6 +239,12 @@ impl BlockDevice for Node {
     fn pull(&self, offset: u64, len: u64) -> io::Result<()> {
         self.medium().pull(offset, len)
     }
+    fn never_wait(&self) {
+        self.faults.never_wait();
+    }
+    fn holds(&self) -> bool {
+        self.faults.holds()
+    }
     fn held(&self) -> usize {
         self.faults.held()
     }

@@ -68,7 +68,9 @@ const LATENCY: u64 = 100_000;
 
 /// Does what has been asked for so far, on this thread.
 fn serve_due(due: &Due, device: &dyn BlockDevice, icount: &Icount) {
-    for work in std::mem::take(&mut *locked(due)) {
+    // Not in the head of the loop, where the lock would be held as long as it: the work may ask for more.
+    let asked = std::mem::take(&mut *locked(due));
+    for work in asked {
         work(device);
         icount.note_request(false);
     }
@@ -103,6 +105,8 @@ impl BlockQueue {
     /// has gone on a little, on the thread that executes instructions. Elsewhere this does nothing.
     pub fn follow_clock(&self, events: &EventLoop) {
         let Some(icount) = events.clocks().icount().cloned() else { return };
+        // The thread that would wait is the one that has to stop.
+        self.device.never_wait();
         let due: Arc<Due> = Arc::default();
         let (works, device, count) = (due.clone(), self.device.clone(), icount.clone());
         let timer = events.timer(Clock::Virtual, move || serve_due(&works, &*device, &count));

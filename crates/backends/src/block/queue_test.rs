@@ -67,3 +67,22 @@ fn absurd_requests_fail() {
     queue.drain();
     assert_eq!(receiver.try_iter().filter(Result::is_err).count(), 5);
 }
+
+/// Where instructions are counted, what has been asked for is done on the caller's thread, and may ask for more.
+#[test]
+fn counted_requests_ask_for_more() {
+    let (events, _runner) = EventLoop::new().unwrap();
+    events.clocks().count_instructions(Arc::new(Icount::new(events::IcountOptions::default())));
+    let queue = Arc::new(BlockQueue::new(Arc::new(NullDevice { len: 4096, read_only: false })));
+    queue.follow_clock(&events);
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let (again, first, last) = (queue.clone(), done.clone(), done.clone());
+    queue.run(move |_| {
+        locked(&first).push(1);
+        again.run(move |_| locked(&last).push(2));
+    });
+    queue.drain();
+    assert_eq!(*locked(&done), [1]);
+    queue.drain();
+    assert_eq!(*locked(&done), [1, 2]);
+}

@@ -432,27 +432,66 @@ impl Nvme {
             Ok(job) => job,
             Err(status) => return Some((0, status)),
         };
-        let (gate, epoch, page) = (self.gate.clone(), self.gate.epoch(GATE), self.page_size());
-        let (this, id) = (self.this.clone(), command.id());
-        let generation = self.regs.submissions.get(queue).map_or(0, |q| q.generation);
-        store.run(move |drive| {
-            let pass = io::Pass { dma: &dma, gate: &gate, queue: GATE, epoch };
-            let Some(mut status) = job.perform(drive, &pass, page) else { return };
-            if others.iter().any(|other| other.device().flush().is_err()) {
-                status = status::WRITE_FAULT;
-            }
-            if let Some(cell) = this.upgrade() {
-                cell.with(|device| {
-                    // A reset or the end of the queue since: nobody waits for it.
-                    let now = device.regs.submissions.get(queue).map(|q| q.generation);
-                    if device.gate.epoch(GATE) == epoch && now == Some(generation) {
-                        device.complete(queue, id, 0, status);
-                        device.take_commands(queue);
-                    }
-                });
+        let transfer = Transfer {
+            job,
+            dma,
+            gate: self.gate.clone(),
+            epoch: self.gate.epoch(GATE),
+            page: self.page_size(),
+            store,
+            others,
+            device: self.this.clone(),
+            queue,
+            generation: self.regs.submissions.get(queue).map_or(0, |q| q.generation),
+            id: command.id(),
+        };
+        transfer.submit();
+        None
+    }
+}
+
+/// A command for data on its way.
+struct Transfer {
+    job: io::Job,
+    dma: memory::Dma,
+    gate: Arc<Gate>,
+    epoch: u64,
+    page: u64,
+    /// The namespace that it is for.
+    store: Arc<BlockQueue>,
+    /// Others that are flushed with it.
+    others: Vec<Arc<BlockQueue>>,
+    device: Weak<DeviceCell<Nvme>>,
+    queue: usize,
+    generation: u64,
+    id: u16,
+}
+
+impl Transfer {
+    fn submit(self) {
+        let store = self.store.clone();
+        store.run(move |drive| self.perform(drive));
+    }
+
+    fn perform(self, drive: &dyn BlockDevice) {
+        let pass = io::Pass { dma: &self.dma, gate: &self.gate, queue: GATE, epoch: self.epoch };
+        let Some(mut status) = self.job.perform(drive, &pass, self.page) else { return };
+        if self.others.iter().any(|other| other.device().flush().is_err()) {
+            status = status::WRITE_FAULT;
+        }
+        if drive.holds() || self.others.iter().any(|other| other.device().holds()) {
+            // The machine stops for an error: once more when it goes on.
+            return self.submit();
+        }
+        let Some(cell) = self.device.upgrade() else { return };
+        cell.with(|device| {
+            // A reset or the end of the queue since: nobody waits for it.
+            let now = device.regs.submissions.get(self.queue).map(|q| q.generation);
+            if device.gate.epoch(GATE) == self.epoch && now == Some(self.generation) {
+                device.complete(self.queue, self.id, 0, status);
+                device.take_commands(self.queue);
             }
         });
-        None
     }
 }
 

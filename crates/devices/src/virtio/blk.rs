@@ -297,14 +297,34 @@ impl VirtioBlk {
 
     /// Takes requests from a queue and performs them until there are none, on a worker thread.
     fn serve(cell: &DeviceCell<Self>, queue: usize, drive: &dyn BlockDevice) {
-        let mut next = cell.with(|device| device.next(queue));
+        let first = cell.with(|device| device.next(queue));
+        Self::serve_from(cell, first, queue, drive);
+    }
+
+    fn serve_from(cell: &DeviceCell<Self>, first: Option<Job>, queue: usize, drive: &dyn BlockDevice) {
+        let mut next = first;
         while let Some(job) = next {
             let result = job.perform(drive);
+            if drive.holds() {
+                return Self::try_again(cell, job);
+            }
             next = cell.with(|device| {
                 device.finish(&job, result);
                 device.next(queue)
             });
         }
+    }
+
+    /// The machine stops for an error: the request is performed when it goes on.
+    fn try_again(cell: &DeviceCell<Self>, job: Job) {
+        let (this, store) = cell.with(|device| (device.this.clone(), device.store.clone()));
+        let Some(store) = store else { return };
+        store.run(move |drive| {
+            if let Some(cell) = this.upgrade() {
+                let queue = job.queue;
+                Self::serve_from(&cell, Some(job), queue, drive);
+            }
+        });
     }
 
     /// The next request of a queue; without one the worker leaves.

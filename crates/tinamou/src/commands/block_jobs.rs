@@ -7,6 +7,7 @@ use crate::jobs::disk::{
     target_file,
 };
 use crate::jobs::{BlockDeviceIoStatus, Group, Job, JobStatus, JobType, Manners};
+use backends::block::CopyManner;
 use base::error::Class;
 use base::{Result, error};
 use monitor::hmp::{Number, Switches, Word};
@@ -39,8 +40,21 @@ pub const COMMANDS: &[Command] = &[
 pub enum MirrorCopyMode {
     /// Afterwards.
     Background,
-    /// At once; here afterwards, too.
+    /// At once: who writes waits for it.
     WriteBlocking,
+}
+
+/// How a mirror copies; what is not said is chosen here.
+fn manner(granularity: Option<u32>, mode: Option<MirrorCopyMode>) -> Result<CopyManner> {
+    let default = CopyManner::default();
+    let chunk = granularity.filter(|size| *size != 0).map_or(default.chunk, u64::from);
+    if !(512..=64 << 20).contains(&chunk) {
+        return Err(error!("Parameter 'granularity' expects a value in range [512B, 64MB]"));
+    }
+    if !chunk.is_power_of_two() {
+        return Err(error!("Parameter 'granularity' expects a power of 2"));
+    }
+    Ok(CopyManner { chunk, at_once: mode == Some(MirrorCopyMode::WriteBlocking) })
 }
 
 /// What a backup is to do.
@@ -90,7 +104,7 @@ impl BackupCommon {
             kind: JobType::Backup,
             id: self.job_id,
             device: self.device,
-            task: Task::Copy { target, made },
+            task: Task::Copy { target, made, how: CopyManner::default() },
             sync: self.sync,
             speed: self.speed,
             on_source_error: self.on_source_error,
@@ -150,16 +164,16 @@ pub fn blockdev_mirror(
     target: String,
     sync: MirrorSyncMode,
     speed: Option<i64>,
-    _granularity: Option<u32>,
+    granularity: Option<u32>,
     _buf_size: Option<i64>,
     on_source_error: Option<BlockdevOnError>,
     on_target_error: Option<BlockdevOnError>,
     _filter_node_name: Option<String>,
-    _copy_mode: Option<MirrorCopyMode>,
+    copy_mode: Option<MirrorCopyMode>,
     auto_finalize: Option<bool>,
     auto_dismiss: Option<bool>,
 ) -> Result<()> {
-    let task = Task::Copy { target, made: false };
+    let task = Task::Copy { target, made: false, how: manner(granularity, copy_mode)? };
     let plan = Plan {
         kind: JobType::Mirror,
         id: job_id,
@@ -200,13 +214,14 @@ pub struct DriveMirror {
 #[command(boxed)]
 pub fn drive_mirror(context: &mut Context<'_>, options: DriveMirror) -> Result<()> {
     let control = Control::of(context)?;
+    let copy = manner(options.granularity, options.copy_mode)?;
     let how = (options.format.as_deref(), options.mode);
     let target = target_file(control, &options.device, &options.target, how, options.node_name)?;
     let plan = Plan {
         kind: JobType::Mirror,
         id: options.job_id,
         device: options.device,
-        task: Task::Copy { target: target.clone(), made: true },
+        task: Task::Copy { target: target.clone(), made: true, how: copy },
         sync: options.sync,
         speed: options.speed,
         on_source_error: options.on_source_error,
@@ -296,7 +311,7 @@ pub fn blockdev_create(
     options: BlockdevCreateOptions,
 ) -> Result<()> {
     let control = Control::of(context)?;
-    let manners = Manners { auto_finalize: true, auto_dismiss: false };
+    let manners = Manners { auto_finalize: true, auto_dismiss: false, at_once: false };
     let job = control.jobs().create(job_id, JobType::Create, manners, false, 0, None)?;
     let BlockdevCreateOptions::File(file) = options;
     control.jobs().start_here(control, &job, move |_| make_image(&file.filename, file.size))
@@ -357,7 +372,10 @@ pub fn query_block_jobs(context: &mut Context<'_>) -> Result<Vec<BlockJobInfo>> 
             kind: match job.kind {
                 JobType::Commit => BlockJobKind::Commit,
                 JobType::Stream => BlockJobKind::Stream,
-                JobType::Mirror => BlockJobKind::Mirror(BlockJobInfoMirror { actively_synced: false }),
+                JobType::Mirror => BlockJobKind::Mirror(BlockJobInfoMirror {
+                    actively_synced: job.manners.at_once
+                        && matches!(s.status, JobStatus::Ready | JobStatus::Standby),
+                }),
                 _ => BlockJobKind::Backup,
             },
             device: job.id.clone(),

@@ -121,7 +121,7 @@ fn begin(
     kind: JobType,
     work: impl FnOnce(&Control) -> Result<()> + Send + 'static,
 ) -> Result<()> {
-    let manners = Manners { auto_finalize: true, auto_dismiss: false };
+    let manners = Manners { auto_finalize: true, auto_dismiss: false, at_once: false };
     let job = control.jobs().create(id, kind, manners, false, 0, None)?;
     control.jobs().start_here(control, &job, work)
 }

@@ -8,7 +8,7 @@
 
 use super::{BlockErrorAction, End, Group, IoOperationType, Job, JobType, Manners, Outcome, Stop};
 use crate::control::Control;
-use backends::block::{BlockDevice, BlockdevOption, Copy, Moment, Node, Side};
+use backends::block::{BlockDevice, BlockdevOption, Copy, CopyManner, Moment, Node, Side};
 use base::{Result, error};
 use qapi::Qapi;
 use std::io::{self, ErrorKind};
@@ -67,6 +67,8 @@ pub enum Task {
         target: String,
         /// It was made for this job.
         made: bool,
+        /// In which pieces, and when.
+        how: CopyManner,
     },
     /// Temporary changes go down to the image.
     Commit,
@@ -207,6 +209,7 @@ pub fn prepare(control: &Control, plan: Plan, group: Option<&Arc<Group>>) -> Res
     let manners = Manners {
         auto_finalize: plan.auto_finalize.unwrap_or(true),
         auto_dismiss: plan.auto_dismiss.unwrap_or(true),
+        at_once: matches!(plan.task, Task::Copy { how: CopyManner { at_once: true, .. }, .. }),
     };
     let speed = |speed: i64| {
         u64::try_from(speed).map_err(|_| error!("Parameter 'speed' expects a non-negative value"))
@@ -239,19 +242,25 @@ pub fn prepare(control: &Control, plan: Plan, group: Option<&Arc<Group>>) -> Res
     };
     let undo = Box::new(free.clone());
     let prepared = match (&plan.task, target, layers) {
-        (Task::Copy { .. }, Some(target), _) => {
+        (Task::Copy { how, .. }, Some(target), _) => {
             let moment = if plan.kind == JobType::Mirror { Moment::End } else { Moment::Begin };
             let nothing = plan.sync == MirrorSyncMode::None && moment == Moment::End;
             let parts = Some(0..source.len()).filter(|_| !nothing);
             let forever = plan.sync == MirrorSyncMode::None && moment == Moment::Begin;
             let medium = target.medium().clone();
-            let copy = Arc::new(Copy::new(&source, medium.clone(), moment, parts));
+            let copy = Arc::new(Copy::new(&source, medium.clone(), moment, parts, *how));
             let pivot = (moment == Moment::End).then(|| Pivot { medium, target: Some(target.clone()) });
             job.at_end(copy_end(copy.clone(), source.clone(), pivot, Box::new(free)));
             copying(job, source, copy, policy, moment, forever, undo)
         }
         (Task::Commit, _, Some(layers)) => {
-            let copy = Arc::new(Copy::new(&source, layers.below.clone(), Moment::End, layers.above));
+            let copy = Arc::new(Copy::new(
+                &source,
+                layers.below.clone(),
+                Moment::End,
+                layers.above,
+                CopyManner::default(),
+            ));
             let pivot = Some(Pivot { medium: layers.below, target: None });
             job.at_end(copy_end(copy.clone(), source.clone(), pivot, Box::new(free)));
             copying(job, source, copy, policy, Moment::End, false, undo)
