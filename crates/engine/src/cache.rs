@@ -24,8 +24,14 @@ pub type Id = u32;
 /// No block, no link.
 const NONE: Id = Id::MAX;
 
-/// Bytes of code memory for each place of the index.
-const BYTES_PER_PLACE: usize = 512;
+/// Places of the index for so many bytes of code memory: enough for blocks of the usual 170 bytes, so that it is the memory that
+/// is full first; of a large memory, which hardly anything fills, as many as do not make the host's caches miss.
+fn places(bytes: usize) -> usize {
+    (bytes / 128).min(MANY_PLACES).max(bytes / 512)
+}
+
+/// See [`places`].
+const MANY_PLACES: usize = 512 << 10;
 
 /// What names a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -176,6 +182,8 @@ pub struct Counts {
     pub invalidated: u64,
     /// Times that everything was forgotten.
     pub cleared: u64,
+    /// Microseconds that the longest of these took, while all vCPUs waited.
+    pub longest_clear: u64,
     /// Nanoseconds spent translating.
     pub nanoseconds: u64,
 }
@@ -220,7 +228,7 @@ impl Cache {
     pub fn new(code: Arc<CodeMemory>, reserved: usize, dead_stubs: [u64; 2]) -> Cache {
         let first = reserved.next_multiple_of(64);
         Cache {
-            index: Arc::new(Index::new(code.len() / BYTES_PER_PLACE)),
+            index: Arc::new(Index::new(places(code.len()))),
             used: first,
             used_apart: code.len() / 2,
             first,

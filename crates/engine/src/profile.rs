@@ -174,6 +174,7 @@ impl Shared {
             let _ = writeln!(text, "{name:<19} {value}");
         };
         line("TB flush count", &counts.cleared);
+        line("longest flush", &format_args!("{} us", counts.longest_clear));
         line("TB invalidate count", &counts.invalidated);
         line("TB translated", &counts.translated);
         line(

@@ -314,8 +314,13 @@ impl Shared {
     pub fn clear(&self) {
         self.cpus.alone(|| {
             if self.full.swap(false, AcqRel) {
+                let began = Instant::now();
                 // The pages stay marked until the first store finds them without translations.
-                self.cache().clear();
+                let mut cache = self.cache();
+                cache.clear();
+                cache.counts.longest_clear =
+                    cache.counts.longest_clear.max(began.elapsed().as_micros() as u64);
+                drop(cache);
                 self.epoch.fetch_add(1, AcqRel);
             }
         });
