@@ -25,6 +25,8 @@ pub struct Frame {
     pub mode: AtomicU32,
     /// What translated code wants the host's floating-point control word to be.
     pub mxcsr: AtomicU32,
+    /// A constant of the accelerator's: the bits of an address that find its entry in the soft TLB.
+    pub entry_mask: AtomicU32,
     /// Host address of the soft TLB in use.
     pub tlb: AtomicU64,
     /// Host address of the jump cache in use.
@@ -35,12 +37,14 @@ pub struct Frame {
     pub pc: AtomicU64,
     /// The accelerator's own: what its functions are called with.
     pub context: AtomicU64,
-    /// Where instructions are counted: how many more may run. What counts them is told by [`crate::Counter`].
-    pub budget: AtomicI64,
+    /// Always -4096: what makes an address that of its page.
+    pub page_mask: AtomicU64,
+    /// The guest's slots. Which register lives where is the guest's matter; the first two dozen take a byte less each time.
+    pub slots: [AtomicU64; SLOTS],
     /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
     pub scratch: [AtomicU64; 26],
-    /// The guest's slots. Which register lives where is the guest's matter.
-    pub slots: [AtomicU64; SLOTS],
+    /// Where instructions are counted: how many more may run. What counts them is told by [`crate::Counter`].
+    pub budget: AtomicI64,
     /// Virtual pages that translated loads met last; all ones for none. See [`Frame::forget_sites`].
     pub site_tags: [AtomicU64; SITES],
     /// Host address minus guest virtual address for each of them.
@@ -53,14 +57,16 @@ impl Default for Frame {
             interrupt: AtomicU32::new(0),
             mode: AtomicU32::new(0),
             mxcsr: AtomicU32::new(0x1f80),
+            entry_mask: AtomicU32::new(0),
             tlb: AtomicU64::new(0),
             jump_cache: AtomicU64::new(0),
             page: AtomicU64::new(0),
             pc: AtomicU64::new(0),
             context: AtomicU64::new(0),
-            budget: AtomicI64::new(0),
-            scratch: [const { AtomicU64::new(0) }; 26],
+            page_mask: AtomicU64::new(!4095),
             slots: [const { AtomicU64::new(0) }; SLOTS],
+            scratch: [const { AtomicU64::new(0) }; 26],
+            budget: AtomicI64::new(0),
             site_tags: [const { AtomicU64::new(u64::MAX) }; SITES],
             site_addends: [const { AtomicU64::new(0) }; SITES],
         }

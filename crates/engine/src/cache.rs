@@ -8,8 +8,8 @@
 //! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
 //! paths, exits, stubs of links. So the lines and pages that the host's caches see hold little that is not executed.
 //!
-//! A dead block is never freed on its own: its first bytes are overwritten so that whoever still comes there falls out to the
-//! dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
+//! A dead block is never freed on its own: its first two bytes become a jump to the call that stands before it, so that whoever
+//! still comes there falls out to the dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
 //! forgotten at once, while no vCPU is inside ([`Cache::clear`]).
 
 use crate::code::CodeMemory;
@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 /// Number of a block or link.
 pub type Id = u32;
+
+/// Bytes of a call.
+const CALL_BYTES: usize = host::exit::CALL_BYTES as usize;
 
 /// No block, no link.
 const NONE: Id = Id::MAX;
@@ -86,6 +89,8 @@ struct Block {
     points: u32,
     /// The first of its instructions, likewise.
     insns: u32,
+    /// The first of its links, likewise.
+    links: u32,
     /// The last link that was made to jump here; the others follow from it.
     incoming: Id,
     /// Guest instructions, if running them twice is harmless.
@@ -112,7 +117,7 @@ struct Link {
     from: Id,
     /// Offset in code memory of its 32-bit displacement.
     at: u32,
-    /// Offset in code memory of the stub where it goes while it is not linked.
+    /// Offset in code memory of the stub where it goes while it is not linked; 0 if it is a call itself then.
     stub: u32,
     /// Offset in the page of its target.
     target: u16,
@@ -198,6 +203,8 @@ pub struct Cache {
     first: usize,
     /// Host addresses of what dead blocks call, without and with floats.
     dead_stubs: [u64; 2],
+    /// Host addresses of what links call that lead nowhere yet, likewise.
+    link_stubs: [u64; 2],
     /// Blocks of one instruction that crosses from a page into another.
     crossing: HashMap<(u64, u64), Id>,
     pages: Map<u64, Page>,
@@ -224,15 +231,16 @@ fn lines(offset: u64, len: u64) -> u64 {
 
 impl Cache {
     /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs; `dead_stubs` are those that dead blocks call,
-    /// without and with floats.
-    pub fn new(code: Arc<CodeMemory>, reserved: usize, dead_stubs: [u64; 2]) -> Cache {
-        let first = reserved.next_multiple_of(64);
+    /// without and with floats, `link_stubs` those that links call.
+    pub fn new(code: Arc<CodeMemory>, reserved: usize, dead_stubs: [u64; 2], link_stubs: [u64; 2]) -> Cache {
+        let first = (reserved + CALL_BYTES).next_multiple_of(64);
         Cache {
             index: Arc::new(Index::new(places(code.len()))),
             used: first,
             used_apart: code.len() / 2,
             first,
             dead_stubs,
+            link_stubs,
             code,
             crossing: HashMap::new(),
             pages: Map::default(),
@@ -297,13 +305,16 @@ impl Cache {
         let (front, back) = new.code.bytes.split_at(hot as usize);
         self.code.write(self.used, front);
         self.code.write(self.used_apart, back);
-        self.used = (self.used + front.len()).next_multiple_of(16);
+        let dead = self.call(self.used - CALL_BYTES, self.dead_stubs[new.floats as usize]);
+        self.code.write(self.used - CALL_BYTES, &dead.to_le_bytes()[..CALL_BYTES]);
+        self.used = (self.used + front.len() + CALL_BYTES).next_multiple_of(16);
         self.used_apart += back.len();
         let place = |o: u32| if o < hot { start + o } else { apart + o - hot };
+        let links = self.links.len() as u32;
         self.links.extend(new.code.links.iter().map(|l| Link {
             from: id,
             at: place(l.at),
-            stub: place(l.stub),
+            stub: l.stub.map_or(0, place),
             target: l.target as u16,
             linked: false,
             next: NONE,
@@ -327,6 +338,7 @@ impl Cache {
             apart,
             points,
             insns: self.insns.len() as u32,
+            links,
             incoming: NONE,
             repeatable: new.repeatable,
             floats: new.floats,
@@ -362,18 +374,32 @@ impl Cache {
             .min_by_key(|b| b.offset)
             .map(|b| (b.offset, b.bytes))
     }
-    /// The link whose stub returns to host address `at`.
-    pub fn link_at(&self, at: u64) -> Option<Id> {
-        let stub = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;
-        // Most links are taken soon after they were made.
-        let recent = self.links.len().saturating_sub(1024);
-        let from = if self.links.get(recent).is_some_and(|link| link.stub <= stub) { recent } else { 0 };
-        let found = self.links[from..].binary_search_by_key(&stub, |link| link.stub);
-        found.ok().map(|n| (from + n) as Id)
+    /// What `call rel32` at offset `at` of code memory is, as a number of five bytes.
+    fn call(&self, at: usize, target: u64) -> u64 {
+        let distance = target.wrapping_sub(self.code.address(at + CALL_BYTES)) as u32;
+        0xe8 | (distance as u64) << 8
     }
-    /// Where the guest is that has come to the dead block whose entry returns to host address `at`: offset from the page base.
+    /// The link whose call returns to host address `at`.
+    pub fn link_at(&self, at: u64) -> Option<Id> {
+        let call = self.code.offset(at)?.checked_sub(CALL_BYTES)? as u32;
+        let b = self.block_at(call)?;
+        let first = self.blocks[b].links;
+        let end = self.blocks.get(b + 1).map_or(self.links.len(), |next| next.links as usize);
+        let mut links = self.links[first as usize..end].iter();
+        let found = links.position(|l| l.stub == call || l.stub == 0 && l.at == call + 1)?;
+        Some(first + found as Id)
+    }
+    /// Index of the block to which the offset `o` of code memory belongs.
+    fn block_at(&self, o: u32) -> Option<usize> {
+        let begin = |b: &Block| if o as usize <= self.used { b.start } else { b.apart };
+        // Most are asked for soon after they were made.
+        let recent = self.blocks.len().saturating_sub(512);
+        let from = if self.blocks.get(recent).is_some_and(|b| begin(b) <= o) { recent } else { 0 };
+        (from + self.blocks[from..].partition_point(|b| begin(b) <= o)).checked_sub(1)
+    }
+    /// Where the guest is that has come to the dead block at host address `at`: offset from the page base.
     pub fn dead_entry(&self, at: u64) -> Option<u16> {
-        let start = self.code.offset(at)?.checked_sub(host::exit::CALL_BYTES as usize)? as u32;
+        let start = self.code.offset(at)? as u32;
         let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
         Some(self.blocks[id].offset)
     }
@@ -401,7 +427,12 @@ impl Cache {
         if !target.dead && !link.linked {
             link.linked = true;
             link.next = std::mem::replace(&mut target.incoming, id);
-            self.code.patch(link.at as usize, target.start.wrapping_sub(link.at + 4) as u64, 4);
+            let distance = target.start.wrapping_sub(link.at + 4) as u64;
+            match link.stub {
+                // jmp rel32
+                0 => self.code.patch(link.at as usize - 1, 0xe9 | distance << 8, CALL_BYTES),
+                _ => self.code.patch(link.at as usize, distance, 4),
+            }
         }
     }
     /// The guest instruction (offset from the page base) to which the host return address `at` belongs.
@@ -420,12 +451,7 @@ impl Cache {
         let o = self.code.offset(at)? as u32;
         // A return address may be the first byte behind a block's code.
         let in_block = o as usize <= self.used;
-        let b = if in_block {
-            self.blocks.partition_point(|b| b.start < o)
-        } else {
-            self.blocks.partition_point(|b| b.apart < o)
-        }
-        .checked_sub(1)?;
+        let b = self.block_at(o.checked_sub(1)?)?;
         let block = &self.blocks[b];
         let at = if in_block { (o - block.start) as u16 | IN_BLOCK } else { (o - block.apart) as u16 };
         let end = self.blocks.get(b + 1).map_or(self.points.len(), |next| next.points as usize);
@@ -483,15 +509,20 @@ impl Cache {
                 self.crossing.remove(&(b.key.0, second));
             }
         }
-        let to = self.dead_stubs[b.floats as usize];
-        let distance = to.wrapping_sub(self.code.address(b.start as usize) + host::exit::CALL_BYTES) as u32;
-        // call rel32
-        self.code.patch(b.start as usize, 0xe8 | (distance as u64) << 8, host::exit::CALL_BYTES as usize);
+        // jmp rel8 to the call before the block
+        let back = (-2 - CALL_BYTES as i8) as u8;
+        self.code.patch(b.start as usize, 0xeb | (back as u64) << 8, 2);
         let mut next = std::mem::replace(&mut b.incoming, NONE);
         while let Some(link) = self.links.get_mut(next as usize) {
             link.linked = false;
             next = std::mem::replace(&mut link.next, NONE);
-            self.code.patch(link.at as usize, link.stub.wrapping_sub(link.at + 4) as u64, 4);
+            let (at, stub) = (link.at as usize, link.stub);
+            if stub == 0 {
+                let floats = self.blocks[link.from as usize].floats;
+                self.code.patch(at - 1, self.call(at - 1, self.link_stubs[floats as usize]), CALL_BYTES);
+            } else {
+                self.code.patch(at, stub.wrapping_sub(at as u32 + 4) as u64, 4);
+            }
         }
         self.alive -= 1;
         self.counts.invalidated += 1;

@@ -3,11 +3,17 @@ use super::*;
 const PAGE: u64 = 0x7fff_0000_0000;
 
 fn cache() -> Cache {
-    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, [0, 0])
+    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, [0, 0], [0x1000, 0x2000])
 }
 
 /// Sixteen bytes, with a link's displacement at 12.
-fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[(u32, u32, u16)]) -> Id {
+fn block(
+    c: &mut Cache,
+    offset: u16,
+    bytes: u16,
+    second: Option<u64>,
+    links: &[(u32, Option<u32>, u16)],
+) -> Id {
     let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 1, 2, 0, 0, 0, 0];
     let links =
         links.iter().map(|&(at, stub, target)| host::Link { at, stub, target: target.into() }).collect();
@@ -57,8 +63,10 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
     assert!(c.find(Key::new(PAGE, 0x10, 5)).is_some());
     assert!(c.find(Key::new(PAGE, 0x20, 5)).is_none());
     let entry = c.address(b);
-    assert_eq!(c.code.read(c.blocks[b as usize].start as usize, 1), [0xe8]);
-    assert_eq!((c.dead_entry(entry + 5), c.dead_entry(entry + 6)), (Some(0x20), None));
+    let start = c.blocks[b as usize].start as usize;
+    assert_eq!(c.code.read(start - 5, 1), [0xe8], "a call stands before it");
+    assert_eq!(c.code.read(start, 2), [0xeb, 0xf9], "which it jumps back to");
+    assert_eq!((c.dead_entry(entry), c.dead_entry(entry + 5)), (Some(0x20), None));
     assert!(forgotten(&mut c, PAGE, 0, 4096), "the page has no translation left");
     assert!(c.blocks[a as usize].dead);
 }
@@ -66,7 +74,7 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
 #[test]
 fn links_are_made_and_taken_back() {
     let mut c = cache();
-    let a = block(&mut c, 0x10, 8, None, &[(12, 14, 0x20)]);
+    let a = block(&mut c, 0x10, 8, None, &[(12, Some(14), 0x20)]);
     let b = block(&mut c, 0x20, 8, None, &[]);
     let (key, page, offset) = c.link_target(0).unwrap();
     assert_eq!((key, page, offset), (Key::new(PAGE, 0x20, 5), PAGE, 0x20));
@@ -77,6 +85,22 @@ fn links_are_made_and_taken_back() {
     assert_eq!(from.wrapping_add(16).wrapping_add(displacement(&c, a)), from + 14);
     c.invalidate(PAGE, 0x10, 1);
     assert_eq!(c.link_target(0), None, "a dead block's link leads nowhere");
+}
+
+#[test]
+fn a_link_that_is_a_call_becomes_a_jump_and_a_call_again() {
+    let mut c = cache();
+    let a = block(&mut c, 0x10, 8, None, &[(12, None, 0x20)]);
+    let b = block(&mut c, 0x20, 8, None, &[]);
+    let (from, to) = (c.blocks[a as usize].start, c.blocks[b as usize].start);
+    let opcode = |c: &Cache| c.code.read(from as usize + 11, 1)[0];
+    assert_eq!(c.link_at(c.address(a) + 16), Some(0));
+    assert_eq!((c.link_at(c.address(a) + 15), c.link_at(c.address(b) + 16)), (None, None));
+    c.link(0, b);
+    assert_eq!((opcode(&c), from.wrapping_add(16).wrapping_add(displacement(&c, a))), (0xe9, to));
+    c.invalidate(PAGE, 0x20, 1);
+    let stub = (c.address(a) as u32).wrapping_add(16).wrapping_add(displacement(&c, a));
+    assert_eq!((opcode(&c), stub), (0xe8, 0x2000), "the stub of blocks that know floats");
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl<G: Guest> Tcg<G> {
         (self.space, self.data_space) = (space, data);
         let frame = g.frame();
         if self.frame.as_ref().is_none_or(|f| !Arc::ptr_eq(f, frame)) {
+            frame.entry_mask.store(crate::tlb::INDEX_MASK, Relaxed);
             self.frame = Some(frame.clone());
         }
         frame.forget_sites();

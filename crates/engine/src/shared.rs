@@ -171,6 +171,8 @@ fn layout() -> host::Layout {
         interrupt: at(offset_of!(Frame, interrupt)),
         mxcsr: at(offset_of!(Frame, mxcsr)),
         context: at(offset_of!(Frame, context)),
+        entry_mask: at(offset_of!(Frame, entry_mask)),
+        page_mask: at(offset_of!(Frame, page_mask)),
         tlb: at(offset_of!(Frame, tlb)),
         jump_cache: at(offset_of!(Frame, jump_cache)),
         page: at(offset_of!(Frame, page)),
@@ -196,7 +198,7 @@ impl Shared {
             layout: layout(),
             tlb: host::Tlb {
                 entries_log2: tlb::ENTRIES_LOG2,
-                entry_log2: 5,
+                entry_log2: tlb::ENTRY_LOG2,
                 read: offset_of!(tlb::Entry, read) as i32,
                 write: offset_of!(tlb::Entry, write) as i32,
                 execute: offset_of!(tlb::Entry, execute) as i32,
@@ -219,7 +221,7 @@ impl Shared {
         let enter = stubs.enter;
         let perf = Perf::new(options.perf_map, options.perf_dump)?;
         perf.add(code.address(0), &bytes, "common code");
-        let cache = Cache::new(code.clone(), bytes.len(), stubs.dead);
+        let cache = Cache::new(code.clone(), bytes.len(), stubs.dead, stubs.link);
         let shared = Arc::new(Shared {
             index: cache.index(),
             cache: Mutex::new(cache),

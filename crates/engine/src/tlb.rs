@@ -26,6 +26,10 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 pub const ENTRIES_LOG2: u32 = 12;
 /// Entries of a set.
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
+/// log2 of the bytes of an entry.
+pub const ENTRY_LOG2: u32 = 5;
+/// What of `va >> (12 - ENTRY_LOG2)` is the offset of its entry in bytes.
+pub const INDEX_MASK: u32 = (ENTRIES as u32 - 1) << ENTRY_LOG2;
 /// A tag that matches no address.
 pub const NONE: u64 = u64::MAX;
 /// Sets that a vCPU keeps.

@@ -7,6 +7,10 @@ pub struct Layout {
     /// 32-bit word; not zero asks for leaving before the next jump that goes back or to another page. It is the low half of
     /// the word at `mode_tag`, so that whoever looks into the jump cache finds nothing while it is not zero.
     pub interrupt: i32,
+    /// 32-bit word that holds `(1 << entries_log2) - 1 << entry_log2` of the soft TLB (see [`Tlb`]).
+    pub entry_mask: i32,
+    /// 64-bit word that holds -4096.
+    pub page_mask: i32,
     /// Host address of the soft TLB.
     pub tlb: i32,
     /// Host address of the jump cache.
@@ -179,13 +183,13 @@ pub struct Stubs {
     ///
     /// Stores pinned slots and returns `rax` from `enter`.
     pub leave: [u64; 2],
-    /// By memop: load from scratch word 0 to scratch word 0.
+    /// By memop: load from the address on the stack; leaves the value in its place.
     pub load: [u64; 16],
     /// As `load`, looking into the TLB first.
     pub load_probe: [u64; 16],
     /// As `store`, looking into the TLB first.
     pub store_probe: [u64; 8],
-    /// By log2 of the size: store scratch word 1 to scratch word 0.
+    /// By log2 of the size: store the second word on the stack to the address that is the first; takes both away.
     pub store: [u64; 8],
     /// Atomics on scratch words 0 to 2, imm in word 4.
     pub amo: [u64; 2],
@@ -226,8 +230,9 @@ pub struct Stubs {
 pub struct Link {
     /// Offset in the code of the 32-bit displacement, relative to its end; it lies in one aligned 8-byte word.
     pub at: u32,
-    /// Offset in the code of the five bytes that the jump leads to until it is patched: a call of [`Stubs::link`].
-    pub stub: u32,
+    /// Offset in the code of the five bytes that the jump leads to until it is patched: a call of [`Stubs::link`]. `None`:
+    /// the jump is that call itself until it is patched, opcode and all, and the five bytes lie in one aligned 8-byte word.
+    pub stub: Option<u32>,
     /// Where it should lead: offset from the page base.
     pub target: i64,
 }
@@ -279,7 +284,8 @@ pub mod exit {
     pub const LINK: u64 = 2;
     /// No exit: a hook's answer that the block is over and other code is gone on with.
     pub const GO: u64 = 3;
-    /// The block that begins five bytes before the return address is dead. The pc is its start.
+    /// The block at the return address is dead: whoever places blocks keeps room for a call of [`super::Stubs::dead`] before each,
+    /// and leads its first two bytes there. The pc is its start.
     pub const DEAD: u64 = 4;
     /// The first kind that is free for statuses of hooks.
     pub const FIRST_FREE: u64 = 16;

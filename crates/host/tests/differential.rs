@@ -157,3 +157,56 @@ fn an_interrupt_keeps_the_jump_cache_from_being_used() {
     let mut w = world.clone();
     assert_eq!(machine.run(&mut w, 1), Outcome::At(target));
 }
+
+#[test]
+fn a_result_is_compared_with_zero_by_its_flags() {
+    const EDGES: [u64; 9] = [
+        0,
+        1,
+        u64::MAX,
+        1 << 63,
+        i64::MAX as u64,
+        1 << 31,
+        i32::MAX as u64,
+        u32::MAX as u64,
+        0xffff_ffff_0000_0001,
+    ];
+    let mut machine = Machine::new(Features::detect(), true);
+    for (ty, get, set) in [
+        ("i64", "v1:i64 = get 10\nv2:i64 = get 11\n", "set.i64 10, v3\n"),
+        (
+            "i32",
+            "v11:i64 = get 10\nv12:i64 = get 11\nv1:i32 = trunc v11\nv2:i32 = trunc v12\n",
+            "v13:i64 = sext32 v3\nset.i64 12, v13\n",
+        ),
+    ] {
+        for op in ["add", "sub", "and", "or", "xor"] {
+            for right in ["v2".into(), format!("v20\nv20:{ty} = const 1")] {
+                for (test, swapped) in
+                    ["eq", "ne", "lts", "ges", "ltu", "geu"].iter().flat_map(|t| [(t, false), (t, true)])
+                {
+                    let (right, constant) = right
+                        .split_once('\n')
+                        .map_or((right.as_str(), String::new()), |(r, c)| (r, format!("{c}\n")));
+                    let (a, b) = if swapped { ("v4", "v3") } else { ("v3", "v4") };
+                    let text = format!(
+                        "insn {ENTRY:+#x}\n{get}{constant}v4:{ty} = const 0\nv3:{ty} = {op} v1, {right}\n{set}\
+                         v5:i1 = {test}.{ty} {a}, {b}\nexitif v5 -> +0x900\ngoto +0xa00\n"
+                    );
+                    let block = ir::text::parse(&text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+                    machine.translate(&block).unwrap();
+                    for (x, y) in EDGES.iter().flat_map(|x| EDGES.map(|y| (*x, y))) {
+                        let mut world = World::new(&mut Random(1));
+                        (world.slots[10], world.slots[11]) = (x, y);
+                        let mut other = world.clone();
+                        assert_eq!(
+                            machine.run(&mut world, 0),
+                            evaluate(&block, &mut other),
+                            "{x:#x} {y:#x}\n{text}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

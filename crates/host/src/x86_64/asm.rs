@@ -391,6 +391,29 @@ impl Asm {
         self.put(0xe8, 5);
         self.patch_to(self.at as u32 - 4, target);
     }
+    /// `PUSH` of a register in its short form.
+    pub fn push(&mut self, r: Reg) {
+        self.short(0x50, r);
+    }
+    /// `POP` of a register in its short form.
+    pub fn pop(&mut self, r: Reg) {
+        self.short(0x58, r);
+    }
+    fn short(&mut self, opcode: u64, r: Reg) {
+        let byte = opcode | (r & 7) as u64;
+        if r < 8 { self.put(byte, 1) } else { self.put(0x41 | byte << 8, 2) }
+    }
+    /// `PUSH` of a constant.
+    pub fn push_imm(&mut self, n: i32) {
+        match i8::try_from(n) {
+            Ok(n) => self.put(0x6a | (n as u8 as u64) << 8, 2),
+            Err(_) => self.put(0x68 | (n as u32 as u64) << 8, 5),
+        }
+    }
+    /// `RET` that drops `n` bytes of arguments.
+    pub fn ret(&mut self, n: u16) {
+        if n == 0 { self.put(0xc3, 1) } else { self.put(0xc2 | (n as u64) << 8, 3) }
+    }
     /// Puts `n` (at most 15) bytes of no-operation before the code that began at `from`.
     pub fn shift(&mut self, from: u32, n: usize) {
         let from = from as usize;

@@ -8,14 +8,13 @@ use super::asm::*;
 use super::lower::Emitter;
 use super::memory::Cold;
 use super::{WORD_IMM, WORD_INSN};
-use crate::{Link, exit};
+use crate::Link;
 use ir::{HelperEffects, HelperInfo, Inst, Val};
 
 impl Emitter {
-    /// Where the block begins: what is overwritten when it dies is one instruction, since another thread may store into its
-    /// guest page (a device does) while this one is about to run it.
+    /// Where the block begins. Its first instruction has two bytes at least: they are overwritten when it dies, maybe by
+    /// another thread that stores into its guest page (a device does) while this one is about to run it.
     pub(super) fn enter_block(&mut self) {
-        self.asm.nops(exit::CALL_BYTES as usize);
         if let Some(budget) = self.cfg.budget {
             // Whoever counts wants to look at the interrupts between any two blocks.
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
@@ -50,23 +49,30 @@ impl Emitter {
             self.cold.push(Cold::Interrupt { from, resume });
         }
     }
-    /// A patchable jump to `target` in this page. The instructions from `start` on belong to a conditional jump and stay
-    /// next to it.
-    fn link(&mut self, code: Option<u8>, start: u32, target: i64) {
-        let opcode = if code.is_some() { 2 } else { 1 };
-        let place = (self.asm.base + self.asm.pos() as u64 + opcode) % 8;
+    /// A patchable jump to `target` in this page.
+    fn link(&mut self, target: i64) {
+        let place = (self.asm.base + self.asm.pos() as u64) % 8;
+        if place > 3 {
+            self.asm.nops(8 - place as usize);
+        }
+        self.asm.call(self.stubs.link[self.floats as usize]);
+        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target });
+    }
+    /// The same, conditional. The instructions from `start` on make the condition and stay next to it.
+    fn link_if(&mut self, code: u8, start: u32, target: i64) {
+        let place = (self.asm.base + self.asm.pos() as u64 + 2) % 8;
         if place > 4 {
             self.asm.shift(start, 8 - place as usize);
         }
-        let at = self.asm.jump(code);
+        let at = self.asm.jump(Some(code));
         let index = self.links.len() as u32;
-        self.links.push(Link { at, stub: 0, target });
+        self.links.push(Link { at, stub: None, target });
         self.cold.push(Cold::Link { index });
     }
     pub(super) fn link_stub(&mut self, index: u32) {
         let here = self.asm.pos();
         let link = &mut self.links[index as usize];
-        link.stub = here;
+        link.stub = Some(here);
         let at = link.at;
         self.asm.patch(at, here);
         self.asm.call(self.stubs.link[self.floats as usize]);
@@ -87,7 +93,7 @@ impl Emitter {
             let at = self.asm.jump(Some(code));
             self.asm.patch(at, 0);
         } else if Self::in_page(target) {
-            self.link(Some(code), start, target);
+            self.link_if(code, start, target);
         } else {
             let from = self.asm.jump(Some(code));
             self.cold.push(Cold::Exit { from, target });
@@ -103,8 +109,7 @@ impl Emitter {
             let at = self.asm.jump(None);
             self.asm.patch(at, 0);
         } else if Self::in_page(target) {
-            let start = self.asm.pos();
-            self.link(None, start, target);
+            self.link(target);
         } else {
             self.pc_to_rax(target);
             self.jump_rax();
@@ -191,7 +196,7 @@ pub(super) fn probe_jump_cache(asm: &mut Asm, cfg: &crate::Config, miss: u64) {
     asm.ins(XOR, true, R11, 0, Rm::M(Mem::at(RBP, l.mode_tag)), 0);
     asm.ins(CMP, true, R11, 0, entry(0), 0);
     asm.jump_to(Some(cc::NE), miss);
-    asm.ins(AND_I, true, 0, 0, Rm::R(RAX), -4096);
+    asm.ins(AND, true, RAX, 0, Rm::M(Mem::at(RBP, l.page_mask)), 0);
     asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
     asm.ins(JMP_RM, false, 0, 0, entry(8), 0);
 }

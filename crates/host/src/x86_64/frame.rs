@@ -16,6 +16,27 @@ const PRESERVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
 const STACK: i64 = (SPILLS - FRAME_SPILLS) as i64 * 8 + 8;
 const _: () = assert!(STACK % 16 == 8);
 
+/// A call of a hook from a stub.
+struct Hook {
+    address: u64,
+    xmm: bool,
+    /// The register that gets the block's return address.
+    ra: Option<Reg>,
+    /// The hook says whether the block goes on.
+    status: bool,
+    /// It may have changed any slot.
+    reload: bool,
+    /// Words that the block has pushed. One: the value takes its place. More: they are taken away. None: the value goes to
+    /// scratch word 0.
+    stack: u16,
+}
+
+impl Hook {
+    fn new(address: u64, xmm: bool) -> Hook {
+        Hook { address, xmm, ra: None, status: false, reload: false, stack: 0 }
+    }
+}
+
 struct Stub<'a> {
     asm: Asm,
     cfg: &'a Config,
@@ -137,9 +158,6 @@ impl Stub<'_> {
             .enumerate()
             .map(move |(n, r)| (r, Rm::M(Mem::at(RBP, scratch + 8 * (WORD_SAVE + n as i32)))))
     }
-    fn ret(&mut self) {
-        self.asm.raw(&[0xc3]);
-    }
     fn add_rsp(&mut self, n: i64) {
         if n != 0 {
             self.asm.ins(ADD_I, true, 0, 0, Rm::R(RSP), n);
@@ -148,7 +166,7 @@ impl Stub<'_> {
     fn enter(&mut self) -> u64 {
         let at = self.here();
         for r in PRESERVED {
-            self.asm.ins(PUSH, false, 0, 0, Rm::R(r), 0);
+            self.asm.push(r);
         }
         self.add_rsp(-STACK);
         self.asm.ins(MOV, true, RBP, 0, Rm::R(RDI), 0);
@@ -179,36 +197,32 @@ impl Stub<'_> {
         self.asm.patch(over, here);
         self.add_rsp(STACK);
         for r in PRESERVED.iter().rev() {
-            self.asm.ins(POP, false, 0, 0, Rm::R(*r), 0);
+            self.asm.pop(*r);
         }
-        self.ret();
+        self.asm.ret(0);
         at
     }
     /// Called by a block: leaves with the return address as an exit value of this kind.
     fn leave_from(&mut self, kind: u64, leave: u64) -> u64 {
         let at = self.here();
-        self.asm.ins(POP, false, 0, 0, Rm::R(RAX), 0);
+        self.asm.pop(RAX);
         self.asm.ins(SHL_I, true, 0, 0, Rm::R(RAX), 8);
         self.asm.ins(OR_I, true, 0, 0, Rm::R(RAX), kind as i64);
         self.asm.jump_to(None, leave);
         at
     }
-    /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8. `ra` names the register that gets
-    /// the block's return address.
-    fn hook(
-        &mut self,
-        hook: u64,
-        xmm: bool,
-        ra: Option<Reg>,
-        status: bool,
-        reload: bool,
-        arguments: impl FnOnce(&mut Self),
-    ) {
+    /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8; it is given the places of what
+    /// the block has pushed, the last first.
+    fn hook(&mut self, hook: Hook, arguments: impl FnOnce(&mut Self, &dyn Fn(i32) -> Rm)) {
+        let Hook { address, xmm, ra, status, reload, stack } = hook;
         self.store_pins();
         for (r, m) in self.temps() {
             self.asm.ins(MOV_MR, true, r, 0, m, 0);
         }
-        let frame: i64 = if xmm { 8 * (XTEMPS as i64 | 1) } else { 8 };
+        // With what was pushed and the return address this makes a multiple of 16.
+        let saved = if xmm { XTEMPS as i64 } else { 0 };
+        let frame = 8 * (saved + (saved + stack as i64 + 1) % 2);
+        let pushed = |n: i32| Rm::M(Mem::at(RSP, frame as i32 + 8 + 8 * n));
         self.add_rsp(-frame);
         if xmm {
             self.store_xpins();
@@ -216,24 +230,25 @@ impl Stub<'_> {
                 self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(Mem::at(RSP, 8 * x as i32)), 0);
             }
         }
-        arguments(self);
+        arguments(self, &pushed);
         if let Some(r) = ra {
             self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(RSP, frame as i32)), 0);
         }
         self.asm.ins(MOV, true, RDI, 0, self.field(self.cfg.layout.context), 0);
-        self.asm.mov_imm(RAX, hook);
+        self.asm.mov_imm(RAX, address);
         self.asm.ins(CALL_RM, false, 0, 0, Rm::R(RAX), 0);
         if status {
             self.asm.ins(TEST, true, RDX, 0, Rm::R(RDX), 0);
             let on = self.asm.jump(Some(cc::E));
-            // The return address goes with the frame.
-            self.add_rsp(frame + 8);
+            // The return address and what was pushed go with the frame.
+            self.add_rsp(frame + 8 + 8 * stack as i64);
             let at = self.asm.jump(None);
             self.asm.patch(at, self.leave_status);
             let here = self.asm.pos();
             self.asm.patch(on, here);
         }
-        self.asm.ins(MOV_MR, true, RAX, 0, self.word(0), 0);
+        let result = if stack == 1 { pushed(0) } else { self.word(0) };
+        self.asm.ins(MOV_MR, true, RAX, 0, result, 0);
         if xmm {
             self.load_xpins();
             for x in 0..XTEMPS {
@@ -245,35 +260,36 @@ impl Stub<'_> {
         for (r, m) in self.temps() {
             self.asm.ins(MOV, true, r, 0, m, 0);
         }
-        self.ret();
+        self.asm.ret(if stack > 1 { 8 * stack } else { 0 });
     }
     fn load(&mut self, memop: u64, xmm: bool) -> u64 {
         let at = self.here();
-        let va = self.word(0);
-        self.hook(self.hooks.load, xmm, Some(RCX), true, false, |s| {
-            s.asm.ins(MOV, true, RSI, 0, va, 0);
+        let hook = Hook { ra: Some(RCX), status: true, stack: 1, ..Hook::new(self.hooks.load, xmm) };
+        self.hook(hook, |s, stack| {
+            s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
             s.asm.mov_imm(RDX, memop);
         });
         at
     }
     fn store(&mut self, memop: u64, xmm: bool) -> u64 {
         let at = self.here();
-        let (va, value) = (self.word(0), self.word(1));
-        self.hook(self.hooks.store, xmm, Some(R8), true, false, |s| {
-            s.asm.ins(MOV, true, RSI, 0, va, 0);
-            s.asm.ins(MOV, true, RDX, 0, value, 0);
+        let hook = Hook { ra: Some(R8), status: true, stack: 2, ..Hook::new(self.hooks.store, xmm) };
+        self.hook(hook, |s, stack| {
+            s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
+            s.asm.ins(MOV, true, RDX, 0, stack(1), 0);
             s.asm.mov_imm(RCX, memop);
         });
         at
     }
-    /// Probes the TLB for scratch word 0 and goes to `slow` on a miss; then `rax` holds the host address, and `rax` and
-    /// `rcx` are saved.
+    /// Probes the TLB for the address that was pushed last and goes to `slow` on a miss; then `rax` holds the host address,
+    /// and `rax` and `rcx` are saved.
     fn probe(&mut self, bytes: i32, write: bool, slow: u64) {
+        let va = Rm::M(Mem::at(RSP, 8));
         let tlb = self.cfg.tlb;
         let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
         self.asm.ins(MOV_MR, true, RAX, 0, self.word(WORD_SAVE), 0);
         self.asm.ins(MOV_MR, true, RCX, 0, self.word(WORD_SAVE + 1), 0);
-        self.asm.ins(MOV, true, RAX, 0, self.word(0), 0);
+        self.asm.ins(MOV, true, RAX, 0, va, 0);
         self.asm.ins(LEA, true, RCX, 0, Rm::M(Mem::at(RAX, bytes - 1)), 0);
         self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), (12 - tlb.entry_log2) as i64);
         self.asm.ins(AND_I, true, 0, 0, Rm::R(RCX), -4096);
@@ -287,7 +303,7 @@ impl Stub<'_> {
         let here = self.asm.pos();
         self.asm.patch(hit, here);
         self.asm.ins(MOV, true, RAX, 0, Rm::M(Mem::at(RAX, tlb.addend)), 0);
-        self.asm.ins(ADD, true, RAX, 0, self.word(0), 0);
+        self.asm.ins(ADD, true, RAX, 0, va, 0);
     }
     fn restore(&mut self) {
         self.asm.ins(MOV, true, RAX, 0, self.word(WORD_SAVE), 0);
@@ -298,19 +314,19 @@ impl Stub<'_> {
         self.probe(memop.bytes() as i32, false, slow);
         let (row, w) = super::memory::load_row(memop);
         self.asm.ins(row, w, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
-        self.asm.ins(MOV_MR, true, RCX, 0, self.word(0), 0);
+        self.asm.ins(MOV_MR, true, RCX, 0, Rm::M(Mem::at(RSP, 8)), 0);
         self.restore();
-        self.ret();
+        self.asm.ret(0);
         at
     }
     fn store_probe(&mut self, memop: MemOp, slow: u64) -> u64 {
         let at = self.here();
         self.probe(memop.bytes() as i32, true, slow);
-        self.asm.ins(MOV, true, RCX, 0, self.word(1), 0);
+        self.asm.ins(MOV, true, RCX, 0, Rm::M(Mem::at(RSP, 16)), 0);
         let row = super::memory::store_row(memop);
         self.asm.ins(row, memop.bytes() == 8, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
         self.restore();
-        self.ret();
+        self.asm.ret(16);
         at
     }
     /// See [`Stubs::site`].
@@ -340,14 +356,14 @@ impl Stub<'_> {
         // None of these changes flags.
         self.asm.ins(MOV, true, tag, 0, self.word(WORD_SAVE), 0);
         self.asm.ins(MOV, true, n, 0, self.word(WORD_SAVE + 1), 0);
-        // ret 8
-        self.asm.raw(&[0xc2, 8, 0]);
+        self.asm.ret(8);
         at
     }
     fn with_arguments(&mut self, hook: u64, xmm: bool) -> u64 {
         let at = self.here();
         let (args, imm) = (self.word(0), self.word(WORD_IMM));
-        self.hook(hook, xmm, Some(RCX), true, false, |s| {
+        let hook = Hook { ra: Some(RCX), status: true, ..Hook::new(hook, xmm) };
+        self.hook(hook, |s, _| {
             s.asm.ins(LEA, true, RSI, 0, args, 0);
             s.asm.ins(MOV, true, RDX, 0, imm, 0);
         });
@@ -356,7 +372,8 @@ impl Stub<'_> {
     fn call(&mut self, xmm: bool, any: bool) -> u64 {
         let at = self.here();
         let (args, id) = (self.word(0), self.word(WORD_IMM));
-        self.hook(self.hooks.helper, xmm, Some(RCX), any, any, |s| {
+        let hook = Hook { ra: Some(RCX), status: any, reload: any, ..Hook::new(self.hooks.helper, xmm) };
+        self.hook(hook, |s, _| {
             s.asm.ins(MOV, true, RSI, 0, id, 0);
             s.asm.ins(LEA, true, RDX, 0, args, 0);
         });
@@ -365,7 +382,7 @@ impl Stub<'_> {
     fn fma(&mut self) -> u64 {
         let at = self.here();
         let (args, double) = (self.word(0), self.word(WORD_IMM));
-        self.hook(self.hooks.fma, true, None, false, false, |s| {
+        self.hook(Hook::new(self.hooks.fma, true), |s, _| {
             s.asm.ins(MOV, true, RSI, 0, double, 0);
             s.asm.ins(LEA, true, RDX, 0, args, 0);
         });

@@ -86,7 +86,10 @@ impl Emitter {
             let reuse = self.dying_temp(a);
             let d = self.dest(insts, v, reuse, 0);
             match src {
-                Rm::R(s) if s == d => self.alu_imm(Op::Add, w, Rm::R(d), c),
+                Rm::R(s) if s == d => {
+                    self.alu_imm(Op::Add, w, Rm::R(d), c);
+                    self.flags = (d, w, self.asm.pos());
+                }
                 Rm::R(s) => self.asm.ins(LEA, w, d, 0, Rm::M(Mem::at(s, c)), 0),
                 m => {
                     self.copy(d, m);
@@ -155,6 +158,7 @@ impl Emitter {
             self.copy(d, x);
             self.asm.ins(row, w, d, 0, y, 0);
         }
+        self.flags = (d, w, self.asm.pos());
         self.bind(v, d);
     }
     /// Logic with a constant that has a shorter form. Returns false if there is none.
@@ -189,6 +193,7 @@ impl Emitter {
         } else {
             let w = w && !(i.op == Op::And && c >= 0);
             self.alu_imm(i.op, w, Rm::R(d), c);
+            self.flags = (d, w, self.asm.pos());
         }
         self.bind(v, d);
         true
@@ -548,7 +553,13 @@ impl Emitter {
             let x = self.rm(insts, a);
             match x {
                 Rm::R(x) if k == 0 && !matches!(code, cc::B | cc::AE) => {
-                    self.asm.ins(TEST, w, x, 0, Rm::R(x), 0);
+                    // Zero and sign are known, carry and overflow are not. The upper half of what 32 bits were computed of is zero.
+                    let (of, whole, at) = self.flags;
+                    let zero = matches!(code, cc::E | cc::NE);
+                    let enough = zero && !whole || whole == w && (zero || matches!(code, cc::L | cc::GE));
+                    if !(enough && at == self.asm.pos() && of == x) {
+                        self.asm.ins(TEST, w, x, 0, Rm::R(x), 0);
+                    }
                     code = match code {
                         cc::L => cc::S,
                         cc::GE => cc::NS,

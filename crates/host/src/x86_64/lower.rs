@@ -66,6 +66,9 @@ pub struct Emitter {
     pub(super) looping: bool,
     /// A function has been called.
     pub(super) called: bool,
+    /// The flags are those of this register's value, if nothing has been emitted since: register, whether all 64 bits of it,
+    /// position.
+    pub(super) flags: (Reg, bool, u32),
     pub(super) too_complex: bool,
 }
 
@@ -123,6 +126,7 @@ impl Emitter {
             insns: 0,
             looping: false,
             called: false,
+            flags: (NO, false, 0),
             too_complex: false,
         }
     }
@@ -185,6 +189,7 @@ impl Emitter {
             _ => false,
         };
         self.called = false;
+        self.flags = (NO, false, 0);
         self.looping = self.cfg.loops && block.insts.iter().any(again);
         self.too_complex = false;
     }

@@ -189,31 +189,32 @@ impl Emitter {
     /// Emits the TLB probe for the bytes from `base + low` to `base + high`: leaves the entry's addend in `entry`; `tag` is
     /// destroyed. Returns the displacement of the jump that is taken on a miss.
     pub(super) fn probe(&mut self, base: Reg, range: (i64, i64), write: bool, entry: Reg, tag: Reg) -> u32 {
-        let tlb = self.cfg.tlb;
-        let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
-        self.sum(entry, base, range.0);
+        let (tlb, layout) = (self.cfg.tlb, self.cfg.layout);
         if range.1 <= i32::MAX as i64 {
-            self.sum(tag, base, range.1);
+            // Only the address's low 32 bits find the entry.
+            self.sum(entry, base, range.0, false);
+            self.sum(tag, base, range.1, true);
         } else {
-            self.sum(tag, entry, range.1 - range.0);
+            self.sum(entry, base, range.0, true);
+            self.sum(tag, entry, range.1 - range.0, true);
         }
-        self.asm.ins(SHR_I, true, 0, 0, Rm::R(entry), (12 - tlb.entry_log2) as i64);
-        self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
-        self.asm.ins(AND_I, false, 0, 0, Rm::R(entry), mask);
-        let table = Mem::at(RBP, self.cfg.layout.tlb);
-        self.asm.ins(ADD, true, entry, 0, Rm::M(table), 0);
+        self.asm.ins(SHR_I, false, 0, 0, Rm::R(entry), (12 - tlb.entry_log2) as i64);
+        let field = |offset: i32| Rm::M(Mem::at(RBP, offset));
+        self.asm.ins(AND, true, tag, 0, field(layout.page_mask), 0);
+        self.asm.ins(AND, false, entry, 0, field(layout.entry_mask), 0);
+        self.asm.ins(ADD, true, entry, 0, field(layout.tlb), 0);
         let field = if write { tlb.write } else { tlb.read };
         self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(entry, field)), 0);
         let from = self.asm.jump(Some(cc::NE));
         self.asm.ins(MOV, true, entry, 0, Rm::M(Mem::at(entry, tlb.addend)), 0);
         from
     }
-    /// `d = r + n`.
-    fn sum(&mut self, d: Reg, r: Reg, n: i64) {
+    /// `d = r + n`, at least 32 bits of it.
+    fn sum(&mut self, d: Reg, r: Reg, n: i64, whole: bool) {
         if n == 0 {
-            self.copy(d, Rm::R(r));
+            self.asm.ins(MOV, whole, d, 0, Rm::R(r), 0);
         } else {
-            self.asm.ins(LEA, true, d, 0, Rm::M(Mem::at(r, n as i32)), 0);
+            self.asm.ins(LEA, whole, d, 0, Rm::M(Mem::at(r, n as i32)), 0);
         }
     }
     /// Backward walk: notes the access `i` and puts the group it would lead on the list.
@@ -324,7 +325,7 @@ impl Emitter {
         self.next_site = (n + 1) % sites.count;
         let r = self.temp(insts);
         let d = result.map_or(NO, |v| self.dest(insts, v, r, 0));
-        self.sum(r, base, own.low);
+        self.sum(r, base, own.low, true);
         // The low bits that alignment wants zero stay in, and spoil the comparison if they are not.
         let bytes = own.high - own.low + 1;
         self.asm.ins(AND_I, true, 0, 0, Rm::R(r), -4096 | (bytes - 1));
@@ -337,13 +338,14 @@ impl Emitter {
     }
     /// The load was in another page: if the TLB has that one, remembers it and goes on. Else the address is in scratch word 0.
     fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, (r, n, again): (Reg, u32, u32)) {
-        self.sum(r, base, disp as i64);
-        // push n
-        self.asm.raw(&[0x6a, n as u8]);
+        self.sum(r, base, disp as i64, true);
+        self.asm.push_imm(n as i32);
         let row = (super::TEMPS & ((1 << r) - 1)).count_ones() as usize;
         self.asm.call(self.stubs.site[row][memop.0 as usize & 3]);
         let hit = self.asm.jump(Some(cc::E));
         self.asm.patch(hit, again);
+        let address = Rm::M(self.word(0));
+        self.asm.ins(PUSH, false, 0, 0, address, 0);
     }
     pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let base = self.gpr(insts, i.args[0]);
@@ -480,8 +482,9 @@ impl Emitter {
             Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
                 self.arrive(from);
                 self.mend(mends);
+                self.cold_value(value);
                 self.cold_address(base, disp, host);
-                self.cold_store(value, memop, !matches!(host, Host::Alone(_)), insn);
+                self.cold_store(memop, !matches!(host, Host::Alone(_)), insn);
                 self.jump_back(back);
             }
             Cold::Series { index } => self.cold_series(index),
@@ -564,37 +567,43 @@ impl Emitter {
             }
         }
     }
-    /// Loads from the address in scratch word 0; looks into the TLB first if `probe`.
+    /// Loads from the address that has been pushed; looks into the TLB first if `probe`.
     pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, probe: bool, insn: i64) {
         let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
         self.call_stub(if probe { self.stubs.load_probe[n] } else { self.stubs.load[n] }, insn);
-        let word = Rm::M(self.word(0));
         match dest {
-            Loaded::R(r) => self.asm.ins(MOV, true, r, 0, word, 0),
-            Loaded::X(x) => self.asm.ins(MOVSD, false, x, 0, word, 0),
+            Loaded::R(r) => self.asm.pop(r),
+            Loaded::X(x) => {
+                self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::at(RSP, 0)), 0);
+                self.asm.ins(ADD_I, true, 0, 0, Rm::R(RSP), 8);
+            }
         }
     }
-    /// Stores to the address in scratch word 0, likewise.
-    pub(super) fn cold_store(&mut self, value: Stored, memop: MemOp, probe: bool, insn: i64) {
-        let m = Rm::M(self.word(1));
+    /// Pushes what is to be stored.
+    pub(super) fn cold_value(&mut self, value: Stored) {
         match value {
-            Stored::R(r) => self.asm.ins(MOV_MR, true, r, 0, m, 0),
-            Stored::C(c) => self.asm.ins(MOV_MI, true, 0, 0, m, c as i64),
-            Stored::X(x) => self.asm.ins(MOVSD_MR, false, x, 0, m, 0),
+            Stored::R(r) => self.asm.push(r),
+            Stored::C(c) => self.asm.push_imm(c),
+            Stored::X(x) => {
+                self.asm.push(RAX);
+                self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(Mem::at(RSP, 0)), 0);
+            }
         }
+    }
+    /// Stores what has been pushed to the address that was pushed after it, likewise.
+    pub(super) fn cold_store(&mut self, memop: MemOp, probe: bool, insn: i64) {
         let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
         self.call_stub(if probe { self.stubs.store_probe[n] } else { self.stubs.store[n] }, insn);
     }
-    /// The full address to scratch word 0. The addend's register may be used, but is zero again afterwards.
+    /// Pushes the full address. The addend's register may be used, but is zero again afterwards.
     pub(super) fn cold_address(&mut self, base: Reg, disp: i32, host: Host) {
-        let m = Rm::M(self.word(0));
         if disp == 0 {
-            self.asm.ins(MOV_MR, true, base, 0, m, 0);
+            self.asm.push(base);
             return;
         }
         let r = host.reg();
         self.asm.ins(LEA, true, r, 0, Rm::M(Mem::at(base, disp)), 0);
-        self.asm.ins(MOV_MR, true, r, 0, m, 0);
+        self.asm.push(r);
         if let Host::Follower(_) = host {
             self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
         }

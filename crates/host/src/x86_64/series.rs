@@ -95,10 +95,13 @@ impl Emitter {
                 self.asm.copy(gap, m.start);
             }
             self.mend(m.mends);
+            if let Moved::Store(value) = m.moved {
+                self.cold_value(value);
+            }
             self.cold_address(m.base, m.disp, Host::Alone(m.host));
             match m.moved {
                 Moved::Load(dest) => self.cold_load(dest, m.memop, true, m.insn),
-                Moved::Store(value) => self.cold_store(value, m.memop, true, m.insn),
+                Moved::Store(_) => self.cold_store(m.memop, true, m.insn),
             }
         }
         let m = self.members[s.last as usize];

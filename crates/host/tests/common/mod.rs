@@ -23,6 +23,8 @@ pub struct Frame {
     pub interrupt: u32,
     pub mode: u32,
     pub mxcsr: u32,
+    pub entry_mask: u32,
+    pub page_mask: u64,
     pub tlb: u64,
     pub jump_cache: u64,
     pub page: u64,
@@ -43,6 +45,8 @@ pub fn layout() -> Layout {
     let at = |o: usize| o as i32 - BIAS;
     Layout {
         interrupt: at(std::mem::offset_of!(Frame, interrupt)),
+        entry_mask: at(std::mem::offset_of!(Frame, entry_mask)),
+        page_mask: at(std::mem::offset_of!(Frame, page_mask)),
         tlb: at(std::mem::offset_of!(Frame, tlb)),
         jump_cache: at(std::mem::offset_of!(Frame, jump_cache)),
         page: at(std::mem::offset_of!(Frame, page)),
@@ -380,6 +384,8 @@ impl Machine {
             interrupt,
             mode: 3 << 25,
             mxcsr: 0x1f80,
+            entry_mask: 4095 << 5,
+            page_mask: !4095,
             tlb: self.tlb.as_ptr() as u64,
             jump_cache: self.jump_cache.as_ptr() as u64,
             page: PAGE,
@@ -431,8 +437,12 @@ impl Machine {
             (exit::INTERRUPT, at) => Outcome::At(PAGE.wrapping_add(insn_at(at) as u64)),
             (exit::LINK, at) => {
                 let stub = offset_of(at - exit::CALL_BYTES);
-                let link =
-                    self.code.links.iter().find(|l| l.stub == stub).expect("a link for the return address");
+                let link = self
+                    .code
+                    .links
+                    .iter()
+                    .find(|l| l.stub.unwrap_or(l.at - 1) == stub)
+                    .expect("a link for the return address");
                 Outcome::At(PAGE.wrapping_add(link.target as u64))
             }
             other => panic!("unknown exit {other:x?}"),
