@@ -84,6 +84,7 @@ pub const TESTS: &[Test] = &[
     ("snapshots at random moments, built-in SBI", |w| snapshots(w, "builtin", "virt", "device")),
     ("debugger: break, step, registers", debugging::first_steps),
     ("debugger: Linux by its symbols, before and with paging, through an exception", debugging::linux),
+    ("two counted boots with OpenSBI are alike", replay::alike),
     ("a recorded boot replayed, and a debugger that goes backwards", replay::replay),
     ("boot: Debian to its login, and programs", debian),
 ];

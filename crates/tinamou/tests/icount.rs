@@ -150,6 +150,32 @@ fn blocks_do_not_change_the_count() {
     }
 }
 
+/// Nor does it that the monitor changes how instructions are cut into blocks, in the middle and often.
+#[test]
+fn the_monitor_does_not_change_the_count() {
+    const TIMES: u32 = 3000;
+    let line = "-smp 2 -icount 2,sleep=off";
+    let whole = run(line, TIMES, 1000).stdout;
+    let (kernel, out) = (guest(TIMES, 1000), temporary("counted.out"));
+    let machine = Machine::start(&format!(
+        "-M virt -bios none -display none -monitor none -S {line} -no-shutdown -serial file:{} -kernel {}",
+        out.display(),
+        kernel.display()
+    ));
+    let mut client = Client::ready(&machine);
+    client.run("cont", serde_json::json!({}));
+    let mut changes = 0;
+    until("it does not end", || {
+        client.hmp(if changes % 2 == 0 { "one-insn-per-tb on" } else { "one-insn-per-tb off" });
+        changes += 1;
+        (client.run("query-status", serde_json::json!({}))["status"] == "shutdown").then_some(())
+    });
+    assert!(changes > 2, "it was over before anything was changed");
+    let text = std::fs::read(&out).unwrap();
+    assert!(text == whole, "after {changes} changes: {}", String::from_utf8_lossy(&text));
+    let _ = (std::fs::remove_file(&kernel), std::fs::remove_file(&out));
+}
+
 #[test]
 fn idling_without_sleep_takes_no_time() {
     // Ten timers, more than three minutes apart.

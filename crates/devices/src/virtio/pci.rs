@@ -747,7 +747,7 @@ fn inside_of<K: PciKind>(device: &Arc<dyn AnyDevice>) -> Option<Arc<dyn AnyDevic
 
 kinds! {
     Balloon BalloonTransitional BalloonNonTransitional =
-        "virtio-balloon-pci", balloon::VirtioBalloon, NoOption, 0x00_ff00, 0x1002, "misc", None;
+        "virtio-balloon-pci", balloon::VirtioBalloon, NoOption, 0x00_ff00, 0x1002, "misc", Some(2);
     Blk BlkTransitional BlkNonTransitional =
         "virtio-blk-pci", blk::VirtioBlk, ClassOption, 0x01_0000, 0x1001, "storage", None;
     Net NetTransitional NetNonTransitional =
