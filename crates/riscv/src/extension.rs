@@ -124,6 +124,14 @@ extensions! {
     ZcbMul "zcb+zmmul" Condition;
 }
 
+impl Extension {
+    /// Whether users know it as a property of processors. Letters are; conditions of several extensions are not, nor is
+    /// what every processor has.
+    pub fn is_property(self) -> bool {
+        !matches!(self.kind(), Kind::Always) && !self.name().contains(['+', '|'])
+    }
+}
+
 /// A set of extensions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Extensions(pub u128);

@@ -391,6 +391,10 @@ fn the_machines_properties() {
     }
     let smp = client.run("qom-get", json!({"path": "/machine", "property": "smp"}));
     assert_eq!([&smp["cpus"], &smp["sockets"], &smp["cores"]], [4, 2, 2]);
+    let hart = |property: &str| json!({"path": "/machine/soc0/harts[3]", "property": property});
+    for (property, value) in [("realized", true), ("sstc", true), ("zfh", false), ("zba", true)] {
+        assert_eq!(client.run("qom-get", hart(property)), value, "{property}");
+    }
     let change = json!({"path": "/machine", "property": "aia", "value": "aplic"});
     assert_eq!(client.refused("qom-set", change).1, "Insufficient permission to perform this operation");
 }

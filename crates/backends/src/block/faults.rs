@@ -106,7 +106,9 @@ impl Faults {
 
     /// How many requests wait.
     pub(super) fn held(&self) -> usize {
-        self.state().held
+        // Of those that are made again later nobody keeps count: one at least.
+        let again = usize::from(self.holds());
+        self.state().held + again
     }
 
     /// The machine goes on: those that wait are tried again.

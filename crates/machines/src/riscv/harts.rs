@@ -7,7 +7,7 @@ use base::Result;
 use cpu::{CpuHandle, Guest};
 use memory::AddressSpace;
 use object::{Line, LineSink, Node, NodeProperty, PropertyValue};
-use riscv::{Config, Hart};
+use riscv::{Config, Extension, Hart};
 use std::sync::Arc;
 
 /// Interrupt inputs of a hart, by their numbers in `mip` (privileged ISA, "Machine Interrupt Registers").
@@ -74,6 +74,10 @@ impl Harts {
             }
             for n in 0..127 {
                 node.add_child(&format!("unnamed-gpio-in[{n}]"), &Node::new("irq"));
+            }
+            for extension in Extension::ALL.iter().filter(|extension| extension.is_property()) {
+                let on = PropertyValue::Bool(config.has(*extension));
+                node.add_property(fixed(extension.name(), "bool", on));
             }
             array.add_child(&format!("harts[{index}]"), &node);
             board.spaces.insert(

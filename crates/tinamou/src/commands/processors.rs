@@ -3,7 +3,7 @@
 use base::{Result, error};
 use monitor::{Command, Context, command};
 use qapi::{Map, Qapi, Value};
-use riscv::{Extension, Kind};
+use riscv::Extension;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
@@ -82,9 +82,8 @@ pub fn query_cpu_model_expansion(
         return Err(error!("The CPU type '{}' is not a known RISC-V CPU type", model.name));
     }
     let config = riscv::parse_cpu(&text).map_err(|e| error!("{e}"))?;
-    // Letters are properties too; what is no property in QEMU either is left out.
-    let known = |e: &&Extension| !matches!(e.kind(), Kind::Always) && !e.name().contains(['+', '|']);
-    let props = Extension::ALL.iter().filter(known).map(|e| (e.name().to_owned(), config.has(*e).into()));
+    let known = Extension::ALL.iter().filter(|e| e.is_property());
+    let props = known.map(|e| (e.name().to_owned(), config.has(*e).into()));
     let props = Some(Value::Object(props.collect()));
     Ok(CpuModelExpansionInfo { model: CpuModelInfo { name: model.name, props } })
 }

@@ -69,6 +69,9 @@ pub fn qom_list(context: &mut Context<'_>, path: String) -> Result<Vec<ObjectPro
         description: Some(desc.to_owned()).filter(|text| !text.is_empty()),
     };
     let mut list = vec![plain("type", "string".into(), "")];
+    if node.is_device() {
+        list.extend([plain("realized", "bool".into(), ""), plain("hotpluggable", "bool".into(), "")]);
+    }
     list.extend(node.properties().iter().map(|p| plain(p.name, p.kind.to_owned(), p.desc)));
     list.extend(
         node.children().iter().map(|(name, child)| plain(name, format!("child<{}>", child.type_name()), "")),
@@ -85,6 +88,9 @@ pub fn qom_get(context: &mut Context<'_>, path: String, property: String) -> Res
     let node = resolve(context, &path)?;
     let value = if property == "type" {
         node.type_name().into()
+    } else if node.is_device() && matches!(property.as_str(), "realized" | "hotpluggable") {
+        // What stands in the tree is realized.
+        true.into()
     } else if let Some(child) = node.child(&property) {
         child.path().into()
     } else {
