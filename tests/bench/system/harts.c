@@ -8,7 +8,7 @@ static uint64_t counter;
 static void *work(void *result)
 {
     uint64_t seed = 88172645463325252ull, sum = 0;
-    for (int i = 0; i < 20000000; i++) {
+    for (int i = 0; i < 100000000; i++) {
         sum += next_random(&seed) >> 7;
         if ((i & 1023) == 0)
             __atomic_fetch_add(&counter, 1, __ATOMIC_SEQ_CST);

@@ -116,9 +116,10 @@ static inline void check(const char *what, uint64_t got, uint64_t wanted)
 
 /* Passes the time of a loop that waits for another hart: after a while it sleeps for 5 microseconds and gives the host's processor to
  * whoever needs it, or a busy host would make each meeting of two harts take as long as its time slices. */
+enum { ASLEEP = 2000 };
 static inline void wait(uint64_t *turns)
 {
-    if (++*turns % 2000)
+    if (++*turns % ASLEEP)
         return;
     WRITE(0x14d, now() + 50); /* stimecmp */
     __asm__ volatile("wfi" ::: "memory");
