@@ -423,6 +423,10 @@ impl Cache {
     /// Makes link `id` jump to block `to`.
     pub fn link(&mut self, id: Id, to: Id) {
         let Some(link) = self.links.get_mut(id as usize) else { return };
+        // What is written into a dead block could make it live again: it may begin with its link.
+        if self.blocks[link.from as usize].dead {
+            return;
+        }
         let target = &mut self.blocks[to as usize];
         if !target.dead && !link.linked {
             link.linked = true;
@@ -517,8 +521,11 @@ impl Cache {
             link.linked = false;
             next = std::mem::replace(&mut link.next, NONE);
             let (at, stub) = (link.at as usize, link.stub);
+            let Block { floats, dead, .. } = self.blocks[link.from as usize];
+            if dead {
+                continue;
+            }
             if stub == 0 {
-                let floats = self.blocks[link.from as usize].floats;
                 self.code.patch(at - 1, self.call(at - 1, self.link_stubs[floats as usize]), CALL_BYTES);
             } else {
                 self.code.patch(at, stub.wrapping_sub(at as u32 + 4) as u64, 4);

@@ -149,3 +149,20 @@ fn stores_into_bytes_that_are_being_read_are_noticed() {
     c.begin([(PAGE, 0x10, 0x20), (0, 0, 4)]);
     assert!(!c.is_disturbed());
 }
+
+#[test]
+fn a_dead_block_stays_dead_when_what_it_jumps_to_dies() {
+    let mut c = cache();
+    // The link is all that there is of the block.
+    let a = block(&mut c, 0x10, 8, None, &[(1, None, 0x20)]);
+    let b = block(&mut c, 0x20, 8, None, &[]);
+    let entry = |c: &Cache| c.code.read(c.blocks[a as usize].start as usize, 2);
+    c.link(0, b);
+    c.invalidate(PAGE, 0x10, 1);
+    assert_eq!(entry(&c), [0xeb, 0xf9]);
+    c.invalidate(PAGE, 0x20, 1);
+    assert_eq!(entry(&c), [0xeb, 0xf9]);
+    let b = block(&mut c, 0x20, 8, None, &[]);
+    c.link(0, b);
+    assert_eq!(entry(&c), [0xeb, 0xf9]);
+}

@@ -132,6 +132,22 @@ static void tied_jumps(uint64_t hart)
         check("value", call((void *)code), i & 0x7ff);
     }
 }
+/* A jump is replaced, and then what it went to: it must not come back. */
+static void jump_replaced(uint64_t hart)
+{
+    for (uint64_t i = 0; i < 20000; i++) {
+        put_function(&code[64], i);
+        code[0] = 0x1000006f; /* j 100 */
+        FENCE_I();
+        for (int turn = 0; turn < 3; turn++)
+            check("by the jump", call((void *)code), i & 0x7ff);
+        put_function(code, i + 1);
+        FENCE_I();
+        put_function(&code[64], i + 2);
+        FENCE_I();
+        check("without it", call((void *)code), (i + 1) & 0x7ff);
+    }
+}
 /* One half of an instruction is replaced, and it becomes two short ones. */
 static void halves(uint64_t hart)
 {
@@ -334,6 +350,7 @@ static const struct test tests[] = {
     { "code that overwrites itself in its block", overwrites_itself },
     { "code that overwrites its loop", overwrites_its_loop },
     { "jumps that are tied together", tied_jumps },
+    { "a jump that is replaced", jump_replaced },
     { "halves of instructions", halves },
     { "an instruction across pages", across_pages },
     { "a page of code remapped", remapped },
