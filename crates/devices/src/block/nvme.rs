@@ -1,16 +1,18 @@
 //! An NVM Express controller: "nvme".
 //!
 //! Document: NVM Express Base Specification 1.4. The guest puts commands into submission queues in its memory and rings
-//! a doorbell; commands for data run on the worker threads of the drive, which copy straight between the drive and
-//! guest memory. Left out: scatter-gather lists, metadata and protection, several formats, making and attaching namespaces,
-//! subsystems, controller memory buffers, virtual functions, zoned namespaces.
+//! a doorbell, which only wakes a worker thread of the drive. Workers take commands for data from the queues, one after the
+//! other, perform them, copying straight between the drive and guest memory, and answer them. Commands of the administrator
+//! are carried out at once. Left out: scatter-gather lists, metadata and protection, several formats, making and attaching
+//! namespaces, subsystems, controller memory buffers, virtual functions, zoned namespaces.
 //!
-//! doorbell -> `Nvme::take_commands` -> `admin` at once, or `io::Job` on a worker -> `Nvme::complete` -> message.
+//! doorbell -> `Nvme::wake` -> `Nvme::serve` on a worker: `next` command -> `Task::perform` -> `finish` -> message, and again.
 
 mod admin;
 mod io;
 mod namespace;
 mod queues;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -166,6 +168,8 @@ pub struct Nvme {
     pub pci: Pci,
     namespaces: BTreeMap<u32, Namespace>,
     gate: Arc<Gate>,
+    /// For each submission queue the workers that take commands from it, or will.
+    servers: Vec<usize>,
     this: Weak<DeviceCell<Self>>,
     #[state]
     regs: Registers,
@@ -314,16 +318,18 @@ impl Nvme {
         }
         if offset.is_multiple_of(8) {
             if self.regs.submissions.get_mut(n).is_some_and(|queue| queue.set_tail(value as u16)) {
-                self.take_commands(n);
+                self.wake(n);
             }
         } else if self.regs.completions.get_mut(n).is_some_and(|queue| queue.set_head(value as u16)) {
             self.post(n);
-            self.update_pin();
+            if !self.pci.msix_enabled() {
+                self.update_pin();
+            }
             // Submission queues that waited for room go on.
             for sq in 0..self.regs.submissions.len() {
                 if self.regs.submissions.get(sq).is_some_and(|q| usize::from(q.completion) == n && q.waits())
                 {
-                    self.take_commands(sq);
+                    self.wake(sq);
                 }
             }
         } else {
@@ -333,30 +339,30 @@ impl Nvme {
 
     // ---- queues
 
-    /// Fetches the commands of a submission queue, as many as its completion queue can take the answers of.
-    fn take_commands(&mut self, n: usize) {
-        let Some(dma) = self.pci.dma() else { return };
-        loop {
-            let Some(queue) = self.regs.submissions.get_mut(n) else { return };
-            if !queue.waits() || queue.is_full() {
-                return;
-            }
-            let mut bytes = [0; queues::COMMAND];
-            if dma.read(queue.head_address(), &mut bytes).is_err() {
-                base::guest_error!("nvme: submission queue {n} is not in memory");
-                self.regs.csts |= CSTS_FATAL;
-                return;
-            }
-            queue.advance();
-            let command = queues::Command(bytes);
-            let answer = if n == 0 { self.administer(&command) } else { self.begin(n, &command) };
-            if let Some((result, status)) = answer {
-                self.complete(n, command.id(), result, status);
-            }
-            if !self.is_ready() {
-                return;
+    /// Carries out the commands of the administrator, as many as the completion queue can take the answers of.
+    fn take_commands(&mut self) {
+        while let Some(command) = self.fetch(0) {
+            if let Some((result, status)) = self.administer(&command) {
+                self.complete(0, command.id(), result, status);
             }
         }
+    }
+
+    /// The next command of a submission queue, if there is one and its answer will have room.
+    fn fetch(&mut self, n: usize) -> Option<queues::Command> {
+        if !self.is_ready() {
+            return None;
+        }
+        let dma = self.pci.dma()?;
+        let queue = self.regs.submissions.get_mut(n).filter(|queue| queue.waits() && !queue.is_full())?;
+        let mut bytes = [0; queues::COMMAND];
+        if dma.read(queue.head_address(), &mut bytes).is_err() {
+            base::guest_error!("nvme: submission queue {n} is not in memory");
+            self.regs.csts |= CSTS_FATAL;
+            return None;
+        }
+        queue.advance();
+        Some(queues::Command(bytes))
     }
 
     /// A command has ended: its answer is put into the completion queue as soon as there is room.
@@ -410,88 +416,6 @@ impl Nvme {
                 && !self.regs.interrupt_mask.bit(u32::from(queue.vector).min(31))
         };
         self.pci.set_intx(self.regs.completions.iter().any(wants));
-    }
-
-    // ---- commands for data
-
-    /// Begins a command of an I/O queue; the answer if it has one at once.
-    fn begin(&mut self, queue: usize, command: &queues::Command) -> Option<(u32, u16)> {
-        let Some(dma) = self.pci.dma() else { return Some((0, status::INTERNAL)) };
-        let all = command.namespace() == u32::MAX && command.opcode() == io::opcode::FLUSH;
-        let mut named = self.namespaces.range(..).filter(|(n, _)| all || **n == command.namespace());
-        let Some((_, namespace)) = named.next() else {
-            return Some((0, if all { status::SUCCESS } else { status::INVALID_NAMESPACE }));
-        };
-        // Of a flush of all namespaces the first one's worker does the work.
-        let others: Vec<_> = named.map(|(_, namespace)| namespace.store.clone()).collect();
-        let store = namespace.store.clone();
-        let most = if self.mdts == 0 { u64::MAX } else { 0x1000 << self.mdts.min(20) };
-        let write_through = !self.regs.write_cache;
-        let job = io::Job::new(command, namespace.block, namespace.blocks(), most, write_through);
-        let job = match job {
-            Ok(job) => job,
-            Err(status) => return Some((0, status)),
-        };
-        let transfer = Transfer {
-            job,
-            dma,
-            gate: self.gate.clone(),
-            epoch: self.gate.epoch(GATE),
-            page: self.page_size(),
-            store,
-            others,
-            device: self.this.clone(),
-            queue,
-            generation: self.regs.submissions.get(queue).map_or(0, |q| q.generation),
-            id: command.id(),
-        };
-        transfer.submit();
-        None
-    }
-}
-
-/// A command for data on its way.
-struct Transfer {
-    job: io::Job,
-    dma: memory::Dma,
-    gate: Arc<Gate>,
-    epoch: u64,
-    page: u64,
-    /// The namespace that it is for.
-    store: Arc<BlockQueue>,
-    /// Others that are flushed with it.
-    others: Vec<Arc<BlockQueue>>,
-    device: Weak<DeviceCell<Nvme>>,
-    queue: usize,
-    generation: u64,
-    id: u16,
-}
-
-impl Transfer {
-    fn submit(self) {
-        let store = self.store.clone();
-        store.run(move |drive| self.perform(drive));
-    }
-
-    fn perform(self, drive: &dyn BlockDevice) {
-        let pass = io::Pass { dma: &self.dma, gate: &self.gate, queue: GATE, epoch: self.epoch };
-        let Some(mut status) = self.job.perform(drive, &pass, self.page) else { return };
-        if self.others.iter().any(|other| other.device().flush().is_err()) {
-            status = status::WRITE_FAULT;
-        }
-        if drive.holds() || self.others.iter().any(|other| other.device().holds()) {
-            // The machine stops for an error: once more when it goes on.
-            return self.submit();
-        }
-        let Some(cell) = self.device.upgrade() else { return };
-        cell.with(|device| {
-            // A reset or the end of the queue since: nobody waits for it.
-            let now = device.regs.submissions.get(self.queue).map(|q| q.generation);
-            if device.gate.epoch(GATE) == self.epoch && now == Some(self.generation) {
-                device.complete(self.queue, self.id, 0, status);
-                device.take_commands(self.queue);
-            }
-        });
     }
 }
 
@@ -566,6 +490,7 @@ impl Device for Nvme {
         }
         check_block_size(self.logical_block_size.0)?;
         self.gate.open(1);
+        self.servers = vec![0; self.queue_pairs()];
         self.reset_state();
         Ok(())
     }
@@ -602,7 +527,7 @@ impl Device for Nvme {
             self.update_pin();
         }
         (0..count).for_each(|cq| self.post(cq));
-        (0..count).for_each(|sq| self.take_commands(sq));
+        (0..count).for_each(|sq| self.wake(sq));
         Ok(())
     }
 }
