@@ -28,6 +28,8 @@ impl OnOffAuto {
 
 impl PropertyType for OnOffAuto {
     const KIND: &'static str = "OnOffAuto";
+    const DESC: &'static str = "on/off/auto";
+    const TELLS_DEFAULT: bool = true;
 
     fn get(&self) -> PropertyValue {
         let text = match self {
@@ -54,6 +56,20 @@ impl PropertyType for OnOffAuto {
     }
 }
 
+/// What all disks take and none needs: failed and senseless requests are counted in any case.
+#[derive(Debug, object::Properties)]
+pub struct DiskAccounts {
+    /// Count requests that failed.
+    #[property]
+    pub account_failed: OnOffAuto,
+    /// Count requests that made no sense.
+    #[property]
+    pub account_invalid: OnOffAuto,
+    /// Take properties of the drive's for those that were not given.
+    #[property(name = "backend_defaults")]
+    pub backend_defaults: OnOffAuto,
+}
+
 /// What is done about an error of the host's under a disk; none said, what the drive says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnError(pub Option<ErrorAction>);
@@ -70,6 +86,8 @@ impl OnError {
 
 impl PropertyType for OnError {
     const KIND: &'static str = "BlockdevOnError";
+    const DESC: &'static str = "Error handling policy (report/ignore/enospc/stop/auto)";
+    const TELLS_DEFAULT: bool = true;
 
     fn get(&self) -> PropertyValue {
         let name = Self::NAMES.iter().find(|entry| entry.1 == self.0).map_or("auto", |entry| entry.0);
@@ -163,12 +181,19 @@ impl<T: LinkTarget> PropertyType for Link<T> {
     }
 }
 
+/// What is asked for is not here.
+fn absent() -> PropertyError {
+    PropertyError::Value("this feature is not available and cannot be on".to_owned())
+}
+
 /// A feature that QEMU has and this device has not: it can be asked to be off only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlwaysOff;
 
 impl PropertyType for AlwaysOff {
     const KIND: &'static str = "bool";
+    const DESC: &'static str = "on/off";
+    const TELLS_DEFAULT: bool = true;
 
     fn get(&self) -> PropertyValue {
         PropertyValue::Bool(false)
@@ -177,11 +202,66 @@ impl PropertyType for AlwaysOff {
     fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
         match value.as_bool() {
             Some(false) => Ok(()),
-            Some(true) => {
-                Err(PropertyError::Value("this feature is not available and cannot be on".to_owned()))
-            }
+            Some(true) => Err(absent()),
             None => Err(PropertyError::Type(Self::KIND)),
         }
+    }
+}
+
+/// What QEMU can do without and this device cannot: it can be asked to be on only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlwaysOn;
+
+impl PropertyType for AlwaysOn {
+    const KIND: &'static str = "bool";
+    const DESC: &'static str = "on/off";
+    const TELLS_DEFAULT: bool = true;
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Bool(true)
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        match value.as_bool() {
+            Some(true) => Ok(()),
+            Some(false) => Err(PropertyError::Value("this feature cannot be off".to_owned())),
+            None => Err(PropertyError::Type(Self::KIND)),
+        }
+    }
+}
+
+/// How many there are to be of what QEMU has and this device has not: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Zero<T>(std::marker::PhantomData<T>);
+
+impl<T: PropertyType + Default + PartialEq> PropertyType for Zero<T> {
+    const KIND: &'static str = T::KIND;
+    const TELLS_DEFAULT: bool = T::TELLS_DEFAULT;
+
+    fn get(&self) -> PropertyValue {
+        T::default().get()
+    }
+
+    fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
+        let mut number = T::default();
+        number.set(value)?;
+        if number == T::default() { Ok(()) } else { Err(absent()) }
+    }
+}
+
+/// The ID of an object for what QEMU has and this device has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoLink<T>(std::marker::PhantomData<T>);
+
+impl<T: LinkTarget> PropertyType for NoLink<T> {
+    const KIND: &'static str = T::KIND;
+
+    fn get(&self) -> PropertyValue {
+        PropertyValue::Str(String::new())
+    }
+
+    fn set(&mut self, _: &PropertyValue) -> Result<(), PropertyError> {
+        Err(absent())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod console;
 pub mod mmio;
 pub mod net;
 mod net_filter;
+mod net_others;
 mod net_pairs;
 pub mod pci;
 pub mod queue;

@@ -215,6 +215,8 @@ struct Property {
     name: LitStr,
     desc: Option<LitStr>,
     default: Option<Expr>,
+    /// Help does not tell the default.
+    quiet: bool,
 }
 
 fn property(attr: &syn::Attribute, field: &Ident, ty: &Type) -> Result<Property> {
@@ -225,6 +227,7 @@ fn property(attr: &syn::Attribute, field: &Ident, ty: &Type) -> Result<Property>
         name: LitStr::new(&dashed, field.span()),
         desc: None,
         default: None,
+        quiet: false,
     };
     if matches!(attr.meta, syn::Meta::Path(_)) {
         return Ok(property);
@@ -236,8 +239,10 @@ fn property(attr: &syn::Attribute, field: &Ident, ty: &Type) -> Result<Property>
             property.desc = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("default") {
             property.default = Some(meta.value()?.parse()?);
+        } else if meta.path.is_ident("quiet") {
+            property.quiet = true;
         } else {
-            return Err(meta.error("expected name, default or desc"));
+            return Err(meta.error("expected name, default, quiet or desc"));
         }
         Ok(())
     })?;
@@ -269,10 +274,14 @@ fn property_methods(properties: &[Property], sets: &[(Ident, Type)]) -> TokenStr
             None => quote!(<#ty as ::object::PropertyType>::DESC),
         };
         let default = match &p.default {
+            _ if p.quiet => quote!(::core::option::Option::None),
             Some(expr) => quote! {
                 ::core::option::Option::Some(::object::PropertyType::get(&<#ty as ::core::convert::From<_>>::from(#expr)))
             },
-            None => quote!(::core::option::Option::None),
+            None => quote! {
+                <#ty as ::object::PropertyType>::TELLS_DEFAULT
+                    .then(|| ::object::PropertyType::get(&<#ty as ::core::default::Default>::default()))
+            },
         };
         quote! {
             ::object::PropertyInfo {

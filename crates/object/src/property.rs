@@ -218,6 +218,8 @@ pub trait PropertyType {
     const KIND: &'static str;
     /// Which values there are, for properties without a description of their own.
     const DESC: &'static str = "";
+    /// Whether help tells the default of a property that names none, which is that of the type.
+    const TELLS_DEFAULT: bool = false;
     /// The value.
     fn get(&self) -> PropertyValue;
     /// Sets it from a value of the right type, or from the text of an option.
@@ -296,6 +298,7 @@ impl From<u64> for Size {
 
 impl PropertyType for Size {
     const KIND: &'static str = "size";
+    const TELLS_DEFAULT: bool = true;
     fn get(&self) -> PropertyValue {
         PropertyValue::Uint(self.0)
     }
@@ -335,6 +338,7 @@ impl OnOffAuto {
 impl PropertyType for OnOffAuto {
     const KIND: &'static str = "OnOffAuto";
     const DESC: &'static str = "on/off/auto";
+    const TELLS_DEFAULT: bool = true;
     fn get(&self) -> PropertyValue {
         PropertyValue::Str(
             match self {
@@ -359,6 +363,7 @@ impl PropertyType for OnOffAuto {
 impl PropertyType for bool {
     const KIND: &'static str = "bool";
     const DESC: &'static str = "on/off";
+    const TELLS_DEFAULT: bool = true;
     fn get(&self) -> PropertyValue {
         PropertyValue::Bool(*self)
     }
@@ -372,6 +377,7 @@ macro_rules! numbers {
     ($($ty:ty, $kind:literal, $variant:ident, $as:ident;)*) => {$(
         impl PropertyType for $ty {
             const KIND: &'static str = $kind;
+            const TELLS_DEFAULT: bool = true;
             fn get(&self) -> PropertyValue {
                 PropertyValue::$variant((*self).into())
             }

@@ -45,6 +45,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("virtio-serial", "virtio-serial-pci"),
 ];
 
+/// A device may name an expansion ROM, which is not shown to the guest. Those that come with QEMU are named without a
+/// directory; another must be there.
+fn check_rom(device: &Arc<dyn AnyDevice>) -> Result<()> {
+    let named = device.property("romfile").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    if named.contains('/') && !std::path::Path::new(&named).is_file() {
+        return Err(error!("failed to find romfile \"{named}\""));
+    }
+    Ok(())
+}
+
 /// What devices may name.
 pub struct Backends {
     /// Drives.
@@ -129,6 +139,8 @@ impl Backends {
             self.namespace(sockets, &device, id.as_deref(), bus.as_deref(), running)?;
             return Ok(Vec::new());
         }
+        self.check_slot(&device)?;
+        check_rom(&device)?;
         // What is inside a virtio device for PCI is what has back ends.
         let working = devices::virtio::pci::inside(&device).unwrap_or_else(|| device.clone());
         let taken = self.connect(sockets, &working, info.name)?;
@@ -164,6 +176,18 @@ impl Backends {
             self.serial_buses.push((name, cell, node));
         }
         Ok(arrivals)
+    }
+
+    /// Slots are known by their numbers: those of a chassis differ.
+    fn check_slot(&self, device: &Arc<dyn AnyDevice>) -> Result<()> {
+        let place =
+            |device: &Arc<dyn AnyDevice>| Some((device.property("chassis")?, device.property("slot")?));
+        let Some(wanted) = place(device) else { return Ok(()) };
+        let taken = self.holders.iter().filter_map(|holder| holder.0.upgrade()).filter_map(|d| place(&d));
+        match taken.into_iter().any(|place| place == wanted) {
+            true => Err(error!("Can't add chassis slot, error -16")),
+            false => Ok(()),
+        }
     }
 
     /// Gives a device what its properties name; returns what it then holds. `name` is the type that the user has named.

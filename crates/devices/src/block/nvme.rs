@@ -11,6 +11,7 @@
 mod admin;
 mod io;
 mod namespace;
+mod options;
 mod queues;
 mod work;
 
@@ -25,7 +26,7 @@ use object::{Device, DeviceCell, Effect, PropertyType, PropertyValue};
 use state::State;
 
 use crate::pci::Pci;
-use crate::property_types::{BootIndex, OnOffAuto};
+use crate::property_types::{BootIndex, DiskAccounts, OnOffAuto};
 use crate::virtio::blk_request::Gate;
 pub use namespace::{Namespace, NvmeNamespace};
 use queues::{Completion, CompletionQueue, SubmissionQueue};
@@ -124,7 +125,7 @@ pub struct Registers {
 /// The controller. With a drive it has namespace 1; others come as devices of their own.
 #[derive(Device)]
 #[device(name = "nvme", desc = "Non-Volatile Memory Express", category = "storage", user_creatable)]
-#[pci(vendor = 0x1b36, device = 0x0010, revision = 2, class = 0x01_0802, pin = 1)]
+#[pci(vendor = self.options.vendor(), device = self.options.device(), revision = 2, class = 0x01_0802, pin = 1)]
 #[bar(index = 0, kind = Memory64, name = "nvme", size = 0x2000, access = 2..=8, implemented = 4..=8)]
 #[capability(Capability::power_management_keeping_state().at(0x60))]
 #[capability(Capability::express(true).at(0x80))]
@@ -163,6 +164,15 @@ pub struct Nvme {
     /// Others may write the drive too.
     #[property(name = "share-rw")]
     pub share_rw: bool,
+    /// What else it may be asked for.
+    #[properties]
+    pub options: options::ControllerOptions,
+    /// What all namespaces have.
+    #[properties]
+    pub disk: options::DiskOptions,
+    /// Which statistics there are.
+    #[properties]
+    pub accounts: DiskAccounts,
     /// Its place on the bus.
     #[place]
     pub pci: Pci,
@@ -481,6 +491,9 @@ impl Device for Nvme {
         }
         if self.serial.0.len() > 20 {
             return Err("serial property is too long".into());
+        }
+        if self.options.num_queues > 0 {
+            self.max_queues = self.options.num_queues - 1;
         }
         if self.max_queues == 0 || self.max_queues > 65535 {
             return Err("max_ioqpairs must be between 1 and 65535".into());

@@ -60,7 +60,7 @@ pub struct Registers {
 #[capability(Capability::msi(1))]
 pub struct Edu {
     /// Address bits that transfers have.
-    #[property(name = "dma_mask", default = (1u64 << 28) - 1)]
+    #[property(name = "dma_mask", default = (1u64 << 28) - 1, quiet)]
     pub dma_mask: u64,
     /// Its place on the bus.
     #[place]

@@ -227,7 +227,7 @@ impl PciBus {
                 "PCI: slot {} function {} not available for {name}, in use by {of},id={}",
                 devfn >> 3,
                 devfn & 7,
-                other.node().id()
+                Some(other.node().id()).filter(|id| !id.is_empty()).unwrap_or_else(|| "(null)".to_owned())
             ));
         }
         Ok(devfn)

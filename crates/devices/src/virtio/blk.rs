@@ -20,7 +20,9 @@ use super::common::{
     virtio_device,
 };
 use super::queue::{Broken, Chain, gather, length};
-use crate::property_types::{BootIndex, Link, LinkTarget, OnError, OnOffAuto};
+use crate::property_types::{
+    AlwaysOn, BootIndex, DiskAccounts, Link, LinkTarget, NoLink, OnError, OnOffAuto,
+};
 
 mod feature {
     pub const SEG_MAX: u64 = 1 << 2;
@@ -111,6 +113,30 @@ virtio_device! {
         /// Sectors of a track; 0 to be computed.
         #[property(default = 0u32)]
         pub secs: u32,
+        /// The same for firmware of PCs.
+        #[property]
+        pub lcyls: u32,
+        /// The same.
+        #[property]
+        pub lheads: u32,
+        /// The same.
+        #[property]
+        pub lsecs: u32,
+        /// Make one request of those that follow each other: the host's kernel does.
+        #[property(default = true)]
+        pub request_merging: bool,
+        /// Which statistics there are.
+        #[properties]
+        pub accounts: DiskAccounts,
+        /// The driver may change the write cache only where there is one to be seen.
+        #[property(name = "x-enable-wce-if-config-wce")]
+        pub enable_wce: AlwaysOn,
+        /// Threads for single queues.
+        #[property(
+            name = "iothread-vq-mapping",
+            desc = "IOThread virtqueue mapping list [{\"iothread\":\"<id>\", \"vqs\":[1,2,3,...]},...]"
+        )]
+        pub queue_threads: NoLink<QueueThreads>,
         /// Place in the boot order, if it has one.
         #[property]
         pub bootindex: BootIndex,
@@ -118,10 +144,10 @@ virtio_device! {
         #[property(name = "share-rw", default = false)]
         pub share_rw: bool,
         /// What is done about the host's errors in reading.
-        #[property(desc = "Error handling policy (report/ignore/enospc/stop/auto)")]
+        #[property]
         pub rerror: OnError,
         /// What is done about them in writing.
-        #[property(desc = "Error handling policy (report/ignore/enospc/stop/auto)")]
+        #[property]
         pub werror: OnError,
         /// The threads that do the disk's work; its own if none are named.
         #[property]
@@ -157,6 +183,14 @@ pub struct Threads;
 
 impl LinkTarget for Threads {
     const KIND: &'static str = "link<iothread>";
+}
+
+/// Which threads serve which queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueThreads;
+
+impl LinkTarget for QueueThreads {
+    const KIND: &'static str = "IOThreadVirtQueueMappingList";
 }
 
 /// Wakes a worker for a queue, without the device's lock.

@@ -134,6 +134,15 @@ macro_rules! virtio_device {
             /// Access to memory through an IOMMU.
             #[property(name = "iommu_platform", default = $crate::property_types::AlwaysOff, desc = "on/off")]
             pub iommu_platform: $crate::property_types::AlwaysOff,
+            /// The driver has started it: saved in any case.
+            #[property]
+            pub use_started: $crate::property_types::AlwaysOn,
+            /// It is disabled: saved in any case.
+            #[property]
+            pub use_disabled_flag: $crate::property_types::AlwaysOn,
+            /// Whether a legacy device may be left to a driver that could do better is checked in any case.
+            #[property(name = "x-disable-legacy-check")]
+            pub disable_legacy_check: $crate::property_types::AlwaysOff,
             wiring: $crate::virtio::common::Wiring,
         }
 

@@ -2,7 +2,7 @@
 //!
 //! Document: VIRTIO 1.2, section 5.1. As many pairs of queues as the back end has, and the control queue. Checksums and
 //! TCP/IPv4 segmentation are left to the other side where the back end or the driver can do them. Left out: receive-side
-//! scaling, UDP fragmentation and TCP/IPv6 segmentation, speed and duplex.
+//! scaling, UDP fragmentation and TCP/IPv6 segmentation.
 
 use std::sync::{Arc, Weak};
 
@@ -18,9 +18,10 @@ use super::common::{
 };
 use super::net_filter::{Filter, mac_list};
 pub use super::net_filter::{RxFilter, RxState};
+use super::net_others::OtherOffloads;
 use super::net_pairs::{Steering, receive_queue, transmit_queue};
 use super::queue::{Broken, Chain, gather, length, scatter};
-use crate::property_types::{AlwaysOff, BootIndex, MacAddress};
+use crate::property_types::{BootIndex, MacAddress};
 
 /// Descriptors of the control queue.
 const CONTROL_SIZE: u16 = 64;
@@ -48,6 +49,7 @@ mod feature {
     pub const GUEST_ANNOUNCE: u64 = 1 << 21;
     pub const MQ: u64 = 1 << 22;
     pub const CTRL_MAC_ADDR: u64 = 1 << 23;
+    pub const SPEED_DUPLEX: u64 = 1 << 63;
 }
 
 /// Header in front of each frame (5.1.6).
@@ -152,12 +154,15 @@ virtio_device! {
         /// Offer several pairs of queues, if the back end has them.
         #[property]
         pub mq: bool,
-        /// Receive-side scaling.
-        #[property(default = AlwaysOff, desc = "on/off")]
-        pub rss: AlwaysOff,
-        /// Hashes of received frames.
-        #[property(default = AlwaysOff, desc = "on/off")]
-        pub hash: AlwaysOff,
+        /// Megabits a second that the driver is told; below 0 for nothing.
+        #[property(default = -1i32)]
+        pub speed: i32,
+        /// `half` or `full`, which the driver is told.
+        #[property]
+        pub duplex: Option<String>,
+        /// What other cards can do, and this one takes for granted or leaves out.
+        #[properties]
+        pub others: OtherOffloads,
         peer: Option<Arc<dyn NetPeer>>,
         events: Option<EventLoop>,
         this: Weak<DeviceCell<Self>>,
@@ -300,6 +305,11 @@ impl VirtioNet {
         let virtio = self.virtio();
         let long = virtio.has(feature::MRG_RXBUF | common_feature::VERSION_1);
         if long { header::SIZE } else { header::LEGACY_SIZE }
+    }
+
+    /// Whether the user has said how fast the card is.
+    fn tells_speed(&self) -> bool {
+        self.speed >= 0 || self.duplex.is_some()
     }
 
     /// Pairs of queues that there are.
@@ -601,6 +611,7 @@ impl VirtioDevice for VirtioNet {
             | offer(self.mrg_rxbuf, feature::MRG_RXBUF)
             | offer(self.status, feature::STATUS)
             | offer(self.host_mtu != 0, feature::MTU)
+            | offer(self.tells_speed(), feature::SPEED_DUPLEX)
             | if self.ctrl_vq {
                 feature::CTRL_VQ
                     | offer(self.ctrl_rx, feature::CTRL_RX)
@@ -627,11 +638,20 @@ impl VirtioDevice for VirtioNet {
     fn config(&mut self) -> Vec<u8> {
         let mut config = self.state.mac.to_vec();
         config.extend_from_slice(&self.state.status.to_le_bytes());
-        if self.mq || self.host_mtu != 0 {
+        let speed = self.tells_speed();
+        if self.mq || self.host_mtu != 0 || speed {
             config.extend_from_slice(&self.max_pairs().to_le_bytes());
         }
-        if self.host_mtu != 0 {
+        if self.host_mtu != 0 || speed {
             config.extend_from_slice(&self.host_mtu.to_le_bytes());
+        }
+        if speed {
+            config.extend_from_slice(&self.speed.to_le_bytes());
+            config.push(match self.duplex.as_deref() {
+                Some("half") => 0,
+                Some("full") => 1,
+                _ => 0xff,
+            });
         }
         config
     }

@@ -6,7 +6,8 @@ use backends::block::{BlockDevice, BlockQueue};
 use object::{Device, PropertyError, PropertyType, PropertyValue};
 
 use super::admin::{Fields, PAGE};
-use crate::property_types::{BootIndex, OnOffAuto};
+use super::options::{DiskOptions, NamespaceOptions};
+use crate::property_types::{BootIndex, DiskAccounts, OnOffAuto};
 
 /// The largest number of a namespace.
 pub const LAST: u32 = 256;
@@ -141,10 +142,10 @@ pub struct NvmeNamespace {
     #[property(name = "logical_block_size", default = 0u64, desc = "A power of two between 512 B and 2 MiB")]
     pub logical_block_size: object::Size,
     /// A name; made of the controller's serial number and the namespace's own unless it is given.
-    #[property(default = WideName::Auto, desc = "UUID (aka GUID) or \"auto\" for random value")]
+    #[property(desc = "UUID (aka GUID) or \"auto\" for random value (default)")]
     pub uuid: WideName,
     /// Another.
-    #[property(default = 0u128, desc = "NGUID or \"auto\" for random value")]
+    #[property(default = 0u128, quiet, desc = "NGUID or \"auto\" for random value")]
     pub nguid: WideName,
     /// A shorter one.
     #[property]
@@ -161,6 +162,15 @@ pub struct NvmeNamespace {
     /// Others may write the drive too.
     #[property(name = "share-rw")]
     pub share_rw: bool,
+    /// What else it may be asked for.
+    #[properties]
+    pub options: NamespaceOptions,
+    /// What all have.
+    #[properties]
+    pub disk: DiskOptions,
+    /// Which statistics there are.
+    #[properties]
+    pub accounts: DiskAccounts,
 }
 
 impl Device for NvmeNamespace {}
