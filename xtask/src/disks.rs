@@ -1,8 +1,9 @@
-//! Disks put to the proof, by `tests/guest/disk.c` in a guest.
+//! Disks put to the proof, by `tests/guest/disk.c` and `tests/guest/files.c` in a guest.
 //!
 //! `cargo xtask kill-disk`: the guest writes numbers into random blocks, flushes each, and says so; the emulator is killed at
 //! a random moment (SIGKILL). What the guest has said must then be in the image.
-//! `cargo xtask verify-disk`: the guest reads and writes random pieces, up to 32 at a time, and compares.
+//! `cargo xtask verify-disk`: the guest works on a file of an ext4 file system, which the host then checks, and reads and writes
+//! random pieces of the disk, up to 32 at a time; both compare.
 
 use crate::boot::{linux, machine, strings};
 use crate::console::Console;
@@ -11,6 +12,7 @@ use crate::{Result, guest, option};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -93,17 +95,23 @@ pub fn verify(args: &[String]) -> Result<()> {
 /// Random requests for so many seconds to each disk, one after the other; says how many, or nothing where the guest's
 /// program cannot be compiled.
 pub fn compared(tinamou: &Path, images: &Images, seconds: u64) -> Result<Option<String>> {
-    let Some(program) = guest::program("disk")? else { return Ok(None) };
+    let (Some(disk), Some(files)) = (guest::program("disk")?, guest::program("files")?) else {
+        return Ok(None);
+    };
+    let has_files = paths::which("mke2fs").is_some();
     let directory = paths::guests().join(format!(".verify-disk-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
     let initrd = directory.join("initrd.cpio");
-    fs::write(&initrd, guest::initrd_with(images, &[program])?)?;
+    fs::write(&initrd, guest::initrd_with(images, &[disk, files])?)?;
     let mut line = machine(2, "256M");
     line.extend(strings(&["-bios", &images.bios.display().to_string(), "-object", "iothread,id=io1"]));
     line.extend(linux(images, &initrd, "console=ttyS0 quiet"));
     for (n, (device, _)) in DEVICES.iter().enumerate() {
         let image = directory.join(format!("disk{n}.img"));
-        fs::write(&image, vec![0; 2 * DISK])?;
+        fs::write(&image, vec![0; 4 * DISK])?;
+        if has_files {
+            run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&image))?;
+        }
         let drive = format!("file={},format=raw,if=none,id=d{n}", image.display());
         line.extend(strings(&["-drive", &drive, "-device", &device.replace("d0", &format!("d{n}"))]));
     }
@@ -112,17 +120,37 @@ pub fn compared(tinamou: &Path, images: &Images, seconds: u64) -> Result<Option<
     console.expect("# ", BOOT)?;
     let mut told = Vec::new();
     // The second disk of a kind has the next letter.
-    for ((device, _), path) in DEVICES.iter().zip(["/dev/vda", "/dev/nvme0n1", "/dev/vdb"]) {
-        console.send(&format!("disk verify {path} {seconds}; echo ended-$((6*7))\n"))?;
-        console.expect("ended-42", BOOT + Duration::from_secs(seconds))?;
-        let text = console.transcript();
-        let text = text.get(text.rfind("disk verify").unwrap_or(0)..).unwrap_or_default();
-        let verified = text.lines().find_map(|line| line.trim().strip_prefix("VERIFIED "));
-        told.push(format!("{device}: {} compared", verified.ok_or_else(|| format!("{device}: {text}"))?));
+    for (n, ((device, _), path)) in DEVICES.iter().zip(["/dev/vda", "/dev/nvme0n1", "/dev/vdb"]).enumerate() {
+        let mut work = |command: &str, answer: &str| -> Result<String> {
+            console.send(&format!("{command}; echo ended-$((6*7))\n"))?;
+            console.expect("ended-42", BOOT + Duration::from_secs(seconds))?;
+            let text = console.transcript();
+            let text = text.get(text.rfind(command).unwrap_or(0)..).unwrap_or_default();
+            let found = text.lines().find_map(|line| line.trim().strip_prefix(answer));
+            Ok(found.ok_or_else(|| format!("{device}: {text}"))?.to_owned())
+        };
+        let mut line = format!("{device}: ");
+        if has_files {
+            let command =
+                format!("mkdir -p /mnt; mount -t ext4 {path} /mnt && files /mnt/f {seconds}; umount /mnt");
+            line += &format!("{} with a file, ", work(&command, "FILES ")?);
+            run(Command::new("e2fsck").args(["-f", "-n"]).arg(directory.join(format!("disk{n}.img"))))?;
+        }
+        line += &work(&format!("disk verify {path} {seconds}"), "VERIFIED ")?;
+        told.push(line + " compared");
     }
     console.kill()?;
     fs::remove_dir_all(&directory)?;
     Ok(Some(told.join("\n")))
+}
+
+/// Runs a program of the host's on an image.
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stdout)).into()),
+    }
 }
 
 /// The last number that each block was said to have.

@@ -45,6 +45,8 @@ pub struct Manners {
     pub name: Option<String>,
     /// The guest's UUID.
     pub uuid: Option<String>,
+    /// Tests play the processors: these execute nothing while the machine runs, and time does not pass by itself.
+    pub still: bool,
 }
 
 /// The parts of a machine that control needs.
@@ -308,6 +310,12 @@ impl Control {
         let functions = buses.iter().flat_map(|bus| bus.functions());
         match functions.into_iter().find(|function| Arc::ptr_eq(function.node(), node)) {
             Some(function) => function.bus().unplug(&function),
+            None if lock(&self.backends).unplug_port(node) => {
+                let (id, path) = (node.id(), node.path());
+                node.unparent();
+                DeviceDeleted { device: Some(id).filter(|id| !id.is_empty()), path }.emit();
+                Ok(())
+            }
             None => Err(error!("Device '{}' can not be hot-unplugged", node.id())),
         }
     }

@@ -17,7 +17,7 @@ use crate::saving::Saving;
 use crate::symbols;
 use backends::block::{BlockDevice, BlockdevOption, Blocks, DriveInterface, DriveOption};
 use backends::char::{CharPort, flush_all};
-use backends::net::{NetdevKind, NetdevOption, UserNet};
+use backends::net::{NetdevOption, Network};
 use base::log::LogMask;
 use base::{Result, error};
 use cpu::{Counter, Cpus, Exit, Guest, RunControl};
@@ -157,7 +157,7 @@ fn run(runner: &mut Runner, control: &Arc<Control>, config: &Config) -> Result<u
                 control.saving()?.receive(control, uri)?;
             }
         }
-        None if config.stopped || is_for_tests(config) => {}
+        None if config.stopped => {}
         None => control.run_some(None)?,
     }
     runner.run(|| control.ended().is_some()).map_err(|e| error!("cannot wait for events").because(e))?;
@@ -360,14 +360,12 @@ fn add_fds(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn networks(config: &Config, events: &EventLoop) -> Result<BTreeMap<String, Arc<UserNet>>> {
+fn networks(config: &Config, events: &EventLoop) -> Result<BTreeMap<String, Network>> {
     let mut all = BTreeMap::new();
     for (opts, text) in config.netdevs.iter().zip(&config.netdev_texts) {
         let blame = |e: backends::Error| opts.blame(error!("{e}"));
         let option = NetdevOption::parse(text).map_err(blame)?;
-        let NetdevKind::User(user) = option.kind;
-        let net = UserNet::new(*user, events.clocks()).map_err(blame)?;
-        all.insert(option.id, Arc::new(net));
+        all.insert(option.id, Network::open(option.kind, events).map_err(blame)?);
     }
     Ok(all)
 }
@@ -614,6 +612,7 @@ fn start(
         ram_name: config.machine.get("memory-backend").unwrap_or(kind.ram_name).to_owned(),
         name: config.name.clone(),
         uuid: config.uuid.clone(),
+        still: is_for_tests(config),
     };
     let control = Control::new(parts, manners, states, lines.clone(), backends);
     control.set_saving(saving);

@@ -11,7 +11,7 @@ use crate::lists::types;
 use crate::options::Opts;
 use backends::block::{self, BlockDevice, Blocks};
 use backends::char::{CharPort, Chardevs};
-use backends::net::{NetPeer, ReplayedNet, UserNet};
+use backends::net::{Network, ReplayedNet};
 use backends::rng::Entropy;
 use base::{Result, error};
 use devices::block::nvme::Nvme;
@@ -62,7 +62,7 @@ pub struct Backends {
     /// Character devices.
     pub chardevs: Arc<Mutex<Chardevs>>,
     /// Networks by id.
-    pub networks: BTreeMap<String, Arc<UserNet>>,
+    pub networks: BTreeMap<String, Network>,
     /// Objects.
     pub objects: Objects,
     /// Bytes of the machine's memory.
@@ -75,6 +75,8 @@ pub struct Backends {
     cards: u8,
     /// Buses of virtio-serial devices by name.
     serial_buses: Vec<(String, Arc<object::DeviceCell<VirtioSerial>>, ObjectRef)>,
+    /// Ports with the device they are of.
+    serial_ports: Vec<(Weak<Node>, Arc<object::DeviceCell<VirtioSerial>>)>,
     /// Buses of NVMe controllers.
     nvme_buses: Vec<namespaces::Bus>,
 }
@@ -84,7 +86,7 @@ impl Backends {
     pub fn new(
         blocks: Arc<Mutex<Blocks>>,
         chardevs: Arc<Mutex<Chardevs>>,
-        networks: BTreeMap<String, Arc<UserNet>>,
+        networks: BTreeMap<String, Network>,
         objects: Objects,
     ) -> Backends {
         Backends {
@@ -97,6 +99,7 @@ impl Backends {
             holders: Vec::new(),
             cards: 0,
             serial_buses: Vec::new(),
+            serial_ports: Vec::new(),
             nvme_buses: Vec::new(),
         }
     }
@@ -264,7 +267,7 @@ impl Backends {
                     }
                     self.taken.push(id.clone());
                     held.push(Held::Network(id));
-                    let net = net.clone() as Arc<dyn NetPeer>;
+                    let net = net.peer();
                     Some(match sockets.events.clocks().replay() {
                         Some(replay) => ReplayedNet::new(net, replay),
                         None => net,
@@ -314,6 +317,25 @@ impl Backends {
         self.leave_nvme_bus(device)
     }
 
+    /// Takes a port of a virtio-serial device out; false if there is none at that place of the tree. Its character device
+    /// can be given to another.
+    pub fn unplug_port(&mut self, node: &ObjectRef) -> bool {
+        let here =
+            |(place, _): &(Weak<Node>, _)| place.upgrade().is_some_and(|place| Arc::ptr_eq(&place, node));
+        let Some(n) = self.serial_ports.iter().position(here) else { return false };
+        let removed =
+            self.serial_ports.get(n).is_some_and(|(_, cell)| VirtioSerial::remove_port(cell, &node.id()));
+        if !removed {
+            return false;
+        }
+        self.serial_ports.swap_remove(n);
+        let chardev = node.device().and_then(|device| device.property("chardev"));
+        if let Some(chardev) = chardev.as_ref().and_then(|chardev| chardev.as_str()) {
+            self.chardevs.lock().unwrap_or_else(PoisonError::into_inner).give_back(chardev);
+        }
+        true
+    }
+
     /// What a device held can be given to another.
     fn give_up(&mut self, device: &Arc<dyn AnyDevice>) {
         let weak = Arc::downgrade(device);
@@ -331,7 +353,7 @@ impl Backends {
                 }
                 Held::Network(id) => {
                     if let Some(net) = self.networks.get(id) {
-                        net.set_receiver(None);
+                        net.peer().set_receiver(None);
                     }
                     self.taken.retain(|taken| taken != id);
                 }
@@ -360,6 +382,7 @@ impl Backends {
         let config = PortConfig { id: id.map(str::to_owned), ..PortConfig::of(device.as_ref(), port) };
         VirtioSerial::add_port(cell, config)?;
         let place = Node::for_device(device.clone());
+        self.serial_ports.push((Arc::downgrade(&place), cell.clone()));
         let container = if id.is_some() { "peripheral" } else { "peripheral-anon" };
         if let Some(container) = sockets.machine.child(container) {
             container.add_child(id.unwrap_or("device[*]"), &place);

@@ -466,6 +466,13 @@ impl Chardevs {
         }
     }
 
+    /// The front end of a back end has gone: another can have it.
+    pub fn give_back(&mut self, id: &str) {
+        if let Some((_, Entry::Port { taken, .. })) = self.entries.iter_mut().find(|entry| entry.0 == id) {
+            *taken = false;
+        }
+    }
+
     /// Takes what the back ends have put into the file system out of it. For the end of the program.
     pub fn clean_up(&self) {
         for (_, entry) in &self.entries {

@@ -31,6 +31,7 @@ pub use chardev::{
 pub use mux::{Mux, MuxActions};
 pub use replayed::{Replayed, for_device};
 pub use ringbuf::RingBuf;
+pub(crate) use socket::SocketPort;
 pub use socket::{SocketAddress, SocketOptions};
 pub use stream::flush_all;
 pub use terminal::restore as restore_terminal;

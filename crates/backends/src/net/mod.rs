@@ -1,14 +1,18 @@
 //! Network back ends: the host's side of network cards.
 
+mod network;
 mod options;
 mod replayed;
+mod socket;
 mod user;
 
 use std::sync::Arc;
 
+pub use network::Network;
 pub use options::parse_mac;
 pub use options::{HostForward, NETDEV_HELP, NetdevKind, NetdevOption, NicOption, Transport, UserOptions};
 pub use replayed::ReplayedNet;
+pub use socket::{DatagramAddress, DatagramNet, DatagramOptions, StreamNet, StreamOptions};
 pub use user::UserNet;
 
 /// Work on a frame that is left to the receiving side, as `virtio_net_hdr` says it.

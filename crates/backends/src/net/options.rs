@@ -2,26 +2,15 @@
 
 use std::net::Ipv4Addr;
 
+use super::socket::{DatagramOptions, StreamOptions, read_datagram, read_socket, read_stream};
 use crate::Error;
 use crate::options::Options;
 
 /// What `-netdev help` prints: the back ends that exist here.
-pub const NETDEV_HELP: &str = "Available netdev backend types:\nuser\n";
+pub const NETDEV_HELP: &str = "Available netdev backend types:\nsocket\nstream\ndgram\nuser\n";
 
 /// Back ends that QEMU has and this program has not.
-const ABSENT: [&str; 11] = [
-    "socket",
-    "stream",
-    "dgram",
-    "hubport",
-    "tap",
-    "l2tpv3",
-    "vde",
-    "bridge",
-    "vhost-user",
-    "vhost-vdpa",
-    "netmap",
-];
+const ABSENT: [&str; 8] = ["hubport", "tap", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa", "netmap"];
 
 /// Which transport a forwarding rule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -245,6 +234,12 @@ fn parse_mask(text: &str) -> Result<u8, Error> {
 pub enum NetdevKind {
     /// The user-mode network.
     User(Box<UserOptions>),
+    /// Frames over a connection.
+    Stream(Box<StreamOptions>),
+    /// Frames as datagrams.
+    Datagram(Box<DatagramOptions>),
+    /// Over a socket that exists, whichever of the two it is for.
+    Descriptor(String),
 }
 
 /// A parsed `-netdev` option.
@@ -273,6 +268,9 @@ impl NetdevOption {
 
 fn read_kind(kind: &str, options: &mut Options) -> Result<NetdevKind, Error> {
     match kind {
+        "socket" => read_socket(options),
+        "stream" => read_stream(options),
+        "dgram" => read_datagram(options),
         "user" => Ok(NetdevKind::User(Box::new(UserOptions::take(options)?))),
         _ if ABSENT.contains(&kind) => Err(Error::new(format!("network back end '{kind}' is not available"))),
         _ => Err(Error::new(format!("Parameter 'type' does not accept value '{kind}'"))),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::char::SocketAddress;
 
 #[test]
 fn netdev_errors_have_their_words() {
@@ -42,6 +43,7 @@ fn netdev_errors_have_their_words() {
 fn networks_have_their_places() {
     let parse = |text: &str| match NetdevOption::parse(text).unwrap().kind {
         NetdevKind::User(user) => *user,
+        other => panic!("{other:?}"),
     };
     assert_eq!(parse("user,id=n"), UserOptions::default());
     let user =
@@ -55,6 +57,30 @@ fn networks_have_their_places() {
     let rule = &parse("user,id=n,hostfwd=udp:127.0.0.1:5-10.0.2.20:6").forwards[0];
     assert_eq!((rule.transport, rule.host_port, rule.guest_port), (Transport::Udp, 5, 6));
     assert_eq!((rule.host, rule.guest), (Ipv4Addr::LOCALHOST, Some(Ipv4Addr::new(10, 0, 2, 20))));
+}
+
+#[test]
+fn other_programs_are_found() {
+    let kind = |text: &str| NetdevOption::parse(text).map(|option| option.kind);
+    let stream = |text: &str| match kind(text).unwrap() {
+        NetdevKind::Stream(stream) => (stream.kind, stream.socket.address, stream.socket.server),
+        other => panic!("{other:?}"),
+    };
+    let tcp = |host: &str| SocketAddress::Tcp(host.into(), "1234".into());
+    assert_eq!(kind("socket,id=n,fd=7").unwrap(), NetdevKind::Descriptor("7".into()));
+    assert_eq!(stream("socket,id=n,listen=:1234"), ("socket", tcp(""), true));
+    assert_eq!(stream("socket,id=n,connect=[::1]:1234"), ("socket", tcp("::1"), false));
+    let inet = "stream,id=n,server=on,addr.type=inet,addr.host=h,addr.port=1234,addr.ipv4=on";
+    assert_eq!(stream(inet), ("stream", tcp("h"), true));
+    let unix = ("stream", SocketAddress::Unix("/a".into()), false);
+    assert_eq!(stream("stream,id=n,addr.type=unix,addr.path=/a"), unix);
+    let fails = |text: &str| kind(text).unwrap_err().to_string();
+    let one = "exactly one of listen=, connect=, mcast= or udp= is required";
+    assert_eq!(fails("socket,id=n"), one);
+    assert_eq!(fails("socket,id=n,listen=:1,connect=a:1"), one);
+    assert_eq!(fails("socket,id=n,udp=a:1"), "localaddr= is mandatory with udp=");
+    assert_eq!(fails("dgram,id=n"), "dgram requires local= or remote= parameter");
+    assert_eq!(fails("stream,id=n"), "Parameter 'addr.type' is missing");
 }
 
 #[test]

@@ -310,7 +310,8 @@ impl Virtio<'_> {
     pub fn config_changed(&mut self) {
         self.state.config_generation = self.state.config_generation.wrapping_add(1);
         if self.state.status & status::DRIVER_OK != 0 {
-            self.interrupt(isr::CONFIG, self.state.config_vector);
+            // Both bits, as QEMU sets them: there are drivers that wait for news of a queue.
+            self.interrupt(isr::QUEUE | isr::CONFIG, self.state.config_vector);
         }
     }
 

@@ -39,6 +39,7 @@ mod feature {
 mod event {
     pub const DEVICE_READY: u16 = 0;
     pub const PORT_ADD: u16 = 1;
+    pub const PORT_REMOVE: u16 = 2;
     pub const PORT_READY: u16 = 3;
     pub const CONSOLE_PORT: u16 = 4;
     pub const PORT_OPEN: u16 = 6;
@@ -284,6 +285,23 @@ impl VirtioSerial {
         self.reset_port(nr as usize);
         self.send_control(nr, event::PORT_ADD, 1, &[]);
         Ok(nr)
+    }
+
+    /// Takes the port that the user calls `id` out; false if there is none.
+    pub fn remove_port(cell: &Arc<DeviceCell<Self>>, id: &str) -> bool {
+        let gone = cell.with(|device| {
+            let named =
+                |port: &Option<PortConfig>| port.as_ref().is_some_and(|p| p.id.as_deref() == Some(id));
+            let nr = device.ports.iter().position(named)?;
+            let config = device.ports.get_mut(nr)?.take();
+            device.reset_port(nr);
+            device.send_control(nr as u32, event::PORT_REMOVE, 1, &[]);
+            config
+        });
+        if let Some(port) = gone.as_ref().and_then(|config| config.port.as_ref()) {
+            port.set_receiver(None);
+        }
+        gone.is_some()
     }
 
     fn config_of(&self, port: usize) -> Option<&PortConfig> {

@@ -32,7 +32,6 @@ impl Filter {
 
     /// Whether the driver of the card with the address `own` wants a frame.
     pub(super) fn wants(&self, frame: &[u8], own: [u8; 6], vlan_filter: bool) -> bool {
-        let Some((target, _)) = frame.split_first_chunk::<6>() else { return false };
         if let Some([0x81, 0x00, high, low]) = frame.get(12..16)
             && vlan_filter
         {
@@ -44,6 +43,7 @@ impl Filter {
         if self.promiscuous {
             return true;
         }
+        let Some((target, _)) = frame.split_first_chunk::<6>() else { return false };
         if *target == [0xff; 6] {
             return !self.no_broadcast;
         }

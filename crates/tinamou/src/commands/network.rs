@@ -3,7 +3,7 @@
 use crate::control::Control;
 use crate::options::Opts;
 use crate::plug::{NetworkCard, netdev_text};
-use backends::net::{HostForward, NetdevKind, NetdevOption, Transport, UserNet};
+use backends::net::{HostForward, NetdevOption, Network, Transport, UserNet};
 use base::error::Class;
 use base::{Error, Result, error};
 use devices::virtio::net::RxFilter;
@@ -69,9 +69,8 @@ fn add(control: &Control, opts: &Opts) -> Result<()> {
     if backends.networks.contains_key(&option.id) {
         return Err(error!("Duplicate ID '{}' for netdev", option.id));
     }
-    let NetdevKind::User(user) = option.kind;
-    let net = UserNet::new(*user, control.events().clocks()).map_err(|e| error!("{e}"))?;
-    backends.networks.insert(option.id, Arc::new(net));
+    let net = Network::open(option.kind, control.events()).map_err(|e| error!("{e}"))?;
+    backends.networks.insert(option.id, net);
     Ok(())
 }
 
@@ -90,7 +89,7 @@ pub fn netdev_del(context: &mut Context<'_>, id: String) -> Result<()> {
     for card in backends.cards().iter().filter(|card| card.network.as_deref() == Some(&id)) {
         card.card.set_link(false);
     }
-    backends::net::NetPeer::set_receiver(&*net, None);
+    net.peer().set_receiver(None);
     Ok(())
 }
 
@@ -124,7 +123,7 @@ pub fn query_rx_filter(context: &mut Context<'_>, name: Option<String>) -> Resul
 fn info_network(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
     arguments.finish()?;
     let backends = Control::of(context)?.backends.lock().unwrap_or_else(PoisonError::into_inner);
-    let describe = |net: &Arc<UserNet>| backends::net::NetPeer::describe(&**net);
+    let describe = |net: &Network| net.peer().describe();
     let cards = backends.cards();
     let mut out = String::new();
     for card in &cards {
@@ -146,7 +145,7 @@ fn info_network(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Res
 fn info_usernet(context: &mut Context<'_>, arguments: &mut Arguments<'_>) -> Result<()> {
     arguments.finish()?;
     let backends = Control::of(context)?.backends.lock().unwrap_or_else(PoisonError::into_inner);
-    for (id, net) in &backends.networks {
+    for (id, net) in backends.networks.iter().filter_map(|(id, net)| Some((id, net.user()?))) {
         let _ = write!(context.out, "Hub -1 ({id}):\n{}", net.table());
     }
     Ok(())
@@ -160,9 +159,13 @@ fn forwarding<'a>(control: &Control, text: &'a str) -> Result<(Arc<UserNet>, &'a
         None => (None, text),
     };
     let net = match id {
-        Some(id) => backends.networks.get(id).ok_or_else(|| error!("Device '{id}' not found"))?,
+        Some(id) => {
+            let net = backends.networks.get(id).ok_or_else(|| error!("Device '{id}' not found"))?;
+            net.user().ok_or_else(|| error!("invalid netdev id '{id}'"))?
+        }
         None => {
-            backends.networks.values().next().ok_or_else(|| error!("user mode network stack not in use"))?
+            let first = backends.networks.values().find_map(Network::user);
+            first.ok_or_else(|| error!("user mode network stack not in use"))?
         }
     };
     Ok((net.clone(), rule))

@@ -54,9 +54,9 @@ impl Control {
             return;
         }
         event::Resume {}.emit();
-        self.parts.events.clocks().start_virtual();
+        self.start_clock();
         self.states.set(RunState::Running);
         self.states.notify();
-        self.parts.cpus.start();
+        self.start_processors();
     }
 }

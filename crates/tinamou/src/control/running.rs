@@ -53,7 +53,7 @@ impl Control {
         }
         // The vCPUs were stopped so that nothing followed the request; if the machine goes on they do.
         if self.state() == RunState::Running && self.ended().is_none() {
-            self.parts.cpus.start();
+            self.start_processors();
         }
     }
 
@@ -114,6 +114,18 @@ impl Control {
         }
     }
 
+    pub(super) fn start_clock(&self) {
+        if !self.manners.still {
+            self.parts.events.clocks().start_virtual();
+        }
+    }
+
+    pub(super) fn start_processors(&self) {
+        if !self.manners.still {
+            self.parts.cpus.start();
+        }
+    }
+
     /// Stops the machine if it runs.
     pub fn halt(&self, to: RunState, cpu: Option<usize>, reason: StopReason) {
         if self.state() != RunState::Running {
@@ -156,12 +168,12 @@ impl Control {
         if how.is_none_or(|all| {
             all.iter().any(|r| !matches!(r, Resume::Step(SingleStep { clock: false, .. }) | Resume::Stay))
         }) {
-            self.parts.events.clocks().start_virtual();
+            self.start_clock();
         }
         self.states.set(RunState::Running);
         self.states.notify();
         match how {
-            None => self.parts.cpus.start(),
+            None => self.start_processors(),
             Some(how) => self.parts.cpus.resume(how),
         }
         Ok(())
@@ -186,7 +198,7 @@ impl Control {
         self.initialize();
         event::Reset { guest: cause.by_guest(), reason: cause }.emit();
         match self.state() {
-            RunState::Running => self.parts.cpus.start(),
+            RunState::Running => self.start_processors(),
             RunState::InMigrate | RunState::FinishMigrate => {}
             _ => self.states.set(RunState::Prelaunch),
         }

@@ -115,7 +115,7 @@ impl Guest {
     fn with_loss(options: &str, loss: u64) -> Guest {
         let super::super::NetdevOption { kind, .. } =
             super::super::NetdevOption::parse(&format!("user,id=n{options}")).unwrap();
-        let super::super::NetdevKind::User(options) = kind;
+        let super::super::NetdevKind::User(options) = kind else { panic!() };
         let net = Arc::new(UserNet::new(*options, &started()).unwrap());
         let card = Card::new(64, loss);
         net.set_receiver(Some(card.clone()));
