@@ -69,7 +69,7 @@ pub const TESTS: &[Test] = &[
     ("virtio with packed queues", |w| virtio(w, "pci", "virt,aia=aplic-imsic", ",packed=on")),
     ("disks while the emulator is killed: nothing flushed is lost", killed),
     ("disks under random requests, all compared", compared),
-    ("devices come and go", hot_plug),
+    ("devices come and go", |w| crate::hot_plug::rounds(&w.tinamou, &w.images, 4).map(|_| None)),
     ("a controller with two namespaces", pcie::namespaces),
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
     ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
@@ -195,41 +195,6 @@ fn killed(world: &World) -> Outcome {
 fn compared(world: &World) -> Outcome {
     let told = crate::disks::compared(&world.tinamou, &world.images, 2)?;
     Ok(told.is_none().then(|| format!("{} is not installed", guest::COMPILER)))
-}
-
-/// An NVMe disk is plugged into a running guest, used, and taken out again, twice.
-fn hot_plug(world: &World) -> Outcome {
-    let image = paths::guests().join(".disk.img");
-    fs::write(&image, vec![0; 8 << 20])?;
-    let mut line = with_opensbi(world, 2);
-    line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
-    let drive = format!("file={},format=raw,if=none,id=d0", image.display());
-    line.extend(strings(&["-device", "pcie-root-port,id=rp1,chassis=1", "-drive", &drive]));
-    let mut console = Console::spawn(&world.tinamou, &line)?;
-    console.expect("TINAMOU-SHELL-READY", BOOT)?;
-    console.expect("# ", BOOT)?;
-    for round in 1..=2 {
-        console.send("\u{1}c")?;
-        console.expect("(qemu) ", ANSWER)?;
-        console.send("device_add nvme,id=x,bus=rp1,drive=d0,serial=s\n")?;
-        console.expect("(qemu) ", ANSWER)?;
-        console.send("\u{1}c")?;
-        // Debian's kernel for this architecture has no driver for hot plug: it is told to look.
-        console.send(&format!(
-            "echo 1 >/sys/bus/pci/rescan; until [ -b /dev/nvme0n1 ]; do sleep 0.1; done; \
-             echo {round}{round} | dd of=/dev/nvme0n1 conv=fsync 2>/dev/null; \
-             echo 1 >/sys/bus/pci/devices/0000:01:00.0/remove; echo out-$((6*7+{round}))\n"
-        ))?;
-        console.expect(&format!("out-{}", 42 + round), ANSWER)?;
-        console.send("\u{1}c")?;
-        console.expect("(qemu) ", ANSWER)?;
-        console.send("device_del x\n")?;
-        console.expect("(qemu) ", ANSWER)?;
-        console.send("\u{1}c")?;
-    }
-    console.send("\npoweroff -f\n")?;
-    let ended = good(console.wait(BOOT)?)?;
-    if fs::read(&image)?.starts_with(b"22\n") { Ok(ended) } else { Err("the image is not written".into()) }
 }
 
 /// A program of a few instructions: writes to the UART, and ends the emulator through the test finisher.

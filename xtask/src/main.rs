@@ -15,6 +15,7 @@ mod everything;
 mod guest;
 mod hmp;
 mod hostile;
+mod hot_plug;
 mod lockstep;
 mod lspci;
 mod paths;
@@ -40,6 +41,7 @@ usage: cargo xtask TASK [OPTIONS]
   lspci                              compare what a guest sees of PCI Express with QEMU, as lspci -vvv words it
   kill-disk [--count N]              kill the emulator while a guest writes; no block flushed before may be lost
   verify-disk [--seconds N]          random requests of a guest to its disks, all compared
+  hot-plug [--count N]               plug disks and network cards into a working guest and take them out
   snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
 environment:
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         "lspci" => lspci::run(),
         "kill-disk" => disks::kill(&args),
         "verify-disk" => disks::verify(&args),
+        "hot-plug" => hot_plug::run(&args),
         "snapshots" => snapshots::run(&args),
         "-h" | "--help" | "help" => {
             print!("{USAGE}");

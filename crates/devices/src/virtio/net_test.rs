@@ -237,7 +237,7 @@ fn vlans() {
 fn the_link() {
     let b = bench(false, 0);
     VirtioNet::set_link(&b.cell, false);
-    assert_eq!((b.cell.read_config(6, 2), b.driver.read(0x60), b.driver.read(0xfc)), (0, 2, 1));
+    assert_eq!((b.cell.read_config(6, 2), b.driver.read(0x60), b.driver.read(0xfc)), (0, 3, 1));
     assert!(b.receiver().receive(&[0; 60], FrameOffload::default()), "lost");
     VirtioNet::set_link(&b.cell, true);
     assert_eq!(b.cell.read_config(6, 2), 1);
