@@ -133,6 +133,13 @@ impl Emitter {
                 self.lock_prefix();
                 self.asm.ins(row, w, RAX, 0, memory, 0);
             }
+            (1, _) if !self.cfg.parallel => {
+                // Three simple instructions take less time than the one for all.
+                self.asm.ins(MOV, w, tag, 0, operand, 0);
+                self.asm.ins(MOV, w, RAX, 0, memory, 0);
+                self.asm.ins(ADD, w, tag, 0, Rm::R(RAX), 0);
+                self.asm.ins(MOV_MR, w, tag, 0, memory, 0);
+            }
             (1, _) => {
                 self.asm.ins(MOV, w, RAX, 0, operand, 0);
                 self.lock_prefix();
@@ -158,10 +165,14 @@ impl Emitter {
                         self.asm.ins(cmovcc(code), w, tag, 0, operand, 0);
                     }
                 }
-                self.lock_prefix();
-                self.asm.ins(CMPXCHG, w, tag, 0, memory, 0);
-                let at = self.asm.jump(Some(cc::NE));
-                self.asm.patch(at, again);
+                if self.cfg.parallel {
+                    self.lock_prefix();
+                    self.asm.ins(CMPXCHG, w, tag, 0, memory, 0);
+                    let at = self.asm.jump(Some(cc::NE));
+                    self.asm.patch(at, again);
+                } else {
+                    self.asm.ins(MOV_MR, w, tag, 0, memory, 0);
+                }
             }
         }
         if used {
@@ -243,8 +254,16 @@ impl Emitter {
         let from = self.atomic_probe(base, memop, entry, tag);
         self.asm.ins(MOV, w, RAX, 0, expected, 0);
         self.asm.ins(MOV, w, tag, 0, new, 0);
-        self.lock_prefix();
-        self.asm.ins(CMPXCHG, w, tag, 0, Rm::M(Mem::at(entry, 0)), 0);
+        let memory = Rm::M(Mem::at(entry, 0));
+        if self.cfg.parallel {
+            self.lock_prefix();
+            self.asm.ins(CMPXCHG, w, tag, 0, memory, 0);
+        } else {
+            self.asm.ins(CMP, w, RAX, 0, memory, 0);
+            let other = self.asm.jump(Some(cc::NE));
+            self.asm.ins(MOV_MR, w, tag, 0, memory, 0);
+            self.arrive(other);
+        }
         self.set_bool(d, cc::NE);
         let back = self.asm.pos();
         self.cold.push(Cold::Atomic { from, back, stub, dest: d, imm: i.imm & 0xff, insn: self.insn, late });

@@ -330,6 +330,8 @@ impl Machine {
         assert!(memory as isize != -1);
         let mut cfg = config(features);
         let at = |o: usize| o as i32 - BIAS;
+        // One vCPU is what remembers pages in the tests; atomics are made otherwise for more.
+        cfg.parallel = !sites;
         cfg.sites = sites.then_some(host::Sites {
             tags: at(std::mem::offset_of!(Frame, site_tags)),
             addends: at(std::mem::offset_of!(Frame, site_addends)),
