@@ -1,8 +1,8 @@
 //! Which code is worth translating.
 //!
-//! Much of what a guest runs while it boots, or starts a program, it runs once or twice. The interpreter does that in a
-//! tenth of the time that a translation takes. So code is translated when a vCPU comes to it after it has been
-//! interpreted a few times (`-accel tcg,warmup=N`).
+//! Much of what a guest runs while it boots, or starts a program, it runs once. The interpreter does that in a sixth of the
+//! time that a translation takes. So code is translated when a vCPU comes to it after it has been interpreted
+//! (`-accel tcg,warmup=N` times).
 
 use crate::cache::Key;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
