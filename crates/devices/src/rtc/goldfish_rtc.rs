@@ -32,6 +32,8 @@ pub struct Registers {
     /// The high half of the time, as of the last read of the low half.
     time_high: u32,
     alarm: u64,
+    /// The alarm that is running: what it was when its low half was written.
+    armed: u64,
     alarm_running: bool,
     irq_pending: bool,
     irq_enabled: bool,
@@ -106,12 +108,12 @@ impl GoldfishRtc {
     /// Lets a running alarm go off if it is due, or else the timer wait for it.
     fn check_alarm(&mut self) {
         let now = self.now();
-        if self.regs.alarm_running && self.regs.alarm <= now {
+        if self.regs.alarm_running && self.regs.armed <= now {
             self.regs.alarm_running = false;
             self.regs.irq_pending = true;
         }
         let running = self.regs.alarm_running;
-        let deadline = self.regs.alarm.wrapping_sub(self.regs.offset);
+        let deadline = self.regs.armed.wrapping_sub(self.regs.offset);
         self.timer.set((running && deadline < i64::MAX as u64).then_some(deadline));
         self.update();
     }
@@ -150,6 +152,7 @@ impl Device for GoldfishRtc {
             }
             ALARM_LOW => {
                 self.regs.alarm = self.regs.alarm.with_bits(0, 32, value);
+                self.regs.armed = self.regs.alarm;
                 self.regs.alarm_running = true;
                 self.check_alarm();
             }
