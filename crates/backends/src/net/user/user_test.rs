@@ -33,8 +33,10 @@ impl Card {
         Arc::new(Card { limit, loss, ..Card::default() })
     }
 
+    /// One frame in `loss`, in no order: sent again as often as they are lost in turn, the same one could be lost each time.
     fn loses(&self) -> bool {
-        (self.count.fetch_add(1, Ordering::Relaxed) + 1).checked_rem(self.loss) == Some(0)
+        let n = self.count.fetch_add(1, Ordering::Relaxed);
+        (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).checked_rem(self.loss) == Some(0)
     }
 }
 
