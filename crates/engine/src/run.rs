@@ -328,7 +328,9 @@ impl<G: Guest> Tcg<G> {
         for _ in 0..self.shared.block_limit() {
             let step = self.interpret(g);
             let within = frame.pc() & !4095 == page;
-            if step != Step::Done || !within || frame.interrupt.load(Relaxed) != 0 || self.is_spent(frame) {
+            // Whoever came out for cold code may be elsewhere by now, or the debugger may have been here since.
+            let watched = self.shared.cpus.breakpoints.any() || frame.interrupt.load(Relaxed) != 0;
+            if step != Step::Done || !within || watched || self.is_spent(frame) {
                 return step;
             }
         }
