@@ -58,6 +58,8 @@ struct Plan {
     debian: Option<PathBuf>,
     /// The initramfs with the programs for disks and networks.
     io: Option<PathBuf>,
+    /// Which modes of disks: those with this text in their options.
+    modes: Option<String>,
     extra: Vec<String>,
 }
 
@@ -76,6 +78,7 @@ pub fn run(args: &[String]) -> Result<()> {
         primitives: if wants("primitives") { primitives::build()? } else { None },
         debian: if wants("login") || wants("work") || wants("snapshots") { images.debian() } else { None },
         io: if wants("disk") || wants("net") { io::build(&images)? } else { None },
+        modes: option(args, "--modes").map(str::to_owned),
         images,
         smp: option(args, "--smp").unwrap_or("1").parse()?,
         memory: option(args, "--memory").unwrap_or("1G").to_owned(),
@@ -117,6 +120,9 @@ fn measure(plan: &Plan, wants: &dyn Fn(&str) -> bool, side: &mut Side) -> Result
         if wants("net") {
             io::networks(plan, program, initrd, samples)?;
         }
+    }
+    if wants("iperf3") {
+        io::iperf3(plan, program, samples)?;
     }
     if let Some(image) = &plan.debian {
         if wants("login") || wants("work") {

@@ -145,8 +145,8 @@ pub fn compared(tinamou: &Path, images: &Images, seconds: u64) -> Result<Option<
 }
 
 /// Runs a program of the host's on an image.
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output()?;
+pub fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     match output.status.success() {
         true => Ok(()),
         false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stdout)).into()),

@@ -10,6 +10,8 @@ mod boot;
 mod boots;
 mod check;
 mod console;
+mod debian_guest;
+mod disk_programs;
 mod disks;
 mod everything;
 mod guest;
@@ -41,6 +43,8 @@ usage: cargo xtask TASK [OPTIONS]
   lspci                              compare what a guest sees of PCI Express with QEMU, as lspci -vvv words it
   kill-disk [--count N]              kill the emulator while a guest writes; no block flushed before may be lost
   verify-disk [--seconds N]          random requests of a guest to its disks, all compared
+  fio [--smp N]                      fio of Debian's packages, with its verification, on each kind of disk
+  fsx PROGRAM [--count N]            that program, compiled for riscv64, on file systems on each kind of disk
   hot-plug [--count N]               plug disks and network cards into a working guest and take them out
   snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
         "lspci" => lspci::run(),
         "kill-disk" => disks::kill(&args),
         "verify-disk" => disks::verify(&args),
+        "fio" => disk_programs::fio(&args),
+        "fsx" => disk_programs::fsx(&args),
         "hot-plug" => hot_plug::run(&args),
         "snapshots" => snapshots::run(&args),
         "-h" | "--help" | "help" => {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::Error;
 
@@ -118,7 +118,11 @@ pub fn open(path: &str, options: &OpenOptions, wanted: OFlags) -> io::Result<Fil
         fcntl_getfl(&member.fd).is_ok_and(|flags| flags & OFlags::ACCMODE == wanted & OFlags::ACCMODE)
     };
     let member = members.iter().find(fits).ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied))?;
-    member.fd.as_fd().try_clone_to_owned().map(File::from)
+    let file = member.fd.as_fd().try_clone_to_owned().map(File::from)?;
+    if wanted.contains(OFlags::DIRECT) {
+        fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::DIRECT)?;
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -5,26 +5,41 @@
 use super::{LIMIT, Plan, Samples, TICKS_PER_SECOND, common, note};
 use crate::boot::{linux, strings};
 use crate::console::Console;
+use crate::debian_guest::DebianGuest;
 use crate::{Result, guest, paths};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 /// Bytes of the disk: more than any cache of the host's processor, less than its memory.
 const DISK: u64 = 256 << 20;
+/// How long iperf3 sends.
+const IPERF_SECONDS: f64 = 5.0;
 /// Megabytes of a stream.
 const STREAM: u64 = 256;
-/// Kinds of work of `tests/guest/disk.c`, with the bytes of a request.
-const WORK: &[(&str, f64)] = &[
-    ("sequential-read-128K", 131_072.0),
-    ("sequential-write-128K", 131_072.0),
-    ("random-read-4K", 4096.0),
-    ("random-read-4K-deep", 4096.0),
-    ("random-write-4K", 4096.0),
-    ("random-write-4K-deep", 4096.0),
+/// Kinds of work of `tests/guest/disk.c`.
+const WORK: &[&str] = &[
+    "sequential-read-128K",
+    "sequential-write-128K",
+    "random-read-4K",
+    "random-read-4K-deep",
+    "random-write-4K",
+    "random-write-4K-deep",
 ];
+/// Through the host's page cache or past it, and how QEMU does that.
+const MODES: &[&str] = &[
+    "cache=writeback,aio=threads",
+    "cache=writeback,aio=io_uring",
+    "cache=none,aio=threads",
+    "cache=none,aio=native",
+    "cache=none,aio=io_uring",
+];
+/// open(2): past the page cache, on x86_64.
+const O_DIRECT: i32 = 0o40000;
 
 /// The initramfs with the programs; nothing when there is no compiler.
 pub(super) fn build(plan: &crate::paths::Images) -> Result<Option<PathBuf>> {
@@ -71,18 +86,27 @@ fn spent(console: &mut Console, until: &str) -> Result<f64> {
     Ok((console.processor_ticks().unwrap_or(0) - before) as f64 / TICKS_PER_SECOND)
 }
 
-/// A disk behind virtio-blk-pci and behind NVMe, both with the host's page cache and its usual threads.
+/// A disk behind virtio-blk-pci and behind NVMe, in each mode.
 pub(super) fn disks(plan: &Plan, program: &Path, initrd: &Path, samples: &mut Samples) -> Result<()> {
     let image = paths::guests().join(".bench-disk.img");
     fs::write(&image, vec![0x5a; DISK as usize])?;
-    for (kind, device, path) in [
+    fs::File::open(&image)?.sync_all()?;
+    let past = fs::OpenOptions::new().read(true).custom_flags(O_DIRECT).open(&image);
+    if let Err(error) = &past {
+        eprintln!("nothing past the page cache: {} cannot be opened so: {error}", image.display());
+    }
+    let wanted = |mode: &&&str| plan.modes.as_deref().is_none_or(|text| mode.contains(text));
+    let able = |mode: &&&str| past.is_ok() || !mode.contains("none");
+    let devices = [
         ("virtio-blk-pci", "virtio-blk-pci,drive=d0", "/dev/vda"),
         ("nvme", "nvme,drive=d0,serial=bench", "/dev/nvme0n1"),
-    ] {
-        let drive = format!("file={},format=raw,if=none,id=d0,cache=writeback,aio=threads", image.display());
+    ];
+    let modes = MODES.iter().filter(wanted).filter(able);
+    for (mode, (kind, device, path)) in modes.flat_map(|mode| devices.map(|device| (mode, device))) {
+        let drive = format!("file={},format=raw,if=none,id=d0,{mode}", image.display());
         let mut console = at_shell(plan, program, initrd, &strings(&["-drive", &drive, "-device", device]))?;
         console.send(&format!("disk bench {path}\n"))?;
-        for (work, bytes) in WORK {
+        for work in WORK {
             console.expect(&format!("START {work}\r"), LIMIT)?;
             let processor = spent(&mut console, &format!("DISK {work} "))?;
             console.expect("\n", LIMIT)?;
@@ -90,12 +114,9 @@ pub(super) fn disks(plan: &Plan, program: &Path, initrd: &Path, samples: &mut Sa
                 return Err("the guest's numbers make no sense".into());
             };
             let rate = seconds / requests;
-            let name = format!("9 disk {kind}: {work}");
+            let name = format!("9 disk {kind},{mode}: {work}");
             note(samples, &format!("{name}, us each"), rate * 1e6);
             note(samples, &format!("{name}, processor us each"), processor / requests * 1e6);
-            if *bytes > 10_000.0 {
-                note(samples, &format!("{name}, ms for 100 MB"), rate / bytes * 1e8 * 1e3);
-            }
         }
     }
     fs::remove_file(&image)?;
@@ -118,6 +139,40 @@ fn serve(mut client: TcpStream) -> std::io::Result<()> {
         left -= done as u64;
     }
     client.write_all(b".")
+}
+
+/// `iperf3` of Debian's packages in the guest, against one on the host, in each direction through user networking.
+pub(super) fn iperf3(plan: &Plan, program: &Path, samples: &mut Samples) -> Result<()> {
+    let Some(server) = paths::which("iperf3") else {
+        eprintln!("no lines of iperf3: it is not installed here");
+        return Ok(());
+    };
+    for card in ["virtio-net-pci", "e1000e"] {
+        let mut guest = DebianGuest::boot(program, &plan.images, plan.smp, card, &plan.extra)?;
+        guest.install("iperf3")?;
+        for (way, option) in [("to the host", ""), ("from the host", "-R")] {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+            let mut host = Command::new(&server)
+                .args(["-s", "-1", "-B", "127.0.0.1", "-p", &port])
+                .stdout(Stdio::null())
+                .spawn()?;
+            let before = guest.processor_time();
+            // The server may not listen yet when the first one asks.
+            let ask = format!("iperf3 -c 10.0.2.2 -p {port} -t {IPERF_SECONDS} -J {option}");
+            let said = guest.run(&format!("sleep 1; {ask} | grep -A 9 sum_received | grep bits_per"), LIMIT);
+            let processor = guest.processor_time() - before;
+            host.kill()?;
+            host.wait()?;
+            let said = said?;
+            let rate = said.rsplit(':').next().unwrap_or_default().trim().trim_end_matches(',');
+            let gigabits = rate.parse::<f64>().map_err(|_| format!("iperf3 said {said}"))? / 1e9;
+            let name = format!("9 iperf3 {card}: {way}");
+            note(samples, &format!("{name}, s for 1 Gbit"), 1.0 / gigabits);
+            note(samples, &format!("{name}, processor s for 1 Gbit"), processor / gigabits / IPERF_SECONDS);
+        }
+        guest.end()?;
+    }
+    Ok(())
 }
 
 /// A TCP stream in each direction through user networking.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::drive::NATIVE_IS_DIRECT;
 use super::raw::ReadOnly;
 use super::{BlockDevice, History, NullDevice, RawFile, RawOptions};
 use crate::Error;
@@ -162,7 +163,7 @@ fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
     let read_only = options.take_bool(&key("read-only"))?.unwrap_or(false);
     let auto_read_only = options.take_bool(&key("auto-read-only"))?.unwrap_or(false);
     let no_flush = options.take_bool(&key("cache.no-flush"))?.unwrap_or(false);
-    let _ = options.take_bool(&key("cache.direct"))?;
+    let direct = options.take_bool(&key("cache.direct"))?.unwrap_or(false);
     let choice = |options: &mut Options, name: &str, values: &[&str]| match options.take(&key(name)) {
         Some(value) if !values.contains(&&*value) => {
             Err(Error::new(format!("Parameter '{}' does not accept value '{value}'", key(name))))
@@ -174,9 +175,20 @@ fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
     match &*driver {
         "file" | "host_device" => {
             let filename = options.take(&key("filename")).ok_or_else(|| missing(&key("filename")))?;
-            choice(options, "aio", &["threads", "native", "io_uring"])?;
+            let aio = choice(options, "aio", &["threads", "native", "io_uring"])?;
+            if aio.as_deref() == Some("native") && !direct {
+                return Err(Error::new(NATIVE_IS_DIRECT));
+            }
             let lock = choice(options, "locking", &["on", "off", "auto"])?.as_deref() != Some("off");
-            let raw = RawOptions { read_only, auto_read_only, lock, discard, no_flush, writethrough: false };
+            let raw = RawOptions {
+                read_only,
+                auto_read_only,
+                lock,
+                discard,
+                no_flush,
+                writethrough: false,
+                direct,
+            };
             Ok(Node::File { filename, options: raw })
         }
         "null-co" | "null-aio" => {
@@ -190,6 +202,10 @@ fn read_node(options: &mut Options, prefix: &str) -> Result<Node, Error> {
                 let below = key("file.");
                 if options.get(&format!("{below}driver")).is_none() {
                     return Err(missing(&key("file")));
+                }
+                let past = format!("{below}cache.direct");
+                if direct && options.get(&past).is_none() {
+                    options.push(&past, "on");
                 }
                 let mut node = read_node(options, &below)?;
                 if let Node::File { options: raw, .. } = &mut node {

@@ -63,7 +63,7 @@ impl fmt::Display for DriveInterface {
 pub struct Cache {
     /// The guest sees no write cache: every write is flushed.
     pub writethrough: bool,
-    /// The host's page cache was not wanted. It is used nevertheless: flushes make the difference only of speed.
+    /// Past the host's page cache.
     pub direct: bool,
     /// Flushes are ignored.
     pub no_flush: bool,
@@ -188,14 +188,19 @@ impl DriveOption {
             return invalid("index cannot be used with bus and unit");
         }
         let (werror, rerror) = error_actions(&mut options)?;
-        cache.direct |= options.take_bool("cache.direct")?.unwrap_or(false);
+        for key in ["cache.direct", "file.cache.direct"] {
+            cache.direct = options.take_bool(key)?.unwrap_or(cache.direct);
+        }
         cache.no_flush |= options.take_bool("cache.no-flush")?.unwrap_or(false);
         cache.writethrough |= options.take_bool("cache.writeback")? == Some(false);
         let auto_read_only = options.take_bool("auto-read-only")?.unwrap_or(false);
-        let discard = read_tuning(&mut options)?;
+        let (discard, native) = read_tuning(&mut options)?;
         let limits = read_limits(&mut options)?;
         let serial = options.take("serial");
         let (file, null_size) = read_file(&mut options)?;
+        if native && !cache.direct && file.is_some() {
+            return invalid(NATIVE_IS_DIRECT);
+        }
         let lock = match options.take("file.locking").as_deref() {
             None | Some("auto" | "on") => true,
             Some("off") => false,
@@ -269,6 +274,7 @@ impl DriveOption {
             discard: self.discard,
             no_flush: self.cache.no_flush,
             writethrough: self.cache.writethrough,
+            direct: self.cache.direct,
         }
     }
 }
@@ -326,12 +332,18 @@ fn error_actions(options: &mut Options) -> Result<(ErrorAction, ErrorAction), Er
     Ok((read("werror", true, ErrorAction::Enospc)?, read("rerror", false, ErrorAction::Report)?))
 }
 
-/// Options about the way of the I/O, most of which change nothing here; the result is `discard`.
-fn read_tuning(options: &mut Options) -> Result<bool, Error> {
-    match options.take("aio").as_deref() {
-        None | Some("threads" | "native" | "io_uring") => {}
+/// What may be said of `aio=` only together with another option.
+pub(super) const NATIVE_IS_DIRECT: &str =
+    "aio=native was specified, but it requires cache.direct=on, which was not specified.";
+
+/// Options about the way of the I/O, most of which change nothing here; the result is `discard`, and whether the kernel's
+/// asynchronous I/O was wanted.
+fn read_tuning(options: &mut Options) -> Result<(bool, bool), Error> {
+    let native = match options.take("aio").or(options.take("file.aio")).as_deref() {
+        None | Some("threads" | "io_uring") => false,
+        Some("native") => true,
         Some(_) => return invalid("invalid aio option"),
-    }
+    };
     match options.take("detect-zeroes") {
         None => {}
         Some(value) if matches!(&*value, "on" | "off" | "unmap") => {}
@@ -341,8 +353,8 @@ fn read_tuning(options: &mut Options) -> Result<bool, Error> {
         return invalid("copy-on-read is not available yet");
     }
     match options.take("discard").as_deref() {
-        None | Some("ignore" | "off") => Ok(false),
-        Some("unmap" | "on") => Ok(true),
+        None | Some("ignore" | "off") => Ok((false, native)),
+        Some("unmap" | "on") => Ok((true, native)),
         Some(_) => invalid("Invalid discard option"),
     }
 }

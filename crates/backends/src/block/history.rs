@@ -343,6 +343,10 @@ impl<D: Rewindable + 'static> BlockDevice for History<D> {
         self.before_write(offset, len)?;
         self.device.write_zeroes(offset, len, unmap)
     }
+    fn at_once(&self) -> usize {
+        self.device.at_once()
+    }
+
     fn read_only(&self) -> bool {
         self.device.read_only()
     }

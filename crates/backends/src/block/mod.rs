@@ -6,6 +6,7 @@
 mod blockdev;
 mod blocks;
 mod copy;
+mod direct;
 mod drive;
 mod faults;
 mod history;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 pub use blockdev::BlockdevOption;
 pub use blocks::{Blocks, Drive};
 pub use copy::{Copy, CopyManner, Moment, Side};
+pub use direct::Buffer;
 pub use drive::{Cache, DriveInterface, DriveOption, ErrorAction, FORMAT_HELP};
 pub use faults::{Fault, FaultAction, IoStatus};
 pub use history::{History, Log, Past, Rewindable};
@@ -59,6 +61,9 @@ base::trace_points! {
 
 /// The unit that lengths of images are rounded up to.
 pub const SECTOR: u64 = 512;
+
+/// How many requests are worth having under way at once where the host's page cache answers.
+const AT_ONCE: usize = 4;
 
 /// A disk as its device sees it: an array of bytes. All calls may block and may come from several threads at
 /// once; what two overlapping calls at the same time leave behind is one or the other in each sector.
@@ -116,6 +121,11 @@ pub trait BlockDevice: Send + Sync {
 
     /// Whether writes are refused.
     fn read_only(&self) -> bool;
+
+    /// How many requests it is worth having under way at once.
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
 
     /// What snapshots do with it; `None` for a device whose content they cannot keep.
     fn past(&self) -> Option<Arc<dyn Past>> {

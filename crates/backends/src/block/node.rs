@@ -221,6 +221,9 @@ impl BlockDevice for Node {
     fn read_only(&self) -> bool {
         self.medium().read_only()
     }
+    fn at_once(&self) -> usize {
+        self.medium().at_once()
+    }
     fn past(&self) -> Option<Arc<dyn Past>> {
         self.medium().past()
     }

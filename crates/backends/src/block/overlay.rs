@@ -162,6 +162,10 @@ impl BlockDevice for Overlay {
         Ok(())
     }
 
+    fn at_once(&self) -> usize {
+        self.base.at_once()
+    }
+
     fn read_only(&self) -> bool {
         false
     }

@@ -1,19 +1,19 @@
 //! Worker threads for disks: each disk has some of its own, or several disks share those of an `iothread` object.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// The most threads of a pool. The first does what one can do; more begin when work waits.
-pub(super) const WORKERS: usize = 4;
-
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads that do work in the order in which it comes. Dropping the pool finishes what has been begun or waits.
+/// Threads that do work in the order in which it comes: the first does what one can do, more begin when work waits. Dropping the pool finishes what has been begun or waits.
 pub struct Pool {
     shared: Arc<Shared>,
     name: String,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    /// The most threads that anybody who gave it work wanted.
+    most: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -41,7 +41,12 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// A pool whose threads have this name. They are started as work comes.
     pub fn new(name: &str) -> Pool {
-        Pool { shared: Arc::default(), name: name.to_owned(), workers: Mutex::default() }
+        Pool {
+            shared: Arc::default(),
+            name: name.to_owned(),
+            workers: Mutex::default(),
+            most: AtomicUsize::new(1),
+        }
     }
 
     /// Starts the first thread now, and says how the host numbers it; `None` if there can be none.
@@ -57,15 +62,20 @@ impl Pool {
         state.first
     }
 
-    /// Has a thread do something.
-    pub fn run(&self, work: Work) {
+    /// The most threads that there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Relaxed)
+    }
+
+    /// Has a thread do something; there may be `most` of them for it.
+    pub fn run(&self, most: usize, work: Work) {
         let mut state = locked(&self.shared.state);
         state.queue.push_back(work);
         let start = state.waiting < state.queue.len();
         drop(state);
         self.shared.work.notify_one();
         if start {
-            self.start_worker(WORKERS);
+            self.start_worker(self.most.fetch_max(most, Relaxed).max(most));
         }
     }
 

@@ -92,6 +92,10 @@ impl BlockDevice for Guarded {
         self.0.read_only()
     }
 
+    fn at_once(&self) -> usize {
+        self.0.at_once()
+    }
+
     fn past(&self) -> Option<Arc<dyn Past>> {
         self.0.past()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use events::{Clock, EventLoop, Icount, Timer};
 
 use super::BlockDevice;
-use super::pool::{Pool, WORKERS, locked};
+use super::pool::{Pool, locked};
 
 /// One request. Buffers are owned, since the guest may change its memory at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,18 +140,21 @@ impl BlockQueue {
         }
         let (device, counts) = (self.device.clone(), self.counts.clone());
         locked(&counts.state).queued += 1;
-        self.pool.run(Box::new(move || {
-            let mut under = locked(&counts.state);
-            under.queued -= 1;
-            under.running += 1;
-            drop(under);
-            work(&*device);
-            let mut under = locked(&counts.state);
-            under.running -= 1;
-            if under.running == 0 && under.queued == 0 {
-                counts.idle.notify_all();
-            }
-        }));
+        self.pool.run(
+            self.device.at_once(),
+            Box::new(move || {
+                let mut under = locked(&counts.state);
+                under.queued -= 1;
+                under.running += 1;
+                drop(under);
+                work(&*device);
+                let mut under = locked(&counts.state);
+                under.running -= 1;
+                if under.running == 0 && under.queued == 0 {
+                    counts.idle.notify_all();
+                }
+            }),
+        );
     }
 
     /// Returns when everything submitted before this call has completed, or waits for the machine to go on. Not to be
@@ -167,7 +170,7 @@ impl BlockQueue {
         loop {
             let held = self.device.held();
             // Where all threads wait for the machine to go on, nobody begins what is queued.
-            if under.running <= held && (under.queued == 0 || held >= WORKERS) {
+            if under.running <= held && (under.queued == 0 || held >= self.pool.most()) {
                 return;
             }
             // Nobody tells when a request begins to wait for the machine to go on.

@@ -2,12 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
+use super::direct::{self, Buffer, Direct};
 use super::{BlockDevice, Rewindable, check_range, ofd_lock, round_up};
 use crate::Error;
 
@@ -26,7 +27,12 @@ pub struct RawOptions {
     pub no_flush: bool,
     /// Flush after each write.
     pub writethrough: bool,
+    /// Past the host's page cache.
+    pub direct: bool,
 }
+
+/// Requests that are worth having under way at once where each waits for the medium.
+const UNCACHED: usize = 32;
 
 impl Default for RawOptions {
     fn default() -> Self {
@@ -37,6 +43,7 @@ impl Default for RawOptions {
             discard: false,
             no_flush: false,
             writethrough: false,
+            direct: false,
         }
     }
 }
@@ -52,6 +59,7 @@ pub struct RawFile {
 /// How it is open at present.
 struct Open {
     file: File,
+    direct: Option<Direct>,
     options: RawOptions,
 }
 
@@ -68,17 +76,21 @@ impl RawFile {
     /// The open file and the device's length.
     fn open_file(path: &str, mut options: RawOptions) -> Result<(Open, u64), Error> {
         let failed = |error| Error::io(format_args!("Could not open '{path}'"), error);
-        let mut file = open(path, options.read_only);
+        let mut file = open(path, options);
         let denied = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
         };
         if options.auto_read_only && !options.read_only && file.as_ref().is_err_and(denied) {
             options.read_only = true;
-            file = open(path, true);
+            file = open(path, options);
         }
         let is_directory = || std::fs::metadata(path).is_ok_and(|data| data.is_dir());
         let mut file = match file {
             Err(_) if is_directory() => return Err(not_regular(path)),
+            Err(error) if options.direct && error.kind() == io::ErrorKind::InvalidInput => {
+                let text = format!("Could not open '{path}': filesystem does not support O_DIRECT");
+                return Err(Error::new(text));
+            }
             file => file.map_err(failed)?,
         };
         let kind = file.metadata().map_err(failed)?.file_type();
@@ -89,7 +101,8 @@ impl RawFile {
             ofd_lock::lock(&file, !options.read_only, path)?;
         }
         let len = if kind.is_char_device() { 0 } else { file.seek(SeekFrom::End(0)).map_err(failed)? };
-        Ok((Open { file, options }, round_up(len)))
+        let direct = options.direct.then(|| Direct::of(&file)).transpose().map_err(failed)?;
+        Ok((Open { file, direct, options }, round_up(len)))
     }
 
     /// The path it was opened by.
@@ -120,6 +133,14 @@ impl RawFile {
 }
 
 impl Open {
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        direct::read(self.direct.as_ref(), &self.file, offset, bytes)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        direct::write(self.direct.as_ref(), &self.file, offset, bytes)
+    }
+
     fn after_write(&self) -> io::Result<()> {
         if self.options.writethrough { self.flush() } else { Ok(()) }
     }
@@ -129,9 +150,12 @@ impl Open {
     }
 }
 
-fn open(path: &str, read_only: bool) -> io::Result<File> {
-    let flags = if read_only { OFlags::RDONLY } else { OFlags::RDWR };
-    crate::fd::open(path, OpenOptions::new().read(true).write(!read_only), flags)
+fn open(path: &str, options: RawOptions) -> io::Result<File> {
+    let past = if options.direct { OFlags::DIRECT } else { OFlags::empty() };
+    let flags = past | if options.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+    let mut how = OpenOptions::new();
+    how.read(true).write(!options.read_only).custom_flags(past.bits() as i32);
+    crate::fd::open(path, &how, flags)
 }
 
 fn not_regular(path: &str) -> Error {
@@ -174,12 +198,12 @@ impl BlockDevice for RawFile {
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         check_range(self.len(), offset, bytes.len() as u64)?;
-        read_padded(&self.opened().file, offset, bytes)
+        self.opened().read(offset, bytes)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let open = self.for_write(offset, bytes.len() as u64)?;
-        open.file.write_all_at(bytes, offset)?;
+        open.write(offset, bytes)?;
         open.after_write()
     }
 
@@ -210,11 +234,11 @@ impl BlockDevice for RawFile {
         if fallocate(&open.file, flags, offset, len).is_ok() {
             return open.after_write();
         }
-        let zeroes = vec![0; len.min(1 << 20) as usize];
+        let zeroes = Buffer::new(len.min(1 << 20) as usize);
         let mut done = 0;
         while done < len {
             let count = (len - done).min(zeroes.len() as u64);
-            open.file.write_all_at(&zeroes[..count as usize], offset + done)?;
+            open.write(offset + done, &zeroes[..count as usize])?;
             done += count;
         }
         open.after_write()
@@ -222,6 +246,10 @@ impl BlockDevice for RawFile {
 
     fn read_only(&self) -> bool {
         self.opened().options.read_only
+    }
+
+    fn at_once(&self) -> usize {
+        if self.opened().direct.is_some() { UNCACHED } else { super::AT_ONCE }
     }
 
     fn resize(&self, len: u64) -> Result<(), Error> {
@@ -262,6 +290,9 @@ impl BlockDevice for ReadOnly {
     }
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.0.read_at(offset, bytes)
+    }
+    fn at_once(&self) -> usize {
+        self.0.at_once()
     }
     fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::PermissionDenied.into())

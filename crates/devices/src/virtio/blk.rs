@@ -174,9 +174,6 @@ struct Flights {
     servers: usize,
 }
 
-/// The most workers that take requests from one queue at a time.
-const SERVERS: usize = 4;
-
 /// What a [`Link`] to an object of type `iothread` is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Threads;
@@ -309,8 +306,9 @@ impl VirtioBlk {
 
     /// One more worker is to take requests from a queue, if that makes sense: the caller is, or brings it.
     fn wants_server(&mut self, queue: usize) -> bool {
+        let most = self.drive().map_or(0, |drive| drive.at_once());
         let Some(flights) = self.flights.get_mut(queue) else { return false };
-        let wanted = flights.stale == 0 && flights.servers < SERVERS;
+        let wanted = flights.stale == 0 && flights.servers < most;
         flights.servers += usize::from(wanted);
         wanted
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use backends::block::BlockDevice;
+use backends::block::{BlockDevice, Buffer};
 use memory::Dma;
 
 use super::queue::{Broken, Chain, gather, length, scatter};
@@ -172,7 +172,7 @@ impl Job {
 
     fn read(&self, device: &dyn BlockDevice, count: u64) -> Result<u32, Stop> {
         let start = self.place(device, count)?;
-        let mut chunk = vec![0; CHUNK.min(count as usize)];
+        let mut chunk = Buffer::new(CHUNK.min(count as usize));
         let mut done = 0;
         while done < count {
             let size = chunk.len().min((count - done) as usize);
@@ -190,7 +190,7 @@ impl Job {
             return Err(Stop::Answer(Outcome::IoError));
         }
         let start = self.place(device, count)?;
-        let mut chunk = vec![0; CHUNK.min(count as usize)];
+        let mut chunk = Buffer::new(CHUNK.min(count as usize));
         let mut done = 0;
         while done < count {
             let size = chunk.len().min((count - done) as usize);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use backends::block::BlockDevice;
+use backends::block::{BlockDevice, Buffer};
 use memory::Dma;
 
 use super::queues::Command;
@@ -158,7 +158,7 @@ impl Job {
     fn read(&self, drive: &dyn BlockDevice, pass: &Pass<'_>, page: u64) -> Result<(), Stop> {
         let buffers = self.buffers(pass, self.bytes, page)?;
         self.each(|done, size| {
-            let mut part = vec![0; size as usize];
+            let mut part = Buffer::new(size as usize);
             let read = drive.read_at(self.offset + done, &mut part);
             read.map_err(|_| Stop::Answer(status::READ_ERROR))?;
             pass.through(|| buffers.write(pass.dma, done, &part))?.map_err(Stop::Answer)
@@ -168,7 +168,7 @@ impl Job {
     fn write(&self, drive: &dyn BlockDevice, pass: &Pass<'_>, page: u64) -> Result<(), Stop> {
         let buffers = self.buffers(pass, self.bytes, page)?;
         self.each(|done, size| {
-            let mut part = vec![0; size as usize];
+            let mut part = Buffer::new(size as usize);
             pass.through(|| buffers.read(pass.dma, done, &mut part))?.map_err(Stop::Answer)?;
             let written = drive.write_at(self.offset + done, &part);
             written.map_err(|_| Stop::Answer(status::WRITE_FAULT))
@@ -179,11 +179,11 @@ impl Job {
     fn compare(&self, drive: &dyn BlockDevice, pass: &Pass<'_>, page: u64) -> Result<(), Stop> {
         let buffers = self.buffers(pass, self.bytes, page)?;
         self.each(|done, size| {
-            let (mut ours, mut theirs) = (vec![0; size as usize], vec![0; size as usize]);
+            let (mut ours, mut theirs) = (Buffer::new(size as usize), Buffer::new(size as usize));
             let read = drive.read_at(self.offset + done, &mut ours);
             read.map_err(|_| Stop::Answer(status::READ_ERROR))?;
             pass.through(|| buffers.read(pass.dma, done, &mut theirs))?.map_err(Stop::Answer)?;
-            if ours == theirs { Ok(()) } else { Err(Stop::Answer(status::COMPARE_FAILURE)) }
+            if *ours == *theirs { Ok(()) } else { Err(Stop::Answer(status::COMPARE_FAILURE)) }
         })
     }
 

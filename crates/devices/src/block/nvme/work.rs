@@ -10,9 +10,6 @@ use super::queues::Command;
 use super::{GATE, Nvme, io, status};
 use crate::virtio::blk_request::Gate;
 
-/// The most workers that take commands from one queue at a time.
-const SERVERS: usize = 4;
-
 /// A command that has been taken.
 struct Task {
     job: io::Job,
@@ -64,7 +61,8 @@ impl Nvme {
             }
             return;
         };
-        let Some(servers) = self.servers.get_mut(queue).filter(|servers| **servers < SERVERS) else { return };
+        let most = namespace.store.device().at_once();
+        let Some(servers) = self.servers.get_mut(queue).filter(|servers| **servers < most) else { return };
         *servers += 1;
         let (this, store) = (self.this.clone(), namespace.store.clone());
         store.run(move |drive| {
