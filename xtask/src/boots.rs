@@ -69,7 +69,9 @@ pub const TESTS: &[Test] = &[
     ("virtio with packed queues", |w| virtio(w, "pci", "virt,aia=aplic-imsic", ",packed=on")),
     ("disks while the emulator is killed: nothing flushed is lost", killed),
     ("disks under random requests, all compared", compared),
-    ("devices come and go", |w| crate::hot_plug::rounds(&w.tinamou, &w.images, 4).map(|_| None)),
+    ("hostile drivers", hostile_drivers),
+    ("devices come and go", |w| come_and_go(w, "virt,aia=aplic-imsic")),
+    ("devices come and go by pin", |w| come_and_go(w, "virt")),
     ("a controller with two namespaces", pcie::namespaces),
     ("edu driven by a program, interrupts by pin", |w| pcie::edu(w, "virt", "intx")),
     ("edu driven by a program, interrupts by messages", |w| pcie::edu(w, "virt,aia=aplic-imsic", "msi")),
@@ -288,6 +290,18 @@ fn said(text: &str, wanted: &[&str]) -> Outcome {
 /// A port that nobody listens on now.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Drivers that mean harm, for a few seconds; an error tells the seed.
+fn hostile_drivers(world: &World) -> Outcome {
+    let seed = u64::from(std::process::id());
+    crate::hostile_drivers::attacked(&world.tinamou, seed, Duration::from_secs(4)).map(|_| None)
+}
+
+/// Devices are plugged into the guest and taken out.
+fn come_and_go(world: &World, machine: &str) -> Outcome {
+    let interrupts = crate::hot_plug::Interrupts { machine, by_pin: machine == "virt" };
+    crate::hot_plug::rounds(&world.tinamou, &world.images, &interrupts, 4).map(|_| None)
 }
 
 /// systemd's login, then programs: each prints what the shell could not have echoed.

@@ -17,6 +17,7 @@ mod everything;
 mod guest;
 mod hmp;
 mod hostile;
+mod hostile_drivers;
 mod hot_plug;
 mod lockstep;
 mod lspci;
@@ -43,9 +44,10 @@ usage: cargo xtask TASK [OPTIONS]
   lspci                              compare what a guest sees of PCI Express with QEMU, as lspci -vvv words it
   kill-disk [--count N]              kill the emulator while a guest writes; no block flushed before may be lost
   verify-disk [--seconds N]          random requests of a guest to its disks, all compared
+  hostile-drivers [--seconds N] [--seed N]  drivers that mean harm, against every device on PCI Express at once
   fio [--smp N]                      fio of Debian's packages, with its verification, on each kind of disk
   fsx PROGRAM [--count N]            that program, compiled for riscv64, on file systems on each kind of disk
-  hot-plug [--count N]               plug disks and network cards into a working guest and take them out
+  hot-plug [--count N] [--intx]      plug disks and network cards into a working guest and take them out
   snapshots [--count N] [--seed N]   save a working guest at random moments and go on in a new process
 
 environment:
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         "lspci" => lspci::run(),
         "kill-disk" => disks::kill(&args),
         "verify-disk" => disks::verify(&args),
+        "hostile-drivers" => hostile_drivers::run(&args),
         "fio" => disk_programs::fio(&args),
         "fsx" => disk_programs::fsx(&args),
         "hot-plug" => hot_plug::run(&args),

@@ -239,13 +239,16 @@ impl AclintMtimer {
     /// Sets the line of a hart to what `mtime` and `mtimecmp` say, and the timer to when that changes.
     fn update(&mut self, n: usize) {
         let Some(&compare) = self.regs.compare.get(n) else { return };
-        let due = self.now() >= compare;
+        let clock = ticks(self.clock.virtual_ns(), self.timebase_freq);
+        let now = clock.wrapping_add(self.regs.offset);
+        let due = now >= compare;
         if let Some(line) = self.hart.get(n) {
             line.set(due);
         }
-        // When `mtime` has been set beyond the clock the deadline is before 0 of the clock: due already.
-        let at = compare.wrapping_sub(self.regs.offset);
-        let deadline = (!due).then(|| nanoseconds(at, self.timebase_freq)).filter(|ns| *ns < i64::MAX as u64);
+        // `mtime` may be behind the clock or beyond it: what counts is how far it is from the compared value.
+        let at = clock.checked_add(compare.wrapping_sub(now));
+        let deadline = at.filter(|_| !due).map(|at| nanoseconds(at, self.timebase_freq));
+        let deadline = deadline.filter(|ns| *ns < i64::MAX as u64);
         if let Some(timer) = self.timers.get(n) {
             timer.set(deadline);
         }

@@ -91,3 +91,19 @@ fn fires_in_time() {
     let late = time.now() - now;
     assert!((20_000..10_000_000).contains(&late), "{late} ticks");
 }
+
+/// After a reset `mtime` is behind the clock: a deadline that is never to come does not come.
+#[test]
+fn a_deadline_may_be_beyond_all_time() {
+    let (events, _runner) = EventLoop::new().unwrap();
+    let cell = DeviceCell::new(AclintMtimer::virt(1, 10_000_000));
+    AclintMtimer::connect(&cell, &events);
+    cell.realize().unwrap();
+    events.clocks().set_virtual(5_000_000_000);
+    cell.reset();
+    assert_eq!(cell.read(0, TIME, 8), 0);
+    cell.write(0, 0, 8, u64::MAX);
+    assert_eq!(events.next_deadline(events::Clock::Virtual), None);
+    cell.write(0, 0, 8, 10_000_000);
+    assert_eq!(events.next_deadline(events::Clock::Virtual), Some(6_000_000_000));
+}
