@@ -33,14 +33,16 @@ pub struct Frame {
     pub jump_cache: AtomicU64,
     /// Guest virtual address of the page that the running code lies in.
     pub page: AtomicU64,
-    /// Guest program counter. Valid outside translated code and in calls that may trap.
-    pub pc: AtomicU64,
-    /// The accelerator's own: what its functions are called with.
-    pub context: AtomicU64,
+    /// Host address of the table of calls in use.
+    pub calls: AtomicU64,
     /// Always -4096: what makes an address that of its page.
     pub page_mask: AtomicU64,
     /// The guest's slots. Which register lives where is the guest's matter; the first two dozen take a byte less each time.
     pub slots: [AtomicU64; SLOTS],
+    /// Guest program counter. Valid outside translated code and in calls that may trap.
+    pub pc: AtomicU64,
+    /// The accelerator's own: what its functions are called with.
+    pub context: AtomicU64,
     /// Words for the host code's own use: spilled temporaries, arguments of slow paths.
     pub scratch: [AtomicU64; 26],
     /// Where instructions are counted: how many more may run. What counts them is told by [`crate::Counter`].
@@ -63,6 +65,7 @@ impl Default for Frame {
             page: AtomicU64::new(0),
             pc: AtomicU64::new(0),
             context: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
             page_mask: AtomicU64::new(!4095),
             slots: [const { AtomicU64::new(0) }; SLOTS],
             scratch: [const { AtomicU64::new(0) }; 26],

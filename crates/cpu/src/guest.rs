@@ -120,8 +120,8 @@ pub trait Mmu<G: ?Sized> {
     fn physical_read(&mut self, pa: u64, bytes: u32) -> Option<u64>;
     /// Replaces a page-table entry atomically if it still equals `old`; `None` where there is no writable memory.
     fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool>;
-    /// Forgets translations of virtual addresses.
-    fn flush(&mut self, what: Flush);
+    /// Forgets translations of virtual addresses; `g` is as it was when they were made, or may go on with others.
+    fn flush(&mut self, g: &mut G, what: Flush);
     /// Makes this vCPU see what has been stored into its code (fence.i).
     fn synchronize_code(&mut self);
 }
@@ -188,6 +188,8 @@ pub trait Guest: Cpu + Sized + 'static {
     const MAX_INSN: u16;
     /// Slots that deserve a host register of their own, best first.
     const HOT_SLOTS: &'static [u16];
+    /// The slot of the stack pointer: a function returns with the one with which it was called.
+    const STACK_SLOT: u16;
     /// Float slots that deserve one, best first.
     const HOT_FLOATS: &'static [u16];
 

@@ -13,7 +13,7 @@
 use crate::bus::{Found, Store};
 use crate::profile::Doing;
 use crate::run::Tcg;
-use crate::tlb::{Kind, Rights};
+use crate::tlb::{CodeMapping, Kind, Rights};
 use cpu::{Access, Flush, Guest, Mmu, Stop};
 use ir::MemOp;
 use memory::Ram;
@@ -63,6 +63,9 @@ impl<G: Guest> Tcg<G> {
             let host_page = ram.host_ptr() as u64 + page;
             let rights = self.unwatched(va, rights);
             let set = self.tlb.set(set);
+            if rights.execute {
+                set.note_code(CodeMapping::at(va, &mapping));
+            }
             set.fill(va, host_page, rights, Kind { global: mapping.global, large: mapping.size_log2 > 12 });
             if write && ram.has_code(page) {
                 // Somebody has begun to translate from it in between and may not have seen our tag.
@@ -285,9 +288,17 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
             _ => None,
         }
     }
-    fn flush(&mut self, what: Flush) {
+    fn flush(&mut self, g: &mut G, what: Flush) {
         self.activity.flushes.count();
         self.forget_sites();
+        if what == Flush::All && self.code_stays(g) {
+            let code = self.code_set;
+            self.tlb
+                .sets()
+                .enumerate()
+                .for_each(|(i, s)| if i == code { s.flush_entries() } else { s.flush() });
+            return;
+        }
         for set in self.tlb.sets() {
             let is_its = |id: Option<u64>| id.is_none_or(|id| id == G::space_id(set.owner()));
             match what {
@@ -297,6 +308,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
                 _ => {}
             }
         }
+        self.prepare(g);
     }
     fn synchronize_code(&mut self) {
         // Stores into translated code have killed it as they were made; nothing is left to do.
@@ -304,6 +316,19 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
 }
 
 impl<G: Guest> Tcg<G> {
+    /// Whether all code in the jump cache in use is mapped as it was. A supervisor forgets everything thousands of times
+    /// while it boots (when it frees what it had mapped for itself), and its code is seldom what it means.
+    fn code_stays(&mut self, g: &mut G) -> bool {
+        if g.space() != self.space {
+            return false;
+        }
+        let Some(code) = self.tlb.set(self.code_set).code() else { return false };
+        let code = code.to_vec();
+        code.into_iter().all(|m| {
+            let found = g.translate(self, m.virtual_address, Access::Execute);
+            found.is_ok_and(|found| CodeMapping::at(m.virtual_address, &found) == m)
+        })
+    }
     fn fetch16(&mut self, g: &mut G, va: u64) -> Result<u16, Stop> {
         let e = self.tlb.set(self.code_set).entry(va);
         if e.execute.load(Relaxed) == va & !4095 {

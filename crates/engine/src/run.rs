@@ -36,10 +36,12 @@ pub struct Tcg<G: Guest> {
     frame: Option<Arc<cpu::Frame>>,
     /// Set for fetches and jumps, and the space it is for.
     pub(crate) code_set: usize,
-    space: Space,
+    pub(crate) space: Space,
     /// Set for data; the same one but for MPRV.
     pub(crate) data_set: usize,
     data_space: Space,
+    /// The guest's mode that the sets are prepared for.
+    mode: u32,
     pub(crate) activity: Arc<Activity>,
     /// There are other vCPUs.
     parallel: bool,
@@ -109,6 +111,7 @@ impl<G: Guest> Tcg<G> {
             space: NOWHERE,
             data_set: usize::MAX,
             data_space: NOWHERE,
+            mode: 0,
             activity,
             guest: std::ptr::null_mut(),
             exit: None,
@@ -131,6 +134,8 @@ impl<G: Guest> Tcg<G> {
         let (space, data) = (g.space(), g.data_space());
         if space != self.space || data != self.data_space {
             self.change_spaces(g, space, data);
+        } else if g.mode() != self.mode {
+            self.prepare(g);
         }
     }
     fn register(&self, g: &G, entries: Arc<Entries>) {
@@ -158,6 +163,13 @@ impl<G: Guest> Tcg<G> {
         frame.tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
         let jumps = if self.shared.options.nochain { &self.empty } else { &*self.tlb.set(self.code_set) };
         frame.jump_cache.store(jumps.jumps_address(), Relaxed);
+        self.prepare(g);
+    }
+    /// Prepares the set in use for the code that runs now.
+    pub(crate) fn prepare(&mut self, g: &G) {
+        self.mode = g.mode();
+        let calls = self.tlb.set(self.code_set).run(g.mode(), g.frame().page.load(Relaxed));
+        g.frame().calls.store(calls, Relaxed);
     }
     /// Forgets every translation of addresses.
     pub(crate) fn flush_sets(&mut self) {
@@ -216,14 +228,16 @@ impl<G: Guest> Tcg<G> {
             return Next::Interpret;
         }
         let offset = (pc & 4095) as u16;
-        if self.is_cold(g, host_page, offset) {
-            return Next::InterpretBlock;
-        }
-        let (code, last) = match self.code_at(g, host_page, offset) {
-            Some(code) => (code, pc),
-            None => match self.crossing_block(g, host_page, offset) {
-                Some((_, code)) => (code, pc.wrapping_add(G::MAX_INSN as u64)),
-                None => return Next::Interpret,
+        let key = Key::new(host_page, offset, g.mode());
+        let (code, last) = match self.shared.index.get(key) {
+            Some(found) => (self.shared.code.address(found as u32 as usize), pc),
+            None if self.is_cold(key) => return Next::InterpretBlock,
+            None => match self.translate_block(g, host_page, offset) {
+                Some((_, code)) => (code, pc),
+                None => match self.crossing_block(g, host_page, offset) {
+                    Some((_, code)) => (code, pc.wrapping_add(G::MAX_INSN as u64)),
+                    None => return Next::Interpret,
+                },
             },
         };
         g.frame().page.store(pc & !4095, Relaxed);
@@ -242,18 +256,9 @@ impl<G: Guest> Tcg<G> {
         self.place(g, pc, Access::Execute)?;
         Ok(hit(self))
     }
-    /// Whether what stands at `offset` in the page has no translation and should not get one yet.
-    fn is_cold(&self, g: &G, host_page: u64, offset: u16) -> bool {
-        let key = Key::new(host_page, offset, g.mode());
-        self.shared.index.get(key).is_none() && !trace::Trace::any() && self.shared.heat.is_cold(key)
-    }
-    /// Host address of the translation of what stands at `offset` in the page.
-    #[inline]
-    fn code_at(&mut self, g: &G, host_page: u64, offset: u16) -> Option<u64> {
-        match self.shared.index.get(Key::new(host_page, offset, g.mode())) {
-            Some(found) => Some(self.shared.code.address(found as u32 as usize)),
-            None => Some(self.translate_block(g, host_page, offset)?.1),
-        }
+    /// Whether `key`, which has no translation, should not get one yet.
+    fn is_cold(&self, key: Key) -> bool {
+        !trace::Trace::any() && self.shared.heat.is_cold(key)
     }
     /// The translation of what stands at `offset` in the page, with its number.
     fn block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
@@ -303,8 +308,8 @@ impl<G: Guest> Tcg<G> {
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;
         }
-        let Some((_, page, offset)) = self.shared.cache().link_target(id) else { return };
-        self.cold = self.is_cold(g, page, offset);
+        let Some((key, page, offset)) = self.shared.cache().link_target(id) else { return };
+        self.cold = self.shared.index.get(key).is_none() && self.is_cold(key);
         if self.cold {
             return;
         }

@@ -176,6 +176,7 @@ fn layout() -> host::Layout {
         tlb: at(offset_of!(Frame, tlb)),
         jump_cache: at(offset_of!(Frame, jump_cache)),
         page: at(offset_of!(Frame, page)),
+        calls: at(offset_of!(Frame, calls)),
         pc: at(offset_of!(Frame, pc)),
         mode_tag: at(offset_of!(Frame, interrupt)),
         scratch: at(offset_of!(Frame, scratch)),
@@ -205,6 +206,7 @@ impl Shared {
                 addend: offset_of!(tlb::Entry, addend) as i32,
             },
             hot_slots: G::HOT_SLOTS.to_vec(),
+            stack_slot: G::STACK_SLOT,
             hot_floats: G::HOT_FLOATS.to_vec(),
             features: host::Features::detect(),
             sites: Some(host::Sites {

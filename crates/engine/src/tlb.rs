@@ -9,6 +9,7 @@
 //! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
 //!   host memory, else all ones) and the distance from guest virtual to host address;
 //! - [`Jump`], 16 bytes, index `(pc >> 1) % JUMPS`: pc xor mode tag, host address of the code.
+//! - the table of calls, with entries like these, found by the stack pointer ([`host::CALLS`]).
 //!
 //! Glossary. *Page*: 4 KiB of guest virtual memory. *Host page*: the host address of the RAM behind it, which also
 //! names the physical page everywhere in the engine. *Log*: indices filled since the last flush, so that flushing
@@ -17,8 +18,8 @@
 //! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
-use cpu::Space;
-use host::JUMPS;
+use cpu::{Mapping, Space};
+use host::{CALLS, JUMPS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -32,6 +33,12 @@ pub const ENTRY_LOG2: u32 = 5;
 pub const INDEX_MASK: u32 = (ENTRIES as u32 - 1) << ENTRY_LOG2;
 /// A tag that matches no address.
 pub const NONE: u64 = u64::MAX;
+/// The same in the jump cache (code begins at even addresses), where the log has the place already.
+const LEFT: u64 = u64::MAX - 2;
+/// What a jump's tag has of the pc alone.
+const TAG_PC: u64 = (1 << 57) - 1;
+/// Bits of the filter in front of the jump cache.
+const PAGE_BITS: usize = 32768;
 /// Sets that a vCPU keeps.
 pub const SETS: usize = 16;
 
@@ -62,6 +69,32 @@ pub struct Jump {
     /// Host address of the code.
     pub code: AtomicU64,
 }
+
+impl Jump {
+    fn none() -> Jump {
+        Jump { tag: AtomicU64::new(NONE), code: AtomicU64::new(0) }
+    }
+}
+
+/// Where calls return to that code of one mode has made; the tag is the pc alone. Translated code fills it, with addresses in pages
+/// of which the jump cache may have something.
+struct Calls {
+    mode: u32,
+    /// Nobody has used it since it was emptied.
+    empty: bool,
+    entries: Box<[Jump]>,
+}
+
+impl Calls {
+    fn forget(&mut self) {
+        if !self.empty {
+            self.entries.iter().for_each(|c| c.tag.store(NONE, Relaxed));
+        }
+    }
+}
+
+/// Modes for which a set remembers calls. A trap, say, is often taken with floating point enabled, handled without.
+const MODES: usize = 4;
 
 /// The entries of one set: the part that other threads may reach.
 pub struct Entries {
@@ -99,6 +132,9 @@ impl Entries {
 pub struct Set {
     entries: Arc<Entries>,
     jumps: Box<[Jump]>,
+    /// Where calls return to, for the modes met last; and which of them is in use.
+    calls: Vec<Calls>,
+    mode: usize,
     /// The page table that mappings which are not global belong to.
     owner: u64,
     used: u64,
@@ -113,8 +149,10 @@ pub struct Set {
     jumped: Vec<u16>,
     /// Gigabytes of virtual space in which a superpage was filled in pieces.
     large: Vec<u64>,
-    /// Which virtual pages may be in the jump cache: a bit for each value of the page number modulo 1024.
-    jump_pages: [u64; 16],
+    /// The mappings that the code in the jump cache lies in.
+    code: Vec<CodeMapping>,
+    /// Which virtual pages may be in the jump cache; see [`page_bit`].
+    jump_pages: Box<[u64]>,
 }
 
 /// Which accesses may go straight to host memory.
@@ -128,6 +166,32 @@ pub struct Rights {
     pub execute: bool,
 }
 
+/// A mapping that code lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeMapping {
+    /// Where it begins.
+    pub virtual_address: u64,
+    /// What is mapped there.
+    pub physical: u64,
+    /// log2 of its bytes.
+    pub size_log2: u8,
+}
+
+impl CodeMapping {
+    /// What `mapping`, which was found for `va`, is as a whole.
+    pub fn at(va: u64, mapping: &Mapping) -> CodeMapping {
+        let within = (1 << mapping.size_log2.min(63)) - 1;
+        CodeMapping {
+            virtual_address: va & !within,
+            physical: mapping.physical & !within,
+            size_log2: mapping.size_log2,
+        }
+    }
+}
+
+/// Mappings with code that a set remembers: a kernel and its modules have some hundreds.
+const CODE_MAPPINGS: usize = 512;
+
 /// What else there is to know of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -135,6 +199,12 @@ pub struct Kind {
     pub global: bool,
     /// It is wider than a page.
     pub large: bool,
+}
+
+/// Word and bit of a virtual page in the filter in front of the jump cache. A supervisor has code in thousands of pages.
+fn page_bit(page: u64) -> (usize, u64) {
+    let mixed = (page >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49;
+    (mixed as usize / 64 % (PAGE_BITS / 64), 1 << (mixed & 63))
 }
 
 impl Set {
@@ -146,13 +216,14 @@ impl Set {
             execute: AtomicU64::new(NONE),
             addend: AtomicU64::new(0),
         };
-        let jump = || Jump { tag: AtomicU64::new(NONE), code: AtomicU64::new(0) };
         Set {
             entries: Arc::new(Entries {
                 entries: (0..ENTRIES).map(|_| entry()).collect(),
                 written: [const { AtomicU64::new(0) }; 64],
             }),
-            jumps: (0..JUMPS).map(|_| jump()).collect(),
+            jumps: (0..JUMPS).map(|_| Jump::none()).collect(),
+            calls: Vec::new(),
+            mode: 0,
             owner: NONE,
             used: 0,
             filled: Vec::new(),
@@ -161,7 +232,8 @@ impl Set {
             own_code: false,
             jumped: Vec::new(),
             large: Vec::new(),
-            jump_pages: [0; 16],
+            code: Vec::new(),
+            jump_pages: vec![0; PAGE_BITS / 64].into(),
         }
     }
     /// The page table that mappings which are not global belong to.
@@ -175,6 +247,38 @@ impl Set {
     /// Host address of the jump cache.
     pub fn jumps_address(&self) -> u64 {
         self.jumps.as_ptr() as u64
+    }
+    /// Translated code of this mode goes on, in the page at `page`. Returns the host address of its table of calls.
+    pub fn run(&mut self, mode: u32, page: u64) -> u64 {
+        if self.calls.get(self.mode).is_none_or(|c| c.mode != mode) {
+            self.choose_calls(mode);
+        }
+        let (word, bit) = page_bit(page);
+        self.jump_pages[word] |= bit;
+        self.calls[self.mode].entries.as_ptr() as u64
+    }
+    fn choose_calls(&mut self, mode: u32) {
+        self.mode = match self.calls.iter().position(|c| c.mode == mode) {
+            Some(known) => known,
+            None if self.calls.len() < MODES => {
+                let entries = (0..CALLS).map(|_| Jump::none()).collect();
+                self.calls.push(Calls { mode, empty: true, entries });
+                self.calls.len() - 1
+            }
+            None => {
+                let next = (self.mode + 1) % MODES;
+                self.calls[next].forget();
+                self.calls[next].mode = mode;
+                next
+            }
+        };
+        self.calls[self.mode].empty = false;
+    }
+    fn forget_calls(&mut self) {
+        for (i, calls) in self.calls.iter_mut().enumerate() {
+            calls.forget();
+            calls.empty = i != self.mode;
+        }
     }
     /// The entry that a virtual address falls on.
     #[inline(always)]
@@ -194,8 +298,9 @@ impl Set {
         if j.tag.load(Relaxed) == NONE {
             self.jumped.push(i as u16);
         }
-        for page in [pc >> 12, last >> 12] {
-            self.jump_pages[(page >> 6) as usize % 16] |= 1 << (page & 63);
+        for page in [pc, last] {
+            let (word, bit) = page_bit(page);
+            self.jump_pages[word] |= bit;
         }
         j.tag.store(pc ^ mode_tag, Relaxed);
         j.code.store(code, Relaxed);
@@ -238,8 +343,24 @@ impl Set {
             e.write.store(page, SeqCst);
         }
     }
+    /// Code may be executed in this mapping.
+    #[inline]
+    pub fn note_code(&mut self, mapping: CodeMapping) {
+        if !self.code.contains(&mapping) && self.code.len() <= CODE_MAPPINGS {
+            self.code.push(mapping);
+        }
+    }
+    /// The mappings that all code in the jump cache lies in, unless they are too many.
+    pub fn code(&self) -> Option<&[CodeMapping]> {
+        Some(&self.code[..]).filter(|c| c.len() <= CODE_MAPPINGS)
+    }
     /// Forgets everything.
     pub fn flush(&mut self) {
+        self.flush_entries();
+        self.forget_jumps();
+    }
+    /// Forgets everything but the jump cache.
+    pub fn flush_entries(&mut self) {
         for i in self.filled.drain(..) {
             self.entries.entries[i as usize].forget();
         }
@@ -247,8 +368,6 @@ impl Set {
         self.large.clear();
         self.own.clear();
         self.own_bits = [0; ENTRIES / 64];
-        self.own_code = false;
-        self.forget_jumps();
     }
     /// Forgets what is not global.
     pub fn flush_own(&mut self) {
@@ -256,21 +375,37 @@ impl Set {
             self.own_bits[i as usize / 64] &= !(1 << (i & 63));
             self.entries.entries[i as usize].forget();
         }
-        if std::mem::take(&mut self.own_code) {
+        if self.own_code {
             self.forget_jumps();
         }
     }
     /// Forgets the jump cache.
     pub fn forget_jumps(&mut self) {
+        self.code.clear();
+        self.own_code = false;
+        self.forget_calls();
         for i in self.jumped.drain(..) {
             self.jumps[i as usize].tag.store(NONE, Relaxed);
         }
-        self.jump_pages = [0; 16];
+        self.jump_pages.fill(0);
     }
     /// Forgets the code for `pc`.
     pub fn forget_jump(&mut self, pc: u64) {
-        // It stays in the list of those to be forgotten, which does no harm.
-        self.jumps[(pc >> 1) as usize % JUMPS].tag.store(NONE, Relaxed);
+        let j = &self.jumps[(pc >> 1) as usize % JUMPS];
+        if j.tag.load(Relaxed) != NONE {
+            j.tag.store(LEFT, Relaxed);
+        }
+    }
+    /// Forgets the code in a page, and the instruction that crosses into it.
+    fn forget_jumps_in(&mut self, page: u64) {
+        let first = (page >> 1) as usize % JUMPS;
+        for j in &self.jumps[first..first + 2048] {
+            if (j.tag.load(Relaxed) ^ page) & TAG_PC & !4095 == 0 {
+                j.tag.store(LEFT, Relaxed);
+            }
+        }
+        self.forget_jump(page.wrapping_sub(2));
+        self.forget_calls();
     }
     /// Forgets the page at `va` (everything, if it may be part of a superpage); with `own`, only if it is not global.
     pub fn flush_page(&mut self, va: u64, own: bool) {
@@ -284,9 +419,9 @@ impl Set {
                 tag.store(NONE, Relaxed);
             }
         }
-        let n = page >> 12;
-        if self.jump_pages[(n >> 6) as usize % 16] & 1 << (n & 63) != 0 {
-            self.forget_jumps();
+        let (word, bit) = page_bit(page);
+        if self.jump_pages[word] & bit != 0 {
+            self.forget_jumps_in(page);
         }
     }
 }

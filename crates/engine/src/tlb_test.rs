@@ -88,6 +88,52 @@ fn jumps_are_forgotten_with_either_page_of_a_crossing_instruction() {
 }
 
 #[test]
+fn a_page_takes_no_other_pages_code_with_it() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(space(1), usize::MAX);
+    let set = tlb.set(i);
+    // Pages that share the page's places in the jump cache, and one that shares nothing.
+    let pages = [0x1_0000, 0x2_0000, 0xffff_ffff_8001_0000, 0x5_3000];
+    for round in 0..3 {
+        for (n, page) in pages.iter().enumerate() {
+            let pc = page + 16 * n as u64;
+            set.set_jump(pc, 0, round * 4 + n as u64, pc);
+        }
+        set.flush_page(pages[0], false);
+        let found = |set: &Set, n: usize| set.jump(pages[n] + 16 * n as u64, 0);
+        assert_eq!(found(set, 0), None);
+        assert!((1..4).all(|n| found(set, n) == Some(round * 4 + n as u64)));
+    }
+    set.flush();
+    assert!((0..4).all(|n| set.jump(pages[n] + 16 * n as u64, 0).is_none()));
+}
+
+#[test]
+fn calls_are_kept_for_each_mode_until_code_may_be_elsewhere() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(space(1), usize::MAX);
+    let set = tlb.set(i);
+    let tag = |set: &Set, mode: u32| {
+        let calls = set.calls.iter().find(|c| c.mode == mode);
+        calls.map(|c| c.entries[3].tag.load(Relaxed))
+    };
+    for mode in 0..MODES as u32 {
+        set.run(mode, 0x1000);
+        set.calls[set.mode].entries[3].tag.store(0x1000 + mode as u64, Relaxed);
+    }
+    assert_eq!((tag(set, 0), tag(set, 3)), (Some(0x1000), Some(0x1003)));
+    // One mode too many: another's make room.
+    set.run(9, 0x1000);
+    assert_eq!((tag(set, 9), tag(set, 0)), (Some(NONE), None));
+    assert_eq!(tag(set, 3), Some(0x1003));
+    // A page without code says nothing about calls.
+    set.flush_page(0x7000, false);
+    assert_eq!(tag(set, 3), Some(0x1003));
+    set.flush_page(0x1000, false);
+    assert_eq!(tag(set, 3), Some(NONE));
+}
+
+#[test]
 fn what_is_global_survives_another_page_table() {
     let mut tlb = Tlb::default();
     let (i, _) = tlb.select(Space { number: 1, owner: 10 }, usize::MAX);

@@ -218,7 +218,7 @@ impl<G: Guest> Mmu<G> for Shadow<'_, G> {
     fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool> {
         self.real.physical_cas(pa, bytes, old, new)
     }
-    fn flush(&mut self, _: Flush) {}
+    fn flush(&mut self, _: &mut G, _: Flush) {}
     fn synchronize_code(&mut self) {}
 }
 

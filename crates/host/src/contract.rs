@@ -17,6 +17,8 @@ pub struct Layout {
     pub jump_cache: i32,
     /// Guest virtual address of the page that the running code lies in.
     pub page: i32,
+    /// Host address of the table of calls; see [`CALLS`].
+    pub calls: i32,
     /// Guest program counter.
     pub pc: i32,
     /// Exclusive-or'ed into the tags of the jump cache; only its upper half says anything about the mode.
@@ -62,6 +64,11 @@ pub struct Tlb {
 /// `pc >> 1` modulo this: its low 16 bits are the entry's offset in units of eight bytes, which takes one instruction to find.
 pub const JUMPS: usize = 1 << 15;
 
+/// Entries of the table of calls: guest address to which a call will return, and the host address of the code there. The entry is
+/// found by the guest's stack pointer, which is the same when the call returns: its bits 4 to 11 are the entry's number. An entry
+/// of all ones is none: no code lies there. Whatever makes a jump cache wrong makes such a table wrong; so does a change of the mode.
+pub const CALLS: usize = 256;
+
 /// Remembered pages: words in the frame where loads that stand alone leave the page that they met last, so that the next
 /// address does not depend on a look into the TLB. Whatever takes a read tag away from the TLB in use, or changes which TLB
 /// is in use, must set all tags to all ones.
@@ -86,6 +93,8 @@ pub struct Config {
     pub hot_slots: Vec<u16>,
     /// Float slots that live in `xmm` registers where floats can be used, hottest first; at most [`PINNED_FLOATS`] are taken.
     pub hot_floats: Vec<u16>,
+    /// The slot of the guest's stack pointer. Calls are remembered if it is one of the hottest.
+    pub stack_slot: u16,
     /// Which optional instructions may be used.
     pub features: Features,
     /// Remembered pages, if the frame has room for them.
@@ -205,6 +214,8 @@ pub struct Stubs {
     pub fma: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
     pub probe: [u64; 2],
+    /// `rax` = guest pc of a return: looks into the table of calls at `rcx`, then in the jump cache, jumps.
+    pub go_back: [u64; 2],
     /// `rax` = guest pc that missed the jump cache.
     pub miss: [u64; 2],
     /// Goes on at the frame's pc in whatever mode that is now.

@@ -125,6 +125,36 @@ fn an_interrupt_leaves_before_a_jump_that_goes_back() {
     }
 }
 
+/// A block that says to where a call will return, and goes there.
+fn call_and_return(hint: &str) -> ir::Block {
+    let text = format!(
+        "insn {ENTRY:+#x}\nv1:i64 = pcrel {ENTRY:+#x}\nset.i64 1, v1\nwillreturn v1 -> {ENTRY:+#x}\njump v1{hint}\n"
+    );
+    ir::text::parse(&text).unwrap()
+}
+
+#[test]
+fn a_return_goes_where_the_call_said_while_nothing_interrupts() {
+    let mut machine = Machine::new(Features::detect(), true);
+    let world = World::new(&mut Random(1));
+    let entry = (world.slots[2] >> 4) as usize % host::CALLS;
+    let there = PAGE + ENTRY as u64;
+    for hint in [" call", " return"] {
+        machine.translate(&call_and_return(hint)).unwrap();
+        assert_eq!(machine.run(&mut world.clone(), 0), Outcome::At(there));
+        let expected = |n| if n == entry { there } else { u64::MAX };
+        assert!(machine.calls.iter().enumerate().all(|(n, call)| call[0] == expected(n)));
+    }
+    // What would lead astray is not looked at while the interrupt word is set.
+    let block = ir::text::parse("insn +0x800\nv1:i64 = pcrel +0x800\njump v1 return\n").unwrap();
+    machine.translate(&block).unwrap();
+    machine.calls[entry] = [there, 0];
+    assert_eq!(machine.run(&mut world.clone(), 1), Outcome::At(there));
+    // Nor for another address.
+    machine.calls[entry] = [there + 2, 0];
+    assert_eq!(machine.run(&mut world.clone(), 0), Outcome::At(there));
+}
+
 #[test]
 fn flags_are_read_and_forgotten() {
     // 1/0, then 1/3; then only what is asked for is kept.

@@ -276,6 +276,10 @@ impl Builder {
     pub fn goto(&self, offset: i64) {
         self.terminal(Op::Goto, &[], offset as u64);
     }
+    /// The jump to come is a call that returns to `a`, which is page base + `offset`.
+    pub fn will_return(&self, a: V<'_, K64>, offset: i64) {
+        self.push(Op::WillReturn, Ty::I64, &[a.v], offset as u64);
+    }
     /// Terminal: goes on at `a`; `hint` as [`Op::Jump`] numbers them.
     pub fn jump(&self, a: V<'_, K64>, hint: u64) {
         self.terminal(Op::Jump, &[a.v], hint);

@@ -276,6 +276,8 @@ ops! {
     Call "call" (Arg::Any, Arg::Any, Arg::Any, Arg::Any) -> Call, Call;
     /// A guest instruction begins: `imm` is its address as an offset from the page base. Traps raised by what follows belong to it.
     Insn "insn" () -> None, Control;
+    /// The jump to come is a call that returns to `a`, which is page base + `imm`: a hint, with which a return finds its way.
+    WillReturn "willreturn" (I64) -> None, Control;
     /// Leaves the block for page base + `imm` if `a`.
     ExitIf "exitif" (I1) -> None, Control;
     /// Terminal: goes on at page base + `imm`.

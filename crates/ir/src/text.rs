@@ -86,7 +86,7 @@ fn print(f: &mut fmt::Formatter<'_>, n: usize, i: &Inst) -> fmt::Result {
             }
             f.write_char(')')
         }
-        Op::ExitIf => write!(f, " {a:?} -> {}", offset(i.imm)),
+        Op::ExitIf | Op::WillReturn => write!(f, " {a:?} -> {}", offset(i.imm)),
         Op::Jump => write!(f, " {a:?}{}", ["", " call", " return"].get(i.imm as usize).unwrap_or(&" ?")),
         Op::Leave => f.write_str(if i.imm == 1 { " look" } else { "" }),
         _ => {

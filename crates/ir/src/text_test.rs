@@ -23,7 +23,14 @@ fn every_operation_survives_the_text() {
             for imm in [0, 1, 2, 0x102, 4 << 32 | 6, (-4i32 as u32 as u64) << 32] {
                 let mut imm = imm;
                 match op {
-                    Op::Const | Op::Get | Op::Set | Op::PcRel | Op::Insn | Op::Goto | Op::ExitIf => {}
+                    Op::Const
+                    | Op::Get
+                    | Op::Set
+                    | Op::PcRel
+                    | Op::Insn
+                    | Op::Goto
+                    | Op::ExitIf
+                    | Op::WillReturn => {}
                     Op::Load | Op::Store => imm &= !0x100,
                     Op::Amo => imm &= 0xfff,
                     Op::Cas | Op::StoreCond | Op::Call => imm &= 7,

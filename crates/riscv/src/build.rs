@@ -288,6 +288,9 @@ impl<'a> Machine for Build<'a> {
     fn goto(&self, offset: i64) {
         go(self.b, self.edge, self.offset + offset)
     }
+    fn returns_here(&self, next: V<'a, K64>) {
+        self.b.will_return(next, self.offset + self.place.length)
+    }
     fn jump(&self, a: V<'a, K64>, hint: u64) {
         self.b.jump(a, hint)
     }

@@ -158,7 +158,7 @@ impl Mmu<Hart> for Bus {
         }
         Some(same)
     }
-    fn flush(&mut self, _: Flush) {}
+    fn flush(&mut self, _: &mut Hart, _: Flush) {}
     fn synchronize_code(&mut self) {}
 }
 

@@ -21,6 +21,7 @@ impl Guest for Hart {
         10, 15, 14, 2, 8, 13, 9, 11, 12, 1, 5, 16, 17, 18, 6, 19, 7, 20, 28, 29, 21, 22, 30, 31, 4, 3, 23,
         24, 25, 26, 27,
     ];
+    const STACK_SLOT: u16 = 2;
     /// What compilers take first: fa5 to fa0, ft0 to ft2, and fs0 and fs1 for what lives across calls.
     const HOT_FLOATS: &'static [u16] = &[
         slot::F0 + 15,

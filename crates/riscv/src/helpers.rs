@@ -44,7 +44,7 @@ helpers! {
     CSR "csr" 3 true Any |h, mmu, [request, operand, word, _]| {
         let old = csr::run(h, request, operand).ok_or(illegal(word));
         if std::mem::take(&mut h.protection_changed) {
-            mmu.flush(Flush::All);
+            mmu.flush(h, Flush::All);
         }
         old
     };
@@ -185,11 +185,12 @@ fn sfence_vma(h: &mut Hart, mmu: &mut dyn Mmu<Hart>, va: u64, asid: u64, which: 
         return Err(illegal(which >> 32));
     }
     let space = (which & 2 != 0).then_some(asid & if h.config.rv32() { 0x1ff } else { 0xffff });
-    mmu.flush(match (which & 1 != 0, space) {
+    let what = match (which & 1 != 0, space) {
         (true, s) => Flush::Page(h.wrap(va), s),
         (false, None) => Flush::All,
         (false, s) => Flush::Space(s),
-    });
+    };
+    mmu.flush(h, what);
     advance(h);
     Ok(0)
 }

@@ -94,6 +94,7 @@ impl Machine for Interpreter<'_> {
         self.next.set(self.pc.wrapping_add(offset as u64))
     }
     #[inline(always)]
+    fn returns_here(&self, _: N64) {}
     fn jump(&self, a: N64, _hint: u64) {
         self.ends.set(true);
         self.next.set(a.0)

@@ -87,6 +87,8 @@ pub trait Machine {
     fn branch(&self, c: Self::B, offset: i64);
     /// Goes to the instruction's address plus `offset`.
     fn goto(&self, offset: i64);
+    /// The jump that follows calls what will return behind this instruction, to `next`: a hint.
+    fn returns_here(&self, next: Self::V);
     /// Goes to `a`; `hint` as [`ir::Op::Jump`] numbers them.
     fn jump(&self, a: Self::V, hint: u64);
     /// Calls function `id` of [`helpers::HELPERS`].

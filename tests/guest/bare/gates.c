@@ -341,6 +341,65 @@ static void page_reused(uint64_t hart)
     }
 }
 
+/* A function calls another one, which has the caller's page replaced before it returns: behind the call there is other code then.
+   Then the same without a fence, and at last the callee returns elsewhere. */
+static uint64_t between;
+__attribute__((noinline)) static void replaced_by_the_callee(void)
+{
+    if (between & 2)
+        SFENCE_PAGE(window(8));
+    if (between & 4)
+        map(8, pages[6 + (between & 1)], ALL);
+    if (between & 8)
+        SFENCE();
+    else
+        SFENCE_PAGE(window(8));
+}
+static void returns(uint64_t hart)
+{
+    for (int which = 0; which < 2; which++) {
+        volatile uint32_t *at = (volatile uint32_t *)pages[6 + which];
+        uint32_t program[] = {
+            addi(2, 2, -16),            /* addi sp, sp, -16 */
+            0x00113423,                 /* sd ra, 8(sp) */
+            0x000380e7,                 /* jalr ra, 0(t2) */
+            li_a0(100 + which),
+            0x00813083,                 /* ld ra, 8(sp) */
+            addi(2, 2, 16),
+            RET,
+        };
+        for (int i = 0; i < 7; i++)
+            at[i] = program[i];
+    }
+    FENCE_I();
+    map(8, pages[6], ALL);
+    SFENCE_PAGE(window(8));
+    uint64_t now = 0;
+    for (uint64_t i = 0; i < 20000; i++) {
+        between = i;
+        register const void *callee __asm__("t2") = (void *)replaced_by_the_callee;
+        register uint64_t value __asm__("a0");
+        register uint64_t to __asm__("t1") = window(8);
+        __asm__ volatile("jalr ra, 0(%[to])"
+                         : "=r"(value), [to] "+r"(to), "+r"(callee)
+                         :
+                         : "memory", "ra", "t0", "t3", "t4", "t5", "t6", "a1", "a2", "a3", "a4", "a5", "a6", "a7");
+        if (i & 4)
+            now = i & 1;
+        check("behind the call", value, 100 + now);
+    }
+    /* A return to where another call came from, at the same depth, and to itself a while. */
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t n;
+        __asm__ volatile("li %[n], 3\n jal t0, 2f\n1: j 3f\n"
+                         "2: la ra, 4f\n ret\n"
+                         "4: addi %[n], %[n], -1\n beqz %[n], 5f\n ret\n"
+                         "5: mv ra, t0\n ret\n3:\n"
+                         : [n] "=&r"(n)::"ra", "t0");
+        check("turns", n, 0);
+    }
+}
+
 static const struct test tests[] = {
     { "written, fenced, called, 100000 times", rewritten },
     { "written at many places of a page", rewritten_in_turn },
@@ -356,6 +415,7 @@ static const struct test tests[] = {
     { "a page of code remapped", remapped },
     { "permissions changed", permissions },
     { "address spaces, ASIDs used again", address_spaces },
+    { "returns into a page that has been replaced", returns },
     { "large pages and small ones", large_pages },
     { "code becomes data becomes code", page_reused },
 };

@@ -129,11 +129,37 @@ impl Emitter {
         self.pc_to_rax(target);
         self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
     }
-    pub(super) fn jump(&mut self, insts: &[Inst], a: Val) {
+    /// A call is to come that returns to `a`, `offset` from the page base: puts that into the table of calls.
+    pub(super) fn will_return(&mut self, insts: &[Inst], a: Val, offset: i64) {
+        let stack = self.pin[self.cfg.stack_slot as usize % 128];
+        if !Self::in_page(offset) || stack == NO {
+            return self.take(a);
+        }
+        let address = self.gpr(insts, a);
+        let (entry, code) = (self.temp(insts), self.temp(insts));
+        call_entry(&mut self.asm, &self.cfg, entry, stack);
+        self.asm.ins(MOV_MR, true, address, 0, Rm::M(Mem::at(entry, 0)), 0);
+        let place = (self.asm.base + self.asm.pos() as u64 + 3) % 8;
+        if place > 4 {
+            self.asm.nops(8 - place as usize);
+        }
+        self.asm.ins(LEA, true, code, 0, Rm::Rip(0), 0);
+        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target: offset });
+        self.cold.push(Cold::Link { index: self.links.len() as u32 - 1 });
+        self.asm.ins(MOV_MR, true, code, 0, Rm::M(Mem::at(entry, 8)), 0);
+        self.take(a);
+    }
+    pub(super) fn jump(&mut self, insts: &[Inst], a: Val, hint: u64) {
         let src = self.rm(insts, a);
         self.take(a);
         self.copy(RAX, src);
-        self.jump_rax();
+        let stack = self.pin[self.cfg.stack_slot as usize % 128];
+        if hint == 2 && stack != NO {
+            self.asm.ins(MOV, false, RCX, 0, Rm::R(stack), 0);
+            self.asm.jump_to(None, self.stubs.go_back[self.floats as usize]);
+        } else {
+            self.jump_rax();
+        }
     }
     fn jump_rax(&mut self) {
         probe_jump_cache(&mut self.asm, &self.cfg, self.stubs.miss[self.floats as usize]);
@@ -183,6 +209,29 @@ impl Emitter {
             self.bind(v, d);
         }
     }
+}
+
+/// `entry` = host address of the entry of the table of calls for the stack pointer in `stack`.
+fn call_entry(asm: &mut Asm, cfg: &crate::Config, entry: Reg, stack: Reg) {
+    if entry != stack {
+        asm.ins(MOV, false, entry, 0, Rm::R(stack), 0);
+    }
+    asm.ins(AND_I, false, 0, 0, Rm::R(entry), (crate::CALLS as i64 - 1) * 16);
+    asm.ins(ADD, true, entry, 0, Rm::M(Mem::at(RBP, cfg.layout.calls)), 0);
+}
+
+/// A return to the guest address in `rax` with the stack pointer in `ecx`: to where a call said, or by the jump cache.
+pub(super) fn go_back(asm: &mut Asm, cfg: &crate::Config, probe: u64) {
+    let l = &cfg.layout;
+    // Guests can return to where they return from for ever.
+    asm.ins(CMP_I8, false, 0, 0, Rm::M(Mem::at(RBP, l.interrupt)), 0);
+    asm.jump_to(Some(cc::NE), probe);
+    call_entry(asm, cfg, RCX, RCX);
+    asm.ins(CMP, true, RAX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+    asm.jump_to(Some(cc::NE), probe);
+    asm.ins(AND, true, RAX, 0, Rm::M(Mem::at(RBP, l.page_mask)), 0);
+    asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
+    asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
 }
 
 /// The jump cache, inline: `rax` holds the guest address.

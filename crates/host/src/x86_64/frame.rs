@@ -86,6 +86,8 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.miss[x] = s.miss(xmm);
         stubs.probe[x] = s.here();
         super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[x]);
+        stubs.go_back[x] = s.here();
+        super::control::go_back(&mut s.asm, cfg, stubs.probe[x]);
         stubs.interrupt[x] = s.leave_from(exit::INTERRUPT, stubs.leave[x]);
         stubs.link[x] = s.leave_from(exit::LINK, stubs.leave[x]);
         stubs.dead[x] = s.leave_from(exit::DEAD, stubs.leave[x]);

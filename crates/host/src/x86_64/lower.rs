@@ -381,8 +381,9 @@ impl Emitter {
             }
             Op::Insn => self.insn = i.imm as i64,
             Op::ExitIf => self.exit_if(insts, i),
+            Op::WillReturn => self.will_return(insts, a, i.imm as i64),
             Op::Goto => self.goto(i.imm as i64),
-            Op::Jump => self.jump(insts, a),
+            Op::Jump => self.jump(insts, a, i.imm),
             Op::Leave => self.leave(),
             Op::Trunc | Op::FBits | Op::FFromBits => {}
         }

@@ -34,6 +34,7 @@ pub struct Frame {
     pub slots: [u64; SLOTS],
     pub site_tags: [u64; SITES],
     pub site_addends: [u64; SITES],
+    pub calls: u64,
 }
 
 /// Few, so that different places in the code share them.
@@ -50,6 +51,7 @@ pub fn layout() -> Layout {
         tlb: at(std::mem::offset_of!(Frame, tlb)),
         jump_cache: at(std::mem::offset_of!(Frame, jump_cache)),
         page: at(std::mem::offset_of!(Frame, page)),
+        calls: at(std::mem::offset_of!(Frame, calls)),
         pc: at(std::mem::offset_of!(Frame, pc)),
         mode_tag: at(std::mem::offset_of!(Frame, interrupt)),
         scratch: at(std::mem::offset_of!(Frame, scratch)),
@@ -65,6 +67,7 @@ pub fn config(features: Features) -> Config {
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
+        stack_slot: 2,
         features,
         parallel: true,
         loops: true,
@@ -307,6 +310,7 @@ pub struct Machine {
     pub code: Code,
     tlb: Vec<[u64; 4]>,
     pub jump_cache: Vec<[u64; 2]>,
+    pub calls: Vec<[u64; 2]>,
 }
 
 const SIZE: usize = 1 << 20;
@@ -358,11 +362,14 @@ impl Machine {
             code: Code::default(),
             tlb: vec![[u64::MAX, u64::MAX, u64::MAX, 0]; 4096],
             jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
+            calls: vec![[u64::MAX, 0]; host::CALLS],
         }
     }
     /// Translates a block into the code memory.
     pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
         let base = self.memory as u64;
+        // What calls have been made from is overwritten.
+        self.calls.fill([u64::MAX, 0]);
         let placement = host::Placement {
             base: base + CODE_AT as u64,
             apart: base + APART_AT as u64,
@@ -397,6 +404,7 @@ impl Machine {
             slots: world.slots,
             site_tags: [u64::MAX; SITES],
             site_addends: [0x5555; SITES],
+            calls: self.calls.as_ptr() as u64,
         });
         let mut c = Box::new(Context { world: world.clone(), frame: &mut *frame, ra: 0 });
         let addend = (c.world.mem.as_ptr() as u64).wrapping_sub(MEM);

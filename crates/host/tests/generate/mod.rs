@@ -321,10 +321,24 @@ pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
         let a = g.pick(Ty::I64);
         g.push(Op::Set, Ty::I64, &[a], s * 5);
     }
+    if g.r.one_in(3) {
+        let offset = [0x20, 0xff0, 0x1000][g.r.below(3) as usize];
+        g.push(Op::PcRel, Ty::I64, &[], offset);
+        let a = Val(g.b.insts.len() as u32 - 1);
+        g.push(Op::WillReturn, Ty::I64, &[a], offset);
+    }
     match g.r.below(4) {
         0 => {
-            let a = g.pick(Ty::I64);
-            g.push(Op::Jump, Ty::I64, &[a], 0);
+            let mut a = g.pick(Ty::I64);
+            let hint = g.r.below(3);
+            if hint == 2 {
+                // No code lies at the address of all ones, which the table of calls has for none.
+                g.push(Op::Const, Ty::I64, &[], -2i64 as u64);
+                let even = Val(g.b.insts.len() as u32 - 1);
+                g.push(Op::And, Ty::I64, &[a, even], 0);
+                a = Val(g.b.insts.len() as u32 - 1);
+            }
+            g.push(Op::Jump, Ty::I64, &[a], hint);
         }
         1 => {
             g.push(Op::Leave, Ty::I64, &[], 0);

@@ -9,11 +9,24 @@ use ir::{Int, Int32, Int64, MemOp};
 /// Hint of an indirect jump: x1 and x5 are link registers (Unprivileged ISA, table "Return-address stack prediction
 /// hints").
 fn hint(rd: u8, rs1: u8) -> u64 {
-    let link = |r: u8| r == 1 || r == 5;
-    match (link(rd), link(rs1)) {
+    match (is_link(rd), is_link(rs1)) {
         (true, _) => 1,
         (false, true) => 2,
         _ => 0,
+    }
+}
+
+/// Registers that hold return addresses by convention (Unprivileged ISA, 2.5.1, table of return-address stack hints).
+fn is_link(r: u8) -> bool {
+    r == 1 || r == 5
+}
+
+/// Sets the link register of a jump.
+fn link<M: Machine>(m: &M, rd: u8) {
+    let next = m.pc_plus(m.place().length);
+    m.set(rd, next);
+    if is_link(rd) {
+        m.returns_here(next);
     }
 }
 
@@ -38,7 +51,7 @@ isa! { I;
         if i.offset & 2 != 0 && !m.place().isa.compressed() {
             m.call(helpers::MISALIGNED_BRANCH, &[m.k(1), m.pc_plus(i.offset)])?;
         }
-        m.set(i.rd, m.pc_plus(m.place().length));
+        link(m, i.rd);
         m.goto(i.offset)
     };
     Any jalr  "............ ..... 000  ..... 1100111" L   |m, i| {
@@ -46,7 +59,7 @@ isa! { I;
         if !m.place().isa.compressed() {
             m.call(helpers::MISALIGNED_BRANCH, &[(target >> m.k(1)) & m.k(1), target])?;
         }
-        m.set(i.rd, m.pc_plus(m.place().length));
+        link(m, i.rd);
         m.jump(target, hint(i.rd, i.rs1))
     };
     Any beq   "....... ..... ..... 000 ..... 1100011" B   |m, i| branch(m, m.x(i.rs1).eq(m.x(i.rs2)), i.offset)?;
