@@ -152,8 +152,7 @@ impl PropertyType for MacAddress {
 
     fn set(&mut self, value: &PropertyValue) -> Result<(), PropertyError> {
         let text = value.as_str().ok_or(PropertyError::Type(Self::KIND))?;
-        *self = Self::parse(text)
-            .ok_or_else(|| PropertyError::Value(format!("Property value '{text}' is no MAC address")))?;
+        *self = Self::parse(text).ok_or(PropertyError::Unusable)?;
         Ok(())
     }
 }

@@ -374,6 +374,9 @@ fn warn_unused(config: &Config, backends: &Backends) {
     for id in backends.networks.keys().filter(|id| !backends.taken.contains(id)) {
         report::say(format_args!("warning: netdev {id} has no peer"));
     }
+    for card in backends.cards().iter().filter(|card| card.network.is_none()) {
+        report::say(format_args!("warning: nic {} has no peer", card.name));
+    }
     for nic in &config.nics {
         let model = nic.get("model").unwrap_or("unspecified");
         report::say(format_args!(

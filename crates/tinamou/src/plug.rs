@@ -198,12 +198,14 @@ impl Backends {
         let named = |property: &str| {
             device.property(property).and_then(|v| v.as_str().map(str::to_owned)).filter(|v| !v.is_empty())
         };
+        // Of a device inside a transport it is that one's property.
+        let of = device.type_info().name;
         let absent =
-            |property: &str, value: &str| error!("Property '{name}.{property}' can't find value '{value}'");
+            |property: &str, value: &str| error!("Property '{of}.{property}' can't find value '{value}'");
         let mut held = Vec::new();
         if let Some(cell) = device.clone().downcast::<VirtioBlk>() {
             let drive = named("drive").ok_or_else(|| error!("drive property not set"))?;
-            let node = self.medium(&drive, name)?;
+            let node = self.medium(&drive, of)?;
             let (write, read) = cell.with(|blk| (blk.werror.0, blk.rerror.0));
             node.change_actions(write, read);
             match cell.with(|blk| blk.iothread.0.clone()) {
@@ -236,7 +238,7 @@ impl Backends {
             PciSerial::connect(&cell, &sockets.events, self.character(sockets, device)?);
         } else if let Some(cell) = device.clone().downcast::<Nvme>() {
             let drive = named("drive");
-            let medium = drive.as_ref().map(|id| self.medium(id, name)).transpose()?;
+            let medium = drive.as_ref().map(|id| self.medium(id, of)).transpose()?;
             Nvme::connect(&cell, medium.map(|node| node as Arc<dyn BlockDevice>));
             Nvme::follow_clock(&cell, &sockets.events);
             held.extend(drive.map(Held::Drive));
@@ -263,7 +265,7 @@ impl Backends {
                 Some(id) => {
                     let net = self.networks.get(&id).ok_or_else(|| absent("netdev", &id))?;
                     if self.taken.contains(&id) {
-                        return Err(error!("Property '{name}.netdev' can't take value '{id}', it's in use"));
+                        return Err(error!("Property '{of}.netdev' can't take value '{id}', it's in use"));
                     }
                     self.taken.push(id.clone());
                     held.push(Held::Network(id));
@@ -440,7 +442,6 @@ pub fn netdev_text(opts: &Opts) -> String {
     flat.to_text()
 }
 
-/// The place of a device that a user has plugged in.
 /// The place of a device in the object tree.
 pub fn find_device(machine: &ObjectRef, device: &Arc<dyn AnyDevice>) -> Option<ObjectRef> {
     let here = |node: &ObjectRef| node.device().is_some_and(|d| Arc::ptr_eq(d, device));

@@ -12,6 +12,9 @@ use super::function::Function;
 use super::link::address_text;
 use super::print::FunctionInfo;
 
+/// The largest number for names given by firmware.
+const MAX_ACPI_INDEX: u64 = 16383;
+
 /// The four interrupt lines of a root bus: each is high while any pin that leads to it is.
 pub struct Intx {
     lines: [Line; 4],
@@ -207,20 +210,12 @@ impl PciBus {
     /// Where a device may go: the address asked for, or the first that is free.
     fn place(&self, wanted: Option<u8>, name: &str) -> Result<u8> {
         let functions = lock(&self.functions);
-        // Behind a port of PCI Express there is one slot.
-        let is_port = self.express && !self.is_root() && !self.is_switch();
         let Some(devfn) = wanted else {
-            let mut slots = (0..if is_port { 1 } else { 32u8 }).map(|slot| slot << 3);
+            let mut slots = (0..32u8).map(|slot| slot << 3);
             return slots
                 .find(|at| !functions.contains_key(at))
                 .ok_or_else(|| error!("PCI: no slot/function available for {name}, all in use or reserved"));
         };
-        if is_port && devfn >> 3 != 0 {
-            return Err(error!(
-                "PCI: slot {} is not valid for {name}, parent device only allows plugging into slot 0.",
-                devfn >> 3
-            ));
-        }
         if let Some(other) = functions.get(&devfn) {
             let of = other.node().type_name().to_owned();
             return Err(error!(
@@ -231,6 +226,11 @@ impl PciBus {
             ));
         }
         Ok(devfn)
+    }
+
+    /// Whether it is the link behind a port of PCI Express, on which there is one slot.
+    pub(super) fn is_link(&self) -> bool {
+        self.express && !self.is_root() && !self.is_switch()
     }
 
     /// Whether the ports of a switch are on this bus.
@@ -259,8 +259,9 @@ impl PciBus {
         if running && !bridge.as_ref().is_some_and(|b| b.has_slot()) {
             return Err(error!("Bus '{}' does not support hotplugging", self.name));
         }
+        self.check_options(device)?;
         let devfn = self.place(wanted, name)?;
-        self.check_multifunction(devfn, multifunction, name)?;
+        self.check_multifunction(devfn, multifunction)?;
         let function = Function::new(device, node, self, devfn, multifunction)?;
         lock(&self.functions).insert(devfn, function.clone());
         self.node.attach(node);
@@ -269,8 +270,8 @@ impl PciBus {
             let info = weak.upgrade().and_then(|function| FunctionInfo::of(&function));
             info.map(|info| info.details()).unwrap_or_default()
         });
-        // Functions other than the first come with the first.
-        if devfn & 7 == 0
+        // Functions other than the first come with the first. (Other slots are there, but nobody looks for them.)
+        if devfn == 0
             && let Some(bridge) = bridge
         {
             bridge.slot_filled(&function, running);
@@ -279,7 +280,7 @@ impl PciBus {
     }
 
     /// Several functions share a slot only where function 0 says so.
-    fn check_multifunction(&self, devfn: u8, multifunction: bool, name: &str) -> Result<()> {
+    fn check_multifunction(&self, devfn: u8, multifunction: bool) -> Result<()> {
         let slot = devfn & !7;
         if devfn & 7 != 0 {
             let first = self.function(slot);
@@ -302,9 +303,30 @@ impl PciBus {
                 slot >> 3,
                 slot >> 3,
                 (1..8).find(|f| self.function(slot | f).is_some()).unwrap_or(1)
-            )
-            .prefix(format_args!("{name}: "))),
+            )),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the options that all PCI devices have make sense.
+    fn check_options(self: &Arc<Self>, device: &Arc<dyn AnyDevice>) -> Result<()> {
+        let number = |device: &Arc<dyn AnyDevice>, name: &str| {
+            device.property(name).and_then(|value| value.as_uint()).unwrap_or(0)
+        };
+        let rom = number(device, "romsize");
+        if rom != u64::from(u32::MAX) && rom != 0 && !rom.is_power_of_two() {
+            return Err(error!("ROM size {rom} is not a power of two"));
+        }
+        let index = number(device, "acpi-index");
+        if index > MAX_ACPI_INDEX {
+            return Err(error!("acpi-index should be less or equal to {MAX_ACPI_INDEX}"));
+        }
+        let buses = self.root_bus().all();
+        let mut others =
+            buses.iter().flat_map(|bus| bus.functions()).filter_map(|function| function.device());
+        match others.any(|other| index != 0 && number(&other, "acpi-index") == index) {
+            true => Err(error!("a PCI device with acpi-index = {index} already exist")),
+            false => Ok(()),
         }
     }
 

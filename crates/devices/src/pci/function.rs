@@ -108,6 +108,13 @@ impl Function {
         }
         let info = device.pci().ok_or_else(|| error!("Device '{name}' can't go on {} bus", bus.kind()))?;
         let layout = Layout::new(&info, bus.is_root(), multifunction);
+        if layout.express.is_some() && bus.is_link() && devfn >> 3 != 0 {
+            function.forget();
+            return Err(error!(
+                "PCI: slot {} is not valid for {name}, parent device only allows plugging into slot 0.",
+                devfn >> 3
+            ));
+        }
         let irq = if info.pin > 0 { bus.intx(devfn, info.pin - 1) } else { Line::unconnected() };
         let config = ConfigSpace::new(layout, Arc::downgrade(&function), Some(function.dma.clone()), irq);
         let config = DeviceCell::new(config);
@@ -158,7 +165,8 @@ impl Function {
                 };
                 let part = Region::mmio(&info.name, info.size, port);
                 part.set_owner(&self.node);
-                region.add_overlap(offset, &part, BAR_PRIORITY);
+                // Before the windows, which are there already.
+                region.add_subregion(offset, &part);
             }
             regions.push((bar.kind, region));
         }

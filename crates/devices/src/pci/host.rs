@@ -97,14 +97,18 @@ impl GpexHost {
         let ports = node.add_window(pio_size);
         node.map_window(ports, cell.with(|h| h.pio_base));
         let bus_node = Node::new("PCIE");
-        let memory = Region::container("gpex_mmio_window", WHOLE);
-        memory.add_overlap(0, &named(node, "gpex_mmio", WHOLE), 0);
-        let io = Region::container("gpex_ioport_window", pio_size);
-        io.add_overlap(0, &named(node, "gpex_ioport", pio_size), 0);
-        let bus =
-            PciBus::root("pcie.0", &bus_node, memory.clone(), io.clone(), system.clone(), Intx::new(irqs));
+        // What no device answers is read as all ones.
+        let window = |name: &str, size: u64| {
+            let open = Region::mmio(&format!("{name}_window"), size, Arc::new(OpenBus));
+            let inside = Region::container(name, size);
+            open.add_subregion(0, &inside);
+            [&open, &inside].into_iter().for_each(|region| region.set_owner(node));
+            (open, inside)
+        };
+        let ((memory, devices), (io, ports)) = (window("gpex_mmio", WHOLE), window("gpex_ioport", pio_size));
+        let bus = PciBus::root("pcie.0", &bus_node, devices, ports, system.clone(), Intx::new(irqs));
         let ecam = ecam(&bus, ecam_size);
-        [&ecam, &memory, &io].into_iter().for_each(|r| r.set_owner(node));
+        ecam.set_owner(node);
         node.add_child("pcie.0", &bus_node);
         let root: Arc<dyn object::AnyDevice> = DeviceCell::new(GpexRoot::default());
         let root_node = Node::for_device(root.clone());
@@ -112,12 +116,6 @@ impl GpexHost {
         bus.plug(&root, &root_node, Some(0), false, false)?;
         Ok(HostParts { bus, ecam, memory, io })
     }
-}
-
-fn named(node: &ObjectRef, name: &str, size: u64) -> Arc<Region> {
-    let region = Region::mmio(name, size, Arc::new(OpenBus));
-    region.set_owner(node);
-    region
 }
 
 /// Configuration space in memory, of as many buses as there are mebibytes.

@@ -205,8 +205,9 @@ impl RootPort {
 
 impl Device for RootPort {
     fn realize(&mut self) -> base::Result<()> {
-        if !self.pci.function().is_none_or(|f| f.bus().is_root()) {
-            return Err("PCI Express root ports go on the root bus".into());
+        let [low, high] = [&self.reservations.prefetchable32, &self.reservations.prefetchable64];
+        if low.0 != u64::MAX && high.0 != u64::MAX {
+            return Err("PCI resource reserve cap: PREF32 and PREF64 conflict".into());
         }
         make_bus(&self.pci, true);
         Ok(())

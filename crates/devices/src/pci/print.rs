@@ -208,7 +208,7 @@ impl FunctionInfo {
                 (Some(at), BarKind::Io) => {
                     writeln!(
                         out,
-                        "      BAR{}: {kind} at 0x{at:04x} [0x{:04x}].",
+                        "      BAR{}: {kind} at 0x{at:04x} [0x{:04x}]",
                         bar.index,
                         at + bar.size - 1
                     )
@@ -216,7 +216,7 @@ impl FunctionInfo {
                 (Some(at), _) => {
                     writeln!(
                         out,
-                        "      BAR{}: {kind} at 0x{at:08x} [0x{:08x}].",
+                        "      BAR{}: {kind} at 0x{at:08x} [0x{:08x}]",
                         bar.index,
                         at + (bar.size - 1)
                     )

@@ -200,8 +200,8 @@ impl Device for VirtioRng {
         if self.period == 0 {
             return Err("'period' parameter expects a positive integer".into());
         }
-        if self.max_bytes > i64::MAX as u64 {
-            return Err("'max-bytes' parameter must be non-negative, and less than 2^63".into());
+        if self.max_bytes == 0 || self.max_bytes > i64::MAX as u64 {
+            return Err("'max-bytes' parameter must be positive, and less than 2^63".into());
         }
         self.reset_state();
         Ok(())
