@@ -303,8 +303,19 @@ impl Ram {
         }
     }
 
-    /// Copies out of the block.
+    /// Copies out of the block. A number of two, four or eight bytes that lies at a multiple of its size is read at once: it may
+    /// be the index of a ring, which another processor is writing.
     pub fn read(&self, offset: u64, out: &mut [u8]) {
+        match out {
+            [a, b] if offset.is_multiple_of(2) => [*a, *b] = self.read_u16(offset).to_le_bytes(),
+            [a, b, c, d] if offset.is_multiple_of(4) => {
+                [*a, *b, *c, *d] = self.read_u32(offset).to_le_bytes();
+            }
+            _ => self.read_words(offset, out),
+        }
+    }
+
+    fn read_words(&self, offset: u64, out: &mut [u8]) {
         let ptr = self.at(offset, out.len() as u64);
         let head = ptr.align_offset(8).min(out.len());
         let (start, rest) = out.split_at_mut(head);
@@ -323,8 +334,18 @@ impl Ram {
         tail.iter_mut().enumerate().for_each(|(i, b)| *b = byte(at + i));
     }
 
-    /// Copies into the block.
+    /// Copies into the block; a number as [`Ram::read`] reads it is seen whole by others.
     pub fn write(&self, offset: u64, data: &[u8]) {
+        match data {
+            [a, b] if offset.is_multiple_of(2) => self.write_u16(offset, u16::from_le_bytes([*a, *b])),
+            [a, b, c, d] if offset.is_multiple_of(4) => {
+                self.write_u32(offset, u32::from_le_bytes([*a, *b, *c, *d]));
+            }
+            _ => self.write_words(offset, data),
+        }
+    }
+
+    fn write_words(&self, offset: u64, data: &[u8]) {
         let ptr = self.at(offset, data.len() as u64);
         let head = ptr.align_offset(8).min(data.len());
         let (start, rest) = data.split_at(head);

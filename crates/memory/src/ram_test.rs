@@ -122,3 +122,27 @@ fn discarded_pages_are_zero() {
     }
     std::fs::remove_file(&path).unwrap();
 }
+
+/// An index that others write is never seen with one byte old and one new.
+#[test]
+fn numbers_are_read_and_written_whole() {
+    let ram = Ram::anonymous(4096).unwrap();
+    let values = [0x3fffu16, 0x4000];
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (ram, ended) = (&ram, &ended);
+        ram.write(6, &values[0].to_le_bytes());
+        scope.spawn(move || {
+            for n in 0..300_000 {
+                ram.write(6, &values[n % 2].to_le_bytes());
+            }
+            ended.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        while !ended.load(std::sync::atomic::Ordering::SeqCst) {
+            let mut bytes = [0; 2];
+            ram.read(6, &mut bytes);
+            let seen = u16::from_le_bytes(bytes);
+            assert!(values.contains(&seen), "{seen:#x}");
+        }
+    });
+}
