@@ -30,6 +30,13 @@ pub fn defer(work: impl FnOnce() + 'static) {
     }
 }
 
+/// Runs `work` as if this thread held a device's lock: for who holds another lock for which devices wait. Writes to registers
+/// are done after it, and none are read.
+pub fn as_inside<R>(work: impl FnOnce() -> R) -> R {
+    let _inside = Inside::enter();
+    work()
+}
+
 pub(crate) fn push(work: Work) {
     QUEUE.with_borrow_mut(|q| q.push_back(work));
 }

@@ -36,7 +36,7 @@ pub use base::Endian;
 pub use cell::{AnyDevice, DeviceCell, Inner, InputSink};
 pub use device::{Anatomy, Device};
 pub use effect::{Effect, ResetCause, ShutdownCause};
-pub use guard::{defer, inside_device};
+pub use guard::{as_inside, defer, inside_device};
 pub use help::{device_help, device_list, properties_help};
 pub use line::{Line, LineSink, Wire};
 pub use link::{BusLink, BusPlace};

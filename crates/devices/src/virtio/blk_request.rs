@@ -48,10 +48,13 @@ impl Gate {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = vec![0; queues];
     }
 
-    /// Copies, unless the queue has been reset since.
+    /// Copies, unless the queue has been reset since. Where the guest's memory is registers, no device is entered meanwhile: who
+    /// waits in [`Gate::close`] holds a device's lock.
     pub(crate) fn pass<R>(&self, queue: usize, epoch: u64, copy: impl FnOnce() -> R) -> Option<R> {
-        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        (epochs.get(queue) == Some(&epoch)).then(copy)
+        object::as_inside(|| {
+            let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            (epochs.get(queue) == Some(&epoch)).then(copy)
+        })
     }
 
     /// The epoch of a queue, for a request taken from it now.
