@@ -144,12 +144,14 @@ impl<G: Guest> Tcg<G> {
     }
     fn change_spaces(&mut self, g: &G, space: Space, data: Space) {
         self.activity.switches.count();
-        let (code, made) = self.tlb.select(space, usize::MAX);
-        made.into_iter().for_each(|e| self.register(g, e));
-        self.code_set = code;
-        self.data_set = code;
+        if space != self.space {
+            let (code, made) = self.tlb.select(space, usize::MAX);
+            made.into_iter().for_each(|e| self.register(g, e));
+            self.code_set = code;
+        }
+        self.data_set = self.code_set;
         if data != space {
-            let (set, made) = self.tlb.select(data, code);
+            let (set, made) = self.tlb.select(data, self.code_set);
             made.into_iter().for_each(|e| self.register(g, e));
             self.data_set = set;
         }

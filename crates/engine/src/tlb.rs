@@ -37,8 +37,6 @@ pub const NONE: u64 = u64::MAX;
 const LEFT: u64 = u64::MAX - 2;
 /// What a jump's tag has of the pc alone.
 const TAG_PC: u64 = (1 << 57) - 1;
-/// Bits of the filter in front of the jump cache.
-const PAGE_BITS: usize = 32768;
 /// Sets that a vCPU keeps.
 pub const SETS: usize = 16;
 
@@ -151,8 +149,7 @@ pub struct Set {
     large: Vec<u64>,
     /// The mappings that the code in the jump cache lies in.
     code: Vec<CodeMapping>,
-    /// Which virtual pages may be in the jump cache; see [`page_bit`].
-    jump_pages: Box<[u64]>,
+    jump_pages: Box<Pages>,
 }
 
 /// Which accesses may go straight to host memory.
@@ -201,10 +198,23 @@ pub struct Kind {
     pub large: bool,
 }
 
-/// Word and bit of a virtual page in the filter in front of the jump cache. A supervisor has code in thousands of pages.
-fn page_bit(page: u64) -> (usize, u64) {
-    let mixed = (page >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49;
-    (mixed as usize / 64 % (PAGE_BITS / 64), 1 << (mixed & 63))
+/// Which virtual pages may be in a jump cache: a set of which a page that is not in it is seldom thought to be. A supervisor has
+/// code in thousands of pages.
+struct Pages([u64; Pages::BITS / 64]);
+
+impl Pages {
+    const BITS: usize = 32768;
+    /// A page's two bits.
+    fn bits(page: u64) -> [(usize, u64); 2] {
+        let mixed = (page >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [mixed >> 49, mixed >> 34].map(|n| (n as usize / 64 % (Pages::BITS / 64), 1 << (n & 63)))
+    }
+    fn insert(&mut self, page: u64) {
+        Pages::bits(page).iter().for_each(|&(word, bit)| self.0[word] |= bit);
+    }
+    fn may_contain(&self, page: u64) -> bool {
+        Pages::bits(page).iter().all(|&(word, bit)| self.0[word] & bit != 0)
+    }
 }
 
 impl Set {
@@ -233,7 +243,7 @@ impl Set {
             jumped: Vec::new(),
             large: Vec::new(),
             code: Vec::new(),
-            jump_pages: vec![0; PAGE_BITS / 64].into(),
+            jump_pages: Box::new(Pages([0; Pages::BITS / 64])),
         }
     }
     /// The page table that mappings which are not global belong to.
@@ -253,8 +263,7 @@ impl Set {
         if self.calls.get(self.mode).is_none_or(|c| c.mode != mode) {
             self.choose_calls(mode);
         }
-        let (word, bit) = page_bit(page);
-        self.jump_pages[word] |= bit;
+        self.jump_pages.insert(page);
         self.calls[self.mode].entries.as_ptr() as u64
     }
     fn choose_calls(&mut self, mode: u32) {
@@ -298,10 +307,7 @@ impl Set {
         if j.tag.load(Relaxed) == NONE {
             self.jumped.push(i as u16);
         }
-        for page in [pc, last] {
-            let (word, bit) = page_bit(page);
-            self.jump_pages[word] |= bit;
-        }
+        [pc, last].iter().for_each(|&page| self.jump_pages.insert(page));
         j.tag.store(pc ^ mode_tag, Relaxed);
         j.code.store(code, Relaxed);
     }
@@ -387,7 +393,7 @@ impl Set {
         for i in self.jumped.drain(..) {
             self.jumps[i as usize].tag.store(NONE, Relaxed);
         }
-        self.jump_pages.fill(0);
+        self.jump_pages.0.fill(0);
     }
     /// Forgets the code for `pc`.
     pub fn forget_jump(&mut self, pc: u64) {
@@ -419,8 +425,7 @@ impl Set {
                 tag.store(NONE, Relaxed);
             }
         }
-        let (word, bit) = page_bit(page);
-        if self.jump_pages[word] & bit != 0 {
+        if self.jump_pages.may_contain(page) {
             self.forget_jumps_in(page);
         }
     }

@@ -285,6 +285,13 @@ impl<'a> Machine for Build<'a> {
             go(self.b, self.edge, next);
         }
     }
+    fn done_if(&self, c: V<'a, KBool>) -> bool {
+        let next = self.offset + self.place.length;
+        if !crosses(self.edge, next) {
+            self.b.exit_if(c, next);
+        }
+        false
+    }
     fn goto(&self, offset: i64) {
         go(self.b, self.edge, self.offset + offset)
     }

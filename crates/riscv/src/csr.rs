@@ -9,6 +9,7 @@ use crate::helpers;
 use crate::machine::{Machine, Meaning};
 use crate::mode::{FloatState, M, S, U};
 use crate::{mstatus, slot};
+use ir::Int;
 
 /// menvcfg: the supervisor timer is driven by stimecmp.
 pub const STCE: u64 = 1 << 63;
@@ -193,6 +194,9 @@ pub fn access_immediate<T: Machine>(m: &T, number: u16, rd: u8, change: Change, 
         m.put(slot::MSTATUS, if change == Change::Set { old | bit } else { old & !bit });
         m.set(rd, if number == 0x100 { old & m.k(mstatus::SSTATUS) } else { old });
         if change == Change::Set {
+            if m.done_if(m.get(slot::WITHHELD).eq(m.k(0))) {
+                return Ok(());
+            }
             m.call(helpers::LOOK, &[])?;
             m.goto(m.place().length);
         }
@@ -209,6 +213,15 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
     let Some(row) = find(number).filter(|r| r.need.exists(place.isa)) else { return m.illegal() };
     if privilege < number >> 8 & 3 || write && number >> 10 == 3 {
         return m.illegal();
+    }
+    // What was found before is restored: mostly that interrupts are enabled, and none is pending.
+    if number == 0x100 && change == Change::Set && rd == 0 && write && !m.rv32() {
+        let (old, others) = (m.get(slot::MSTATUS), operand & m.k(!mstatus::SIE));
+        let quick = (others | m.get(slot::WITHHELD)).eq(m.k(0));
+        m.put(slot::MSTATUS, Int::select(quick, old | operand, old));
+        if m.done_if(quick) {
+            return Ok(());
+        }
     }
     // The mode tells whether the float unit is on.
     let settled = row.need.settled() || row.need == Need::Float && place.mode.float() != FloatState::Off;

@@ -90,13 +90,12 @@ impl Guest for Hart {
     }
     fn take_interrupt(&mut self) -> bool {
         self.frame.interrupt.fetch_and(!INTERRUPT_GUEST, SeqCst);
-        match self.pending() {
-            Some(n) => {
-                self.enter_trap(true, n as u64, 0);
-                true
-            }
-            None => false,
+        let pending = self.pending();
+        if let Some(n) = pending {
+            self.enter_trap(true, n as u64, 0);
         }
+        self.frame.set(slot::WITHHELD, self.wakes() as u64);
+        pending.is_some()
     }
     fn wakes(&self) -> bool {
         self.mip() & self.get(slot::MIE) != 0

@@ -235,7 +235,9 @@ impl Hart {
     /// What is enabled may have changed: if something is pending, lets the hart look before its next block. (What becomes
     /// pending later says so itself.)
     pub(crate) fn look(&self) {
-        if self.mip() & self.get(slot::MIE) != 0 {
+        let pending = self.mip() & self.get(slot::MIE) != 0;
+        self.frame.set(slot::WITHHELD, pending as u64);
+        if pending {
             self.frame.interrupt.fetch_or(INTERRUPT_GUEST, SeqCst);
         }
     }

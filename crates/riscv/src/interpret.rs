@@ -88,6 +88,12 @@ impl Machine for Interpreter<'_> {
             self.goto(offset)
         }
     }
+    fn done_if(&self, c: Bit) -> bool {
+        if c.0 {
+            self.goto(self.place.length);
+        }
+        c.0
+    }
     #[inline(always)]
     fn goto(&self, offset: i64) {
         self.ends.set(true);

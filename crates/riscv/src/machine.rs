@@ -85,6 +85,8 @@ pub trait Machine {
     fn fence(&self);
     /// Goes to the instruction's address plus `offset` if `c`, else to the next instruction.
     fn branch(&self, c: Self::B, offset: i64);
+    /// Goes to the next instruction if `c`, else on with this one. Whether that is known to be so now.
+    fn done_if(&self, c: Self::B) -> bool;
     /// Goes to the instruction's address plus `offset`.
     fn goto(&self, offset: i64);
     /// The jump that follows calls what will return behind this instruction, to `next`: a hint.

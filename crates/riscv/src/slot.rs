@@ -95,6 +95,8 @@ slots! { 64:
     MIE mie;
     /// Bits of mip that software has set.
     MIP mip;
+    /// 0 if no enabled interrupt was pending when that was looked at last; what becomes pending later says so itself.
+    WITHHELD withheld;
     /// mideleg.
     MIDELEG mideleg;
     /// medeleg.

@@ -138,14 +138,23 @@ impl Emitter {
         let address = self.gpr(insts, a);
         let (entry, code) = (self.temp(insts), self.temp(insts));
         call_entry(&mut self.asm, &self.cfg, entry, stack);
-        self.asm.ins(MOV_MR, true, address, 0, Rm::M(Mem::at(entry, 0)), 0);
-        let place = (self.asm.base + self.asm.pos() as u64 + 3) % 8;
-        if place > 4 {
-            self.asm.nops(8 - place as usize);
+        // The order that puts the displacement, which will be patched, into one aligned word with less padding.
+        let place = |e: &Emitter| (e.asm.base + e.asm.pos() as u64 + 3) % 8;
+        let late = place(self) > 4;
+        let remember = |e: &mut Emitter| e.asm.ins(MOV_MR, true, address, 0, Rm::M(Mem::at(entry, 0)), 0);
+        if late {
+            remember(self);
+            if place(self) > 4 {
+                let rest = 8 - place(self) as usize;
+                self.asm.nops(rest);
+            }
         }
         self.asm.ins(LEA, true, code, 0, Rm::Rip(0), 0);
         self.links.push(Link { at: self.asm.pos() - 4, stub: None, target: offset });
         self.cold.push(Cold::Link { index: self.links.len() as u32 - 1 });
+        if !late {
+            remember(self);
+        }
         self.asm.ins(MOV_MR, true, code, 0, Rm::M(Mem::at(entry, 8)), 0);
         self.take(a);
     }
