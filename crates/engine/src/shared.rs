@@ -371,7 +371,9 @@ impl Shared {
         if [Some(at.host_page), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
             return None;
         }
-        for part in [start..end, t.page.len() - 2..t.page.len()] {
+        // Whole words: a store that others make now tells the code cache only afterwards, and half an instruction of it would run
+        // until then.
+        for part in [start & !7..end.next_multiple_of(8), t.page.len() - 8..t.page.len()] {
             pages[0].0.read(pages[0].1 + part.start as u64, &mut t.page[part]);
         }
         let next = pages.get(1).map(|(ram, offset)| {
