@@ -153,7 +153,7 @@ fn blocks_do_not_change_the_count() {
 /// Nor does it that the monitor changes how instructions are cut into blocks, in the middle and often.
 #[test]
 fn the_monitor_does_not_change_the_count() {
-    const TIMES: u32 = 3000;
+    const TIMES: u32 = 15000;
     let line = "-smp 2 -icount 2,sleep=off";
     let whole = run(line, TIMES, 1000).stdout;
     let (kernel, out) = (guest(TIMES, 1000), temporary("counted.out"));
