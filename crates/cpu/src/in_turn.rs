@@ -190,13 +190,15 @@ impl<G: Guest, A: Accelerator<G>> Seat<G, A> {
         let asked = self.handle.lock();
         asked.stop || asked.quit
     }
+    fn has_work(&self) -> bool {
+        !self.handle.lock().work.is_empty()
+    }
     fn ready(&mut self) -> Ready {
         let mut asked = self.handle.lock();
         if asked.quit {
             return Ready::Quit;
         }
-        // Work that has come meanwhile goes first; the bell has rung for it.
-        if asked.stop || !asked.work.is_empty() {
+        if asked.stop {
             return Ready::No;
         }
         // A step waits for the interrupt that the vCPU waits for: it is to be what happens without a debugger.
@@ -286,6 +288,10 @@ impl Loop {
             self.last_round = Some(now);
             icount.begin_round();
             counter.events.run_virtual();
+            return true;
+        }
+        // Work that has come meanwhile goes first, for whomever it is: it does not make it another's turn.
+        if seats.iter().any(Seat::has_work) {
             return true;
         }
         // Not between the first and the last of several that are stopped.
