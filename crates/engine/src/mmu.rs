@@ -58,8 +58,10 @@ impl<G: Guest> Tcg<G> {
             }
             write &= ram.is_open(page);
             ram.touch(page, 4096);
-            let rights = Rights { read: mapping.read, write, execute: mapping.execute };
-            let set = if access == Access::Execute { self.code_set } else { self.data_set };
+            // Whoever executes first comes here once more, so that data that could be code costs nothing.
+            let execute = mapping.execute && access == Access::Execute;
+            let rights = Rights { read: mapping.read, write, execute };
+            let set = if execute { self.code_set } else { self.data_set };
             let host_page = ram.host_ptr() as u64 + page;
             let rights = self.unwatched(va, rights);
             let set = self.tlb.set(set);
