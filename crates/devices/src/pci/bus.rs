@@ -31,7 +31,7 @@ impl Intx {
     fn pin(self: &Arc<Self>, n: usize) -> Line {
         let this = self.clone();
         let before = Mutex::new(false);
-        Line::to_fn(move |level| {
+        let change = move |level| {
             let mut before = lock(&before);
             if *before == level {
                 return;
@@ -41,7 +41,9 @@ impl Intx {
             let (Some(count), Some(line)) = (high.get_mut(n), this.lines.get(n)) else { return };
             *count = if level { count.saturating_add(1) } else { count.saturating_sub(1) };
             line.set(*count > 0);
-        })
+        };
+        // Whom the line leads to is told when the locks are free: it may let another pin change.
+        Line::to_fn(move |level| object::as_inside(|| change(level)))
     }
 }
 
