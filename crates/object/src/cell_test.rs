@@ -126,6 +126,22 @@ fn lines_are_delivered_outside() {
     assert_eq!(seen.load(SeqCst), 101);
 }
 
+/// A transfer to registers is as many writes as it is long; each enters and leaves a device.
+#[test]
+fn much_deferred_work_needs_no_deep_stack() {
+    let done = std::rc::Rc::new(std::cell::Cell::new(0));
+    crate::as_inside(|| {
+        for n in 0..200_000 {
+            let done = done.clone();
+            crate::defer(move || {
+                crate::as_inside(|| ());
+                assert_eq!(done.replace(n + 1), n);
+            });
+        }
+    });
+    assert_eq!(done.get(), 200_000);
+}
+
 #[test]
 fn deferred_work() {
     let cell = DeviceCell::new(Counter::default());

@@ -12,6 +12,7 @@ pub(crate) enum Work {
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static DRAINING: Cell<bool> = const { Cell::new(false) };
     static QUEUE: RefCell<VecDeque<Work>> = const { RefCell::new(VecDeque::new()) };
 }
 
@@ -64,8 +65,20 @@ impl Drop for Inside {
     }
 }
 
+/// What queued work queues is left to who is at it: a transfer may be thousands of writes to registers, and each would need room
+/// on the stack of the one before.
 #[cold]
 fn drain() {
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            DRAINING.set(false);
+        }
+    }
+    if DRAINING.replace(true) {
+        return;
+    }
+    let _end = End;
     // Work may enter devices again and so queue more: taken one by one, the order is kept.
     while let Some(work) = QUEUE.with_borrow_mut(VecDeque::pop_front) {
         match work {
