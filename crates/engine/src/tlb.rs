@@ -172,6 +172,8 @@ pub struct CodeMapping {
     pub physical: u64,
     /// log2 of its bytes.
     pub size_log2: u8,
+    /// It holds in every address space; if not, a change of the page table takes its code along.
+    pub global: bool,
 }
 
 impl CodeMapping {
@@ -182,6 +184,7 @@ impl CodeMapping {
             virtual_address: va & !within,
             physical: mapping.physical & !within,
             size_log2: mapping.size_log2,
+            global: mapping.global,
         }
     }
 }
