@@ -148,6 +148,9 @@ pub struct Fetch<'a> {
     pub next: Option<[u8; 16]>,
     /// Most guest instructions wanted.
     pub limit: u32,
+    /// Offsets of the instructions to follow, the first of them at `offset`, and of what comes behind the last one. Empty: straight on,
+    /// until a jump or branch. The block leaves wherever the guest takes another way, and ends where the path cannot be followed.
+    pub path: &'a [u16],
 }
 
 /// What the builder made of them.
@@ -155,7 +158,9 @@ pub struct Fetch<'a> {
 pub struct Built {
     /// Guest instructions in the block. 0: the first instruction crosses the end of the page, and `next` was not given.
     pub insns: u32,
-    /// Bytes, from the offset on, that were looked at.
+    /// Offset of the first byte that was looked at.
+    pub from: u16,
+    /// How many bytes from there on were looked at, or lie between such bytes.
     pub bytes: u32,
 }
 

@@ -24,6 +24,9 @@ pub type Id = u32;
 /// Bytes of a call.
 const CALL_BYTES: usize = host::exit::CALL_BYTES as usize;
 
+/// What `jmp rel8` from the start of a block to the call before it is, as a number of two bytes.
+const BACK: u64 = 0xeb | ((-2 - CALL_BYTES as i8) as u8 as u64) << 8;
+
 /// No block, no link.
 const NONE: Id = Id::MAX;
 
@@ -96,6 +99,7 @@ struct Block {
     /// Guest instructions, if running them twice is harmless.
     repeatable: Option<u16>,
     floats: bool,
+    region: bool,
     dead: bool,
 }
 
@@ -153,6 +157,9 @@ pub struct NewBlock<'a> {
     pub floats: bool,
     /// How many instructions, if running them twice changes nothing but what slots and memory show.
     pub repeatable: Option<u16>,
+    /// Offsets in the page of the instructions that it follows, if it is a region, and of where it goes then. It takes the place of
+    /// the translation that there is with the same name.
+    pub path: &'a [u16],
     /// Host code.
     pub code: &'a host::Code,
     /// Where its instructions begin, as offsets from the page base, if they are counted.
@@ -183,6 +190,12 @@ pub struct Counts {
     pub guest_bytes: u64,
     /// Host bytes emitted.
     pub host_bytes: u64,
+    /// Regions made.
+    pub regions: u64,
+    /// Guest instructions in them.
+    pub region_insns: u64,
+    /// Nanoseconds spent on them.
+    pub region_nanoseconds: u64,
     /// Blocks killed because their bytes changed.
     pub invalidated: u64,
     /// Times that everything was forgotten.
@@ -212,6 +225,8 @@ pub struct Cache {
     links: Vec<Link>,
     points: Vec<Point>,
     insns: Vec<u16>,
+    /// The paths of regions that may be run twice, by where their code begins.
+    paths: HashMap<u32, Arc<[u16]>>,
     alive: usize,
     /// What is being translated now: pages, and the bytes of them that are looked at.
     reading: [(u64, u64, u64); 2],
@@ -248,6 +263,7 @@ impl Cache {
             links: Vec::new(),
             points: Vec::new(),
             insns: Vec::new(),
+            paths: HashMap::new(),
             alive: 0,
             reading: [(0, 0, 0); 2],
             disturbed: false,
@@ -342,9 +358,19 @@ impl Cache {
             incoming: NONE,
             repeatable: new.repeatable,
             floats: new.floats,
+            region: !new.path.is_empty(),
             dead: false,
         });
         self.insns.extend_from_slice(new.insns);
+        if !new.path.is_empty() {
+            self.counts.regions += 1;
+            if new.repeatable.is_some() {
+                self.paths.insert(start, new.path.into());
+            }
+            if let Some((old, _)) = self.find(new.key) {
+                self.replace(old, id);
+            }
+        }
         match new.second {
             None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
@@ -358,16 +384,18 @@ impl Cache {
             page.blocks.push(id);
             page.lines |= lines(from, to - from);
         }
-        self.counts.translated += 1;
-        self.counts.guest_bytes += new.bytes as u64;
-        self.counts.host_bytes += new.code.bytes.len() as u64;
+        if new.path.is_empty() {
+            self.counts.translated += 1;
+            self.counts.guest_bytes += new.bytes as u64;
+            self.counts.host_bytes += new.code.bytes.len() as u64;
+        }
         (id, self.address(id))
     }
     /// The first translation for `mode` that has what stands at `offset` of the page in it: its own offset, and bytes. (A vCPU that has come
     /// out at the last instruction of a block has another one that begins there.)
     pub fn around(&self, host_page: u64, offset: u16, mode: u32) -> Option<(u16, u16)> {
         let blocks = self.pages.get(&host_page)?.blocks.iter().map(|&id| &self.blocks[id as usize]);
-        let key = |b: &Block| b.key == Key::new(host_page, b.offset, mode);
+        let key = |b: &Block| b.key.page_and_mode() == Key::new(host_page, 0, mode).page_and_mode();
         blocks
             .filter(|b| !b.dead && b.host_page == host_page && key(b))
             .filter(|b| (b.offset..b.offset + b.bytes).contains(&offset))
@@ -401,7 +429,35 @@ impl Cache {
     pub fn dead_entry(&self, at: u64) -> Option<u16> {
         let start = self.code.offset(at)? as u32;
         let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
-        Some(self.blocks[id].offset)
+        Some(self.blocks[id].key.offset() as u16)
+    }
+    /// Whether the translation `key` is a region.
+    pub fn is_region(&self, key: Key) -> bool {
+        self.find(key).is_some_and(|(id, _)| self.blocks[id as usize].region)
+    }
+    /// Whether the code that returns to host address `at` is a region's.
+    pub fn is_in_region(&self, at: u64) -> bool {
+        self.block_and_point(at).is_some_and(|(b, _)| self.blocks[b].region)
+    }
+    /// The path of the region whose code begins at `address`, if it may be run twice.
+    pub fn path(&self, address: u64) -> Option<Arc<[u16]>> {
+        self.paths.get(&(self.code.offset(address)? as u32)).cloned()
+    }
+    /// Whoever comes to block `old` gets to block `new` from here on, which has the same name.
+    fn replace(&mut self, old: Id, new: Id) {
+        let mut next = std::mem::replace(&mut self.blocks[old as usize].incoming, NONE);
+        while let Some(link) = self.links.get_mut(next as usize) {
+            let id = std::mem::replace(&mut next, link.next);
+            link.linked = false;
+            self.link(id, new);
+        }
+        let b = &mut self.blocks[old as usize];
+        b.dead = true;
+        self.alive -= 1;
+        let (at, target) = (b.start as usize - CALL_BYTES, self.blocks[new as usize].start);
+        let distance = target.wrapping_sub((at + CALL_BYTES) as u32) as u64;
+        self.code.patch(at, 0xe9 | distance << 8, CALL_BYTES);
+        self.code.patch(at + CALL_BYTES, BACK, 2);
     }
     /// Link `id`: the offset in the page of its target.
     pub fn link_offset(&self, id: Id) -> Option<u16> {
@@ -513,9 +569,7 @@ impl Cache {
                 self.crossing.remove(&(b.key.0, second));
             }
         }
-        // jmp rel8 to the call before the block
-        let back = (-2 - CALL_BYTES as i8) as u8;
-        self.code.patch(b.start as usize, 0xeb | (back as u64) << 8, 2);
+        self.code.patch(b.start as usize, BACK, 2);
         let mut next = std::mem::replace(&mut b.incoming, NONE);
         while let Some(link) = self.links.get_mut(next as usize) {
             link.linked = false;
@@ -545,6 +599,7 @@ impl Cache {
         self.links.clear();
         self.points.clear();
         self.insns.clear();
+        self.paths.clear();
         self.alive = 0;
         self.counts.cleared += 1;
         self.pages.drain().map(|(p, _)| p).collect()

@@ -27,6 +27,7 @@ fn block(
         bytes,
         floats: true,
         repeatable: None,
+        path: &[],
         code: &code,
         insns: &[offset, offset + 2, offset + 6],
     })

@@ -67,7 +67,10 @@ impl<G: Guest> Tcg<G> {
         this.turned_away = matches!(kind, exit::INTERRUPT | exit::DEAD);
         match kind {
             STATUS => return this.exit.take(),
-            exit::INTERRUPT => this.restore_pc(g, at),
+            exit::INTERRUPT => {
+                this.restore_pc(g, at);
+                this.left_region = this.shared.regions.are_made() && this.shared.cache().is_in_region(at);
+            }
             exit::LINK => this.leave_by_link(g, at),
             exit::DEAD => {
                 let Some(offset) = this.shared.cache().dead_entry(at) else {

@@ -19,6 +19,7 @@ mod options;
 mod perf;
 mod profile;
 mod raw;
+mod region;
 mod run;
 mod settle;
 mod shared;

@@ -28,6 +28,8 @@ pub struct Options {
     pub interpret: bool,
     /// How often code is interpreted before it is translated.
     pub warmup: u8,
+    /// Translate hot paths once more, as regions.
+    pub regions: bool,
     /// Run the passes over the blocks (`opt=off` to look for their bugs).
     pub passes: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Options {
             symbols: Symbols::default(),
             interpret: false,
             warmup: 1,
+            regions: true,
             passes: true,
         }
     }
@@ -98,6 +101,7 @@ impl Options {
                     value.parse().map_err(|_| format!("Parameter 'warmup' expects uint8, got '{value}'"))?;
             }
             "jit" => self.interpret = !flag()?,
+            "regions" => self.regions = flag()?,
             "opt" => self.passes = flag()?,
             // Writable and executable mappings are always apart here.
             "split-wx" => {

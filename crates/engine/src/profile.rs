@@ -127,12 +127,16 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
 
 impl Shared {
     /// Has every vCPU that runs translated code say where.
-    fn ask_where(&self) {
+    /// Whether there was one.
+    pub(crate) fn ask_where(&self) -> bool {
+        let mut any = false;
         for (handle, activity) in self.cpus.all().iter().zip(self.activities().iter()) {
             if activity.doing.load(Relaxed) == Doing::Code as u8 {
                 handle.frame().interrupt.fetch_or(INTERRUPT_LOOK, Relaxed);
+                any = true;
             }
         }
+        any
     }
     /// How often which functions of the guest were called, the busiest first.
     fn functions(&self, activities: &[Arc<Activity>]) -> String {
@@ -184,6 +188,15 @@ impl Shared {
                 counts.nanoseconds / 1_000_000,
                 ratio(counts.nanoseconds, counts.guest_insns),
                 counts.guest_insns
+            ),
+        );
+        line(
+            "regions",
+            &format_args!(
+                "{} ({} instructions, {} ms)",
+                counts.regions,
+                counts.region_insns,
+                counts.region_nanoseconds / 1_000_000
             ),
         );
         line("code entered", &sum(|a| &a.entered));

@@ -16,6 +16,7 @@ use crate::bus::Bus;
 use crate::cache::{Id, Key};
 use crate::hot::Place;
 use crate::profile::{Activity, Doing};
+use crate::region::{self, Sightings};
 use crate::settle::Owned;
 use crate::shared::{At, Shared};
 use crate::tlb::{Entries, Set, Tlb as Sets};
@@ -71,6 +72,10 @@ pub struct Tcg<G: Guest> {
     pub(crate) alone: bool,
     /// The code at the pc was found to be cold by who came out for that.
     pub(crate) cold: bool,
+    /// It was a region that was left for the interrupt word last.
+    pub(crate) left_region: bool,
+    /// Where the vCPU was when it was asked.
+    pub(crate) sightings: Sightings,
 }
 
 // SAFETY note: `guest` is null outside `run`; the struct moves between threads only then.
@@ -98,12 +103,15 @@ impl<G: Guest> Tcg<G> {
     pub fn new(shared: Arc<Shared>, config: G::Config) -> Tcg<G> {
         let activity = Arc::new(Activity::new(G::HELPERS.len()));
         shared.activities().push(activity.clone());
+        region::start::<G>(&shared, &config);
         Tcg {
             bus: Bus::new(shared.memory.clone()),
             parallel: shared.cpus.all().len() > 1,
             counter: shared.cpus.counter().cloned(),
             alone: false,
             cold: false,
+            left_region: false,
+            sightings: Sightings::default(),
             shared,
             tlb: Sets::default(),
             frame: None,
@@ -248,15 +256,16 @@ impl<G: Guest> Tcg<G> {
     }
     /// Host address of the page that the pc lies in; `None` if it is not RAM.
     fn code_page(&mut self, g: &mut G, pc: u64) -> Result<Option<u64>, Stop> {
-        let hit = |t: &mut Self| {
-            let e = t.tlb.set(t.code_set).entry(pc);
-            (e.execute.load(Relaxed) == pc & !4095).then(|| (pc & !4095).wrapping_add(e.addend.load(Relaxed)))
-        };
-        if let Some(page) = hit(self) {
+        if let Some(page) = self.known_page(pc) {
             return Ok(Some(page));
         }
         self.place(g, pc, Access::Execute)?;
-        Ok(hit(self))
+        Ok(self.known_page(pc))
+    }
+    /// The same, as far as the TLB knows.
+    pub(crate) fn known_page(&mut self, pc: u64) -> Option<u64> {
+        let e = self.tlb.set(self.code_set).entry(pc);
+        (e.execute.load(Relaxed) == pc & !4095).then(|| (pc & !4095).wrapping_add(e.addend.load(Relaxed)))
     }
     /// Whether `key`, which has no translation, should not get one yet.
     fn is_cold(&self, key: Key) -> bool {
@@ -276,10 +285,18 @@ impl<G: Guest> Tcg<G> {
         let made = shared.translate::<G>(
             &self.config,
             &self.bus,
-            &At { mode: g.mode(), host_page, offset, second: None, pc: g.pc(), me: &self.activity },
+            &At {
+                mode: g.mode(),
+                host_page,
+                offset,
+                second: None,
+                pc: g.pc(),
+                me: Some(&self.activity),
+                path: &[],
+            },
         );
         self.activity.begin(before);
-        made
+        made.map(|m| (m.id, m.address))
     }
     /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
     /// that page cannot be fetched from (then the interpreter takes the fault).
@@ -294,9 +311,16 @@ impl<G: Guest> Tcg<G> {
             return Some(found);
         }
         let shared = self.shared.clone();
-        let at =
-            At { mode: g.mode(), host_page, offset, second: Some(second), pc: g.pc(), me: &self.activity };
-        shared.translate::<G>(&self.config, &self.bus, &at)
+        let at = At {
+            mode: g.mode(),
+            host_page,
+            offset,
+            second: Some(second),
+            pc: g.pc(),
+            me: Some(&self.activity),
+            path: &[],
+        };
+        shared.translate::<G>(&self.config, &self.bus, &at).map(|m| (m.id, m.address))
     }
     /// The link whose stub returns to host address `at` was taken while it was not linked: sets the pc to its target, and
     /// links it.
@@ -359,6 +383,7 @@ impl<G: Guest> Tcg<G> {
         let handle = g.handle().clone();
         let frame = g.frame().clone();
         self.refresh(g);
+        let mut walk = false;
         loop {
             if self.parallel {
                 self.activity.turn.next();
@@ -374,7 +399,10 @@ impl<G: Guest> Tcg<G> {
                 }
                 if word & INTERRUPT_LOOK != 0 {
                     frame.interrupt.fetch_and(!INTERRUPT_LOOK, Relaxed);
-                    self.say_where(g);
+                    if self.shared.options.profile {
+                        self.say_where(g);
+                    }
+                    walk = self.wants_walk(g);
                 }
                 g.take_interrupt();
                 self.follow_spaces(g);
@@ -398,6 +426,7 @@ impl<G: Guest> Tcg<G> {
                 None => self.find(g),
             };
             let exit = match next {
+                _ if std::mem::take(&mut walk) => self.walk(g, &frame).exit(),
                 Next::Code(code) => {
                     trace::before_block(g, code);
                     if self.shared.options.verify { self.enter_checked(g, code) } else { self.enter(g, code) }

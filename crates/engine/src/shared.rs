@@ -9,6 +9,7 @@ use crate::index::Index;
 use crate::options::Options;
 use crate::perf::Perf;
 use crate::profile::{self, Activity, Profile};
+use crate::region::Regions;
 use crate::run::Tcg;
 use crate::settle::{Owned, Settling};
 use crate::tlb;
@@ -23,6 +24,9 @@ use std::time::Instant;
 
 /// The state register points this far into the frame, so that more of it is near.
 pub const FRAME_BIAS: usize = 128;
+
+/// Guest instructions of a region at most.
+pub(crate) const REGION_LIMIT: u32 = 160;
 
 /// Room that one block may need at most.
 const BLOCK_ROOM: usize = 64 << 10;
@@ -51,6 +55,7 @@ pub struct Shared {
     pub(crate) profile: Profile,
     pub(crate) function_names: Vec<&'static str>,
     pub(crate) hot: Hot,
+    pub(crate) regions: Regions,
     perf: Perf,
 }
 
@@ -63,8 +68,19 @@ pub(crate) struct At<'a> {
     pub(crate) second: Option<u64>,
     /// The virtual address, for the log.
     pub(crate) pc: u64,
-    /// Whose vCPU's thread this is.
-    pub(crate) me: &'a Activity,
+    /// Whose vCPU's thread this is; `None` for the regions' thread, which makes translations only of pages that have some.
+    pub(crate) me: Option<&'a Activity>,
+    /// Offsets of the instructions that a region follows, and of where it goes then; empty for a block.
+    pub(crate) path: &'a [u16],
+}
+
+/// What has been translated.
+pub(crate) struct Made {
+    pub(crate) id: Id,
+    /// Host address.
+    pub(crate) address: u64,
+    /// Guest instructions; 0 if it had been there before.
+    pub(crate) insns: u32,
 }
 
 /// Buffers of the translation, used by one thread at a time.
@@ -122,14 +138,14 @@ impl Translator {
         &mut self,
         mode: u32,
         config: &G::Config,
-        (offset, next): (u16, Option<[u8; 16]>),
+        (offset, next, path): (u16, Option<[u8; 16]>, &[u16]),
         limit: u32,
         apart: bool,
     ) -> Option<cpu::Built> {
         let mut limit = limit;
         loop {
             self.builder.clear();
-            let fetch = Fetch { offset, page: &self.page[..], next, limit };
+            let fetch = Fetch { offset, page: &self.page[..], next, limit, path };
             let built = G::build(mode, config, &fetch, &self.builder);
             if built.insns == 0 {
                 return None;
@@ -252,6 +268,7 @@ impl Shared {
             profile: Profile::default(),
             function_names: G::HELPERS.iter().map(|h| h.info.name).collect(),
             hot: Hot::default(),
+            regions: Regions::default(),
             perf,
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
@@ -317,6 +334,8 @@ impl Shared {
     /// Forgets all translations. Not to be called from inside the accelerator.
     pub fn clear(&self) {
         self.cpus.alone(|| {
+            // The regions' thread may be translating.
+            let _translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
             if self.full.swap(false, AcqRel) {
                 let began = Instant::now();
                 // The pages stay marked until the first store finds them without translations.
@@ -337,16 +356,17 @@ impl Shared {
         config: &G::Config,
         bus: &Bus,
         at: &At<'_>,
-    ) -> Option<(Id, u64)> {
+    ) -> Option<Made> {
         let began = Instant::now();
         let key = Key::new(at.host_page, at.offset, at.mode);
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_region = !at.path.is_empty();
         let found = match at.second {
-            None => self.cache().find(key),
+            None => self.cache().find(key).filter(|_| !is_region),
             Some(second) => self.cache().find_crossing(key, second),
         };
-        if found.is_some() {
-            return found;
+        if let Some((id, address)) = found {
+            return Some(Made { id, address, insns: 0 });
         }
         if !self.cache().has_room(BLOCK_ROOM) {
             self.full.store(true, Release);
@@ -357,15 +377,18 @@ impl Shared {
         for page in [Some(at.host_page), at.second].into_iter().flatten() {
             pages.push(bus.ram_at(page)?);
         }
-        let (start, limit) = (at.offset as usize, self.block_limit());
-        let end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
+        let (mut start, mut limit) = (at.offset as usize, self.block_limit());
+        let mut end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
+        if is_region {
+            (start, end, limit) = (0, t.page.len(), REGION_LIMIT);
+        }
         self.cache().begin([
             (at.host_page, start as u64, end as u64),
             (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
         ]);
         for (ram, offset) in &pages {
             if !ram.has_code(*offset) {
-                self.protect(ram, *offset, at.me);
+                self.protect(ram, *offset, at.me?);
             }
         }
         if [Some(at.host_page), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
@@ -382,11 +405,11 @@ impl Shared {
             bytes
         });
         let trace = Trace::of(at.pc);
-        let fetch = (at.offset, next);
+        let fetch = (at.offset, next, at.path);
         let built = t.build::<G>(at.mode, config, fetch, limit, self.options.verify)?;
         let block = &mut t.block;
         if let Some(trace) = &trace {
-            let mut bytes = t.page[at.offset as usize..].to_vec();
+            let mut bytes = t.page[built.from as usize..].to_vec();
             bytes.extend(next.unwrap_or_default());
             trace.built::<G>(config, &bytes[..built.bytes as usize], block);
         }
@@ -413,9 +436,14 @@ impl Shared {
                 entry: at.offset as i64,
                 floats: G::has_floats(at.mode),
                 insns: built.insns,
+                region: is_region,
             }
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
+            return None;
+        }
+        if is_region && t.code.bytes.len() >= i16::MAX as usize {
+            // Too far for what is noted of its places.
             return None;
         }
         if let Some(trace) = &trace {
@@ -435,19 +463,27 @@ impl Shared {
             // Somebody has stored there since we read it, and found nothing to forget.
             return None;
         }
-        base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
-        cache.counts.guest_insns += built.insns as u64;
-        cache.counts.nanoseconds += began.elapsed().as_nanos() as u64;
-        Some(cache.insert(NewBlock {
+        if is_region {
+            base::trace!(points::REGION, "pc:{:#x}, insns:{}, of:{}", at.pc, built.insns, at.path.len() - 1);
+            cache.counts.region_insns += built.insns as u64;
+            cache.counts.region_nanoseconds += began.elapsed().as_nanos() as u64;
+        } else {
+            base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
+            cache.counts.guest_insns += built.insns as u64;
+            cache.counts.nanoseconds += began.elapsed().as_nanos() as u64;
+        }
+        let (id, address) = cache.insert(NewBlock {
             key,
             host_page: at.host_page,
             second: at.second,
-            offset: at.offset,
+            offset: built.from,
             bytes: built.bytes as u16,
             floats: placement.floats,
             repeatable,
+            path: at.path.get(..=built.insns as usize).unwrap_or(at.path),
             code: &t.code,
             insns: &t.insns,
-        }))
+        });
+        Some(Made { id, address, insns: built.insns })
     }
 }

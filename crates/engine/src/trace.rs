@@ -11,6 +11,8 @@ base::trace_points! {
     pub mod points "translate" {
         /// A block has been translated.
         BLOCK "block",
+        /// A region has been translated.
+        REGION "region",
     }
 }
 

@@ -248,7 +248,8 @@ impl<G: Guest> Tcg<G> {
         let (pc, page) = (frame.pc(), frame.page.load(Relaxed));
         let before = crate::raw::slots(&frame);
         let word = frame.interrupt.load(SeqCst);
-        let account = self.interpret_shadowed(g, insns);
+        let path = self.shared.cache().path(code);
+        let account = self.interpret_shadowed(g, insns, path.as_deref());
         crate::raw::set_slots(&frame, &before);
         frame.set_pc(pc);
         self.trapped = None;
@@ -278,22 +279,27 @@ impl<G: Guest> Tcg<G> {
         (self.checks.stored, self.checks.loaded) = (account.stored, account.loaded);
         exit
     }
-    /// Interprets at most `insns` instructions from the pc on, up to the first that leaves its block. Slots and pc are left
+    /// Interprets at most `insns` instructions from the pc on, up to the first that leaves its block, or the path. Slots and pc are left
     /// as the interpreter has them.
-    fn interpret_shadowed(&mut self, g: &mut G, insns: u32) -> Account {
+    fn interpret_shadowed(&mut self, g: &mut G, insns: u32, path: Option<&[u16]>) -> Account {
         let frame = g.frame().clone();
         let (mut stored, mut loaded) =
             (std::mem::take(&mut self.checks.stored), std::mem::take(&mut self.checks.loaded));
         stored.clear();
         loaded.clear();
         let mut shadow = Shadow { real: self, stored, loaded, trap: None, lost: false };
-        for _ in 0..insns {
+        let page = frame.pc() & !4095;
+        for n in 0..insns as usize {
             let last = frame.pc();
             if let Step::Exit(_) = g.interpret(&mut shadow) {
                 break;
             }
             // A branch that is taken leaves the block, even to its own page.
-            if shadow.trap.is_some() || frame.pc().wrapping_sub(last) > 4 {
+            let left = match path {
+                Some(path) => path.get(n + 1).is_none_or(|&o| frame.pc() != page + o as u64),
+                None => frame.pc().wrapping_sub(last) > 4,
+            };
+            if shadow.trap.is_some() || left {
                 break;
             }
         }

@@ -270,6 +270,8 @@ pub struct Placement {
     pub floats: bool,
     /// Guest instructions in it.
     pub insns: u32,
+    /// Whether it may leave for the block at an instruction of its own, to have an access made there that misses the TLB.
+    pub region: bool,
 }
 
 /// The code of one block.

@@ -123,6 +123,12 @@ impl Builder {
         };
         self.name(self.push(Op::Const, K::TY, &[], c))
     }
+    /// How far from the page base the address `v` is, if that is known.
+    pub fn page_offset(&self, v: V<'_, K64>) -> Option<i64> {
+        let block = self.block.borrow();
+        let d = block.def(v.v);
+        (d.op == Op::PcRel).then_some(d.imm as i64)
+    }
     /// The number that `v` is, if it is known.
     pub fn known<K: Kind>(&self, v: V<'_, K>) -> Option<u64> {
         self.block.borrow().constant(v.v)
@@ -332,7 +338,7 @@ impl Builder {
                 Some(0),
             ) => a,
             (Op::And | Op::Mul, Some(0)) => b,
-            (Op::And, Some(m)) if m == ones => a,
+            (Op::And, Some(m)) if m == ones || self.has_no_other_bits(a, m) => a,
             (Op::Mul | Op::DivU | Op::DivS, Some(1)) => a,
             (Op::Add, Some(c)) => self.add_constant(ty, a, b, c),
             _ => self.push(op, ty, &[a, b], 0),
@@ -352,6 +358,12 @@ impl Builder {
             }
         }
         self.push(Op::Add, ty, &[a, b], 0)
+    }
+    /// Whether `a` is an address in a page whose bits outside `mask`, the lowest, are zero.
+    fn has_no_other_bits(&self, a: Val, mask: u64) -> bool {
+        let block = self.block.borrow();
+        let d = block.def(a);
+        d.op == Op::PcRel && d.imm & !mask == 0 && !mask < 4096 && (!mask & (!mask).wrapping_add(1)) == 0
     }
     fn not_bool(&self, a: Val) -> Val {
         let d = *self.block.borrow().def(a);

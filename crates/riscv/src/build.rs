@@ -22,6 +22,12 @@ pub struct Build<'a> {
     /// The instruction's offset from the page base.
     offset: i64,
     edge: &'a Edge,
+    /// Where the path to follow goes on.
+    follow: Option<i64>,
+    /// Where the block goes on.
+    next: &'a Cell<i64>,
+    /// Where what the instruction calls will return to.
+    returns: Cell<Option<V<'a, K64>>>,
 }
 
 /// The last two bytes of the page: a direct jump may not lead to an instruction that crosses into the next page,
@@ -47,7 +53,13 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         Some(u16::from_le_bytes([bytes[0], bytes[1]]) as u32)
     };
     let edge = Edge { crosses: half(PAGE - 2).is_some_and(|h| h & 3 == 3), asked: Cell::new(false) };
-    while insns < fetch.limit && at < PAGE && !b.is_done() {
+    let limit = match fetch.path.len() as u32 {
+        0 => fetch.limit,
+        n => fetch.limit.min(n - 1),
+    };
+    let next = Cell::new(0);
+    let (mut from, mut end) = (start, start);
+    while insns < limit && at < PAGE && !b.is_done() {
         let Some(first) = half(at) else { break };
         let word = match first & 3 {
             3 if at + 2 >= PAGE && insns > 0 => break,
@@ -60,22 +72,29 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         let row = config.decoder().decode(word);
         let length = if word & 3 == 3 { 4 } else { 2 };
         let place = Place { word, length, mode: Mode(mode), isa: config.isa() };
-        let m = Build { b, place, offset: at as i64, edge: &edge };
+        let follow = fetch.path.get(insns as usize + 1).map(|&o| o.into());
+        next.set(at as i64 + length as i64);
+        let returns = Cell::new(None);
+        let m = Build { b, place, offset: at as i64, edge: &edge, follow, next: &next, returns };
         b.insn(m.offset);
         // Building stops at nothing: the builder's functions never return a reason to stop.
         let _ = match row {
             Some(row) => (row.build)(&m, word),
             None => m.illegal(),
         };
-        at += length as usize;
+        (from, end) = (from.min(at), end.max(at + length as usize));
+        at = next.get() as usize;
         insns += 1;
+        if follow.is_some_and(|f| f != next.get()) {
+            break;
+        }
     }
     if insns > 0 && !b.is_done() {
         go(b, &edge, at as i64);
     }
     // What was looked at: also the last half-word, if a jump to it was built or an instruction there refused.
-    let seen = if edge.asked.get() || insns == 0 { at.max(PAGE) } else { at };
-    Built { insns, bytes: (seen - start.min(seen)) as u32 }
+    let seen = if edge.asked.get() || insns == 0 { end.max(PAGE) } else { end };
+    Built { insns, from: from as u16, bytes: (seen - from.min(seen)) as u32 }
 }
 
 /// Whether a direct jump to `offset` is not allowed.
@@ -94,6 +113,12 @@ fn go(b: &Builder, edge: &Edge, offset: i64) {
 }
 
 impl<'a> Build<'a> {
+    /// Before a jump that the block does not follow itself.
+    fn will_return(&self) {
+        if let Some(next) = self.returns.take() {
+            self.b.will_return(next, self.offset + self.place.length);
+        }
+    }
     fn nearest_even(&self, rm: u8) -> bool {
         rm == 0 || rm == 7 && self.place.mode.nearest_even()
     }
@@ -275,9 +300,14 @@ impl<'a> Machine for Build<'a> {
         self.b.fence()
     }
     fn branch(&self, c: V<'a, KBool>, offset: i64) {
-        // A branch ends the block.
+        // A branch ends the block, if there is no path to follow.
         let (target, next) = (self.offset + offset, self.offset + self.place.length);
-        if crosses(self.edge, target) {
+        if self.follow == Some(next) && !crosses(self.edge, target) {
+            self.b.exit_if(c, target);
+        } else if self.follow == Some(target) && !crosses(self.edge, next) {
+            self.b.exit_if(!c, next);
+            self.next.set(target);
+        } else if crosses(self.edge, target) {
             self.b.exit_if(!c, next);
             go(self.b, self.edge, target);
         } else {
@@ -293,13 +323,25 @@ impl<'a> Machine for Build<'a> {
         false
     }
     fn goto(&self, offset: i64) {
-        go(self.b, self.edge, self.offset + offset)
+        let target = self.offset + offset;
+        if self.follow == Some(target) {
+            self.next.set(target);
+        } else {
+            self.will_return();
+            go(self.b, self.edge, target)
+        }
     }
     fn returns_here(&self, next: V<'a, K64>) {
-        self.b.will_return(next, self.offset + self.place.length)
+        self.returns.set(Some(next));
     }
     fn jump(&self, a: V<'a, K64>, hint: u64) {
-        self.b.jump(a, hint)
+        match self.b.page_offset(a) {
+            Some(target) if self.follow == Some(target) => self.next.set(target),
+            _ => {
+                self.will_return();
+                self.b.jump(a, hint)
+            }
+        }
     }
     fn call(&self, id: u16, args: &[V<'a, K64>]) -> Result<V<'a, K64>, Stop> {
         Ok(self.b.call(id, &HELPERS[id as usize].info, args))

@@ -19,7 +19,7 @@ fn page(at: usize, words: &[u32]) -> Vec<u8> {
 
 fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64)>) {
     let b = Builder::new();
-    let built = build(3, &rv64(), &Fetch { offset, page, next, limit: 64 }, &b);
+    let built = build(3, &rv64(), &Fetch { offset, page, next, limit: 64, path: &[] }, &b);
     let ops = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
     (built, ops)
 }
@@ -27,7 +27,7 @@ fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64
 #[test]
 fn a_block_ends_with_the_page() {
     let (built, ops) = run(&page(0, &[]), 4088, None);
-    assert_eq!(built, Built { insns: 2, bytes: 8 });
+    assert_eq!(built, Built { insns: 2, from: 4088, bytes: 8 });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4096)));
 }
 
@@ -38,7 +38,7 @@ fn an_instruction_across_pages_is_a_block_of_its_own() {
     let mut next = [0; 16];
     next[..2].copy_from_slice(&NOP.to_le_bytes()[2..]);
     let (built, ops) = run(&p, 4094, Some(next));
-    assert_eq!(built, Built { insns: 1, bytes: 4 });
+    assert_eq!(built, Built { insns: 1, from: 4094, bytes: 4 });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4098)));
     // A block before it stops short of it, and goes there by address.
     let mut p = p;

@@ -261,7 +261,7 @@ impl Machine {
             return trap(&mut self.hart, t);
         };
         self.builder.clear();
-        let fetch = Fetch { offset: (pc & 4095) as u16, page: &bytes, next: None, limit };
+        let fetch = Fetch { offset: (pc & 4095) as u16, page: &bytes, next: None, limit, path: &[] };
         let built = build::build(self.hart.mode(), &self.hart.config, &fetch, &self.builder);
         if built.insns == 0 {
             return self.hart.interpret(&mut self.bus);

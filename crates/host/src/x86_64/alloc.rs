@@ -35,13 +35,15 @@ pub(super) struct Value {
     pub deferred: bool,
     /// A use as the term of a sum, or as a factor or the addend of a fused multiply-add, lies ahead.
     pub term: bool,
+    /// A comparison that forgets the flags that it raises itself, and the `forget` that need not.
+    pub quiet: bool,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
     pub home: u16,
 }
 
 impl Value {
     pub(super) const NEW: Value =
-        Value { root: 0, uses: 0, gpr: NO, xmm: NO, want: NO, deferred: false, term: false, home: 0 };
+        Value { root: 0, uses: 0, gpr: NO, xmm: NO, want: NO, deferred: false, term: false, quiet: false, home: 0 };
 }
 
 /// Homes from here on are spills.
@@ -112,11 +114,16 @@ impl Emitter {
         self.spills |= 1 << n;
         SPILL + n as u16
     }
+    pub(super) fn free_spill(&mut self, home: u16) {
+        if home >= SPILL {
+            self.spills &= !(1 << (home - SPILL));
+        }
+    }
     /// Whether the value need not be saved when it loses its general register.
     fn elsewhere(&self, insts: &[Inst], r: u32) -> bool {
         if r >= self.pseudo {
-            // An addend: whoever needs it next probes again.
-            return true;
+            // An addend: in a block, whoever needs it next probes again.
+            return !self.region || self.val(r).home != 0;
         }
         let v = self.val(r);
         v.home != 0 || v.xmm != NO || matches!(insts[r as usize].op, Op::Const | Op::PcRel)
@@ -325,8 +332,8 @@ impl Emitter {
                 self.xcontent[v.xmm as usize] = NONE;
                 self.vals[r as usize].xmm = NO;
             }
+            self.free_spill(v.home);
             if v.home >= SPILL {
-                self.spills &= !(1 << (v.home - SPILL));
                 self.vals[r as usize].home = 0;
             }
         }

@@ -7,6 +7,7 @@ use super::asm::reg::*;
 use super::asm::*;
 use super::lower::Emitter;
 use super::memory::Cold;
+use super::nan::Mends;
 use super::{WORD_IMM, WORD_INSN};
 use crate::Link;
 use ir::{HelperEffects, HelperInfo, Inst, Val};
@@ -42,16 +43,20 @@ impl Emitter {
     /// was called may have set the word because interrupts have been enabled; the guest may disable them again soon, so
     /// the look comes at once. `resume` is where the guest is then.
     fn look_up(&mut self, target: i64, resume: i64) {
-        if (target <= self.entry || self.called) && self.cfg.budget.is_none() {
+        if self.looks_up(target) && self.cfg.budget.is_none() {
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
             self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
             let from = self.asm.jump(Some(cc::NE));
             self.cold.push(Cold::Interrupt { from, resume });
         }
     }
+    /// Whether a jump to `target` needs a look at the interrupt word.
+    pub(super) fn looks_up(&self, target: i64) -> bool {
+        target <= self.entry || self.called
+    }
     /// A patchable jump to `target` in this page.
     fn link(&mut self, target: i64) {
-        let place = (self.asm.base + self.asm.pos() as u64) % 8;
+        let place = self.asm.address(self.asm.pos()) % 8;
         if place > 3 {
             self.asm.nops(8 - place as usize);
         }
@@ -89,14 +94,18 @@ impl Emitter {
         self.fetch_condition(insts, i.args[0]);
         let start = self.asm.pos();
         let code = self.condition(insts, i.args[0]);
-        if target == self.entry && self.cfg.loops {
+        let mends = self.mends_now();
+        if !mends.is_empty() {
+            let from = self.asm.jump(Some(code));
+            self.cold.push(Cold::Exit { from, target, mends });
+        } else if target == self.entry && self.cfg.loops {
             let at = self.asm.jump(Some(code));
             self.asm.patch(at, 0);
         } else if Self::in_page(target) {
             self.link_if(code, start, target);
         } else {
             let from = self.asm.jump(Some(code));
-            self.cold.push(Cold::Exit { from, target });
+            self.cold.push(Cold::Exit { from, target, mends });
         }
     }
     pub(super) fn goto(&mut self, target: i64) {
@@ -125,9 +134,16 @@ impl Emitter {
             self.asm.ins(ADD, true, RAX, 0, Rm::M(page), 0);
         }
     }
-    pub(super) fn far_goto(&mut self, target: i64) {
-        self.pc_to_rax(target);
-        self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
+    /// The way out of a conditional exit that has something to do first, or leads to another page.
+    pub(super) fn exit(&mut self, target: i64, mends: Mends) {
+        self.mend(mends);
+        if Self::in_page(target) {
+            self.look_up(target, target);
+            self.link(target);
+        } else {
+            self.pc_to_rax(target);
+            self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
+        }
     }
     /// A call is to come that returns to `a`, `offset` from the page base: puts that into the table of calls.
     pub(super) fn will_return(&mut self, insts: &[Inst], a: Val, offset: i64) {

@@ -178,6 +178,7 @@ impl Emitter {
         if i.op == Op::FEq {
             let t = self.temp(insts);
             self.asm.ins(pick(d, UCOMISD, UCOMISS), false, x, 0, y, 0);
+            self.forget_if_unordered(v);
             // Unordered sets ZF as well as PF.
             self.asm.ins(setcc(cc::NP), false, 0, 0, Rm::R(r), 0);
             self.asm.ins(MOVZX8, false, r, 0, Rm::R(r), 0);
@@ -185,6 +186,7 @@ impl Emitter {
             self.asm.ins(cmovcc(cc::NE), false, r, 0, Rm::R(t), 0);
         } else {
             self.asm.ins(pick(d, COMISD, COMISS), false, x, 0, y, 0);
+            self.forget_if_unordered(v);
             self.set_bool(r, if i.op == Op::FLt { cc::A } else { cc::AE });
         }
         self.bind(v, r);
@@ -293,7 +295,18 @@ impl Emitter {
         let r = self.host_flags(insts);
         self.bind(v, r);
     }
-    pub(super) fn forget(&mut self, insts: &[Inst], kept: Val) {
+    /// After the comparison `v`: the only flag that it can raise it raises for a NaN.
+    fn forget_if_unordered(&mut self, v: Val) {
+        if self.vals[v.index()].quiet {
+            let from = self.asm.jump(Some(cc::P));
+            let back = self.asm.pos();
+            self.cold.push(Cold::Forget { from, back });
+        }
+    }
+    pub(super) fn forget(&mut self, insts: &[Inst], kept: Val, v: Val) {
+        if self.vals[v.index()].quiet {
+            return self.take(kept);
+        }
         let k = self.gpr(insts, kept);
         self.take(kept);
         let r = self.host_flags(insts);

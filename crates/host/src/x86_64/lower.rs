@@ -7,6 +7,7 @@
 
 use super::alloc::{NONE, Value};
 use super::asm::*;
+use super::forgive::Forgiving;
 use super::memory::{Cold, GROUPS, Group};
 use super::nan::{Form, Pending};
 use super::series::{Member, Open, Series};
@@ -64,6 +65,12 @@ pub struct Emitter {
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
     pub(super) looping: bool,
+    /// See [`Placement::region`].
+    pub(super) region: bool,
+    /// The current instruction has done nothing yet that others could see.
+    pub(super) untouched: bool,
+    /// The current instruction is not the first one.
+    pub(super) under_way: bool,
     /// A function has been called.
     pub(super) called: bool,
     /// The flags are those of this register's value, if nothing has been emitted since: register, whether all 64 bits of it,
@@ -125,6 +132,9 @@ impl Emitter {
             entry: 0,
             insns: 0,
             looping: false,
+            region: false,
+            untouched: false,
+            under_way: false,
             called: false,
             flags: (NO, false, 0),
             too_complex: false,
@@ -183,6 +193,8 @@ impl Emitter {
         self.insn = placement.entry;
         self.entry = placement.entry;
         self.insns = placement.insns;
+        self.region = placement.region;
+        (self.untouched, self.under_way) = (false, false);
         let again = |i: &Inst| match i.op {
             Op::ExitIf | Op::Goto => i.imm as i64 == placement.entry,
             Op::Jump => i.imm == 0,
@@ -225,6 +237,7 @@ impl Emitter {
         // General registers count from 0, `xmm` registers from 16.
         let mut ahead: u32 = 0;
         let mut wanted = [NONE; 32];
+        let mut forgiving = Forgiving::default();
         for n in (0..insts.len()).rev() {
             let i = &insts[n];
             self.vals[n].root = n as u32;
@@ -245,6 +258,12 @@ impl Emitter {
             let want = self.vals[n].want;
             if want != NO {
                 ahead &= !(1u32 << want);
+            }
+            if forgiving.before(insts, n)
+                && let Some((forget, comparisons)) = forgiving.found()
+            {
+                self.vals[forget as usize].quiet = true;
+                comparisons.iter().for_each(|&c| self.vals[c as usize].quiet = true);
             }
             match i.op {
                 Op::Set => {
@@ -367,7 +386,7 @@ impl Emitter {
             Op::FSqrt | Op::FWiden | Op::FNarrow => self.float_one(insts, i, v),
             Op::FMa => self.float_fma(insts, i, v),
             Op::Accrued => self.accrued(insts, v),
-            Op::Forget => self.forget(insts, a),
+            Op::Forget => self.forget(insts, a, v),
             Op::FNeg if self.fuses(v) => self.vals[n].deferred = true,
             Op::FNeg | Op::FAbs => self.float_sign(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
@@ -379,13 +398,22 @@ impl Emitter {
                 let info = helpers(i.imm as u16);
                 self.call(insts, i, v, &info);
             }
-            Op::Insn => self.insn = i.imm as i64,
+            Op::Insn => {
+                self.under_way = n > 0;
+                (self.insn, self.untouched) = (i.imm as i64, true);
+            }
             Op::ExitIf => self.exit_if(insts, i),
             Op::WillReturn => self.will_return(insts, a, i.imm as i64),
             Op::Goto => self.goto(i.imm as i64),
             Op::Jump => self.jump(insts, a, i.imm),
             Op::Leave => self.leave(),
             Op::Trunc | Op::FBits | Op::FFromBits => {}
+        }
+        if matches!(
+            EFFECTS[i.op as usize],
+            Effects::Writes | Effects::Flags | Effects::Memory | Effects::Call
+        ) {
+            self.untouched = false;
         }
     }
 

@@ -68,8 +68,8 @@ pub(super) enum Cold {
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// MXCSR is to have no flags.
     Forget { from: u32, back: u32 },
-    /// A conditional exit to another page.
-    Exit { from: u32, target: i64 },
+    /// A conditional exit to another page, or with NaNs to be mended.
+    Exit { from: u32, target: i64, mends: Mends },
     /// The stub of link number `index`.
     Link { index: u32 },
     /// The interrupt word is not zero; the guest is at `resume`.
@@ -89,6 +89,8 @@ pub(super) enum Host {
     Member(Reg),
     /// It has found zero in the register.
     Follower(Reg),
+    /// In a region: it holds an addend, for whoever gets here.
+    Sure(Reg),
     /// It was not in the page of site `n`; with the addend in the register it goes on at `again`.
     Site { r: Reg, n: u32, again: u32 },
 }
@@ -96,14 +98,14 @@ pub(super) enum Host {
 impl Host {
     fn reg(self) -> Reg {
         match self {
-            Host::Alone(r) | Host::Leader(r, _) | Host::Member(r) | Host::Follower(r) => r,
+            Host::Alone(r) | Host::Leader(r, _) | Host::Member(r) | Host::Follower(r) | Host::Sure(r) => r,
             Host::Site { r, .. } => r,
         }
     }
 }
 
 /// How many groups can be open at once.
-pub(super) const GROUPS: usize = 4;
+pub(super) const GROUPS: usize = 8;
 /// Bytes that a group may span: the more, the likelier it crosses a page.
 const SPAN: i64 = 512;
 
@@ -243,14 +245,32 @@ impl Emitter {
     /// Forgets addends.
     pub(super) fn forget_groups(&mut self) {
         for k in 0..GROUPS {
-            let r = self.pseudo + k as u32;
-            let g = self.val(r).gpr;
-            if g != NO {
-                self.content[g as usize] = super::alloc::NONE;
-            }
-            *self.val_mut(r) = super::alloc::Value::NEW;
-            self.groups[k] = Group::NONE;
+            self.forget_group(k);
         }
+    }
+    fn forget_group(&mut self, k: usize) {
+        let r = self.pseudo + k as u32;
+        let old = std::mem::replace(self.val_mut(r), super::alloc::Value::NEW);
+        if old.gpr != NO {
+            self.content[old.gpr as usize] = super::alloc::NONE;
+        }
+        self.free_spill(old.home);
+        self.groups[k] = Group::NONE;
+    }
+    /// The register that holds the addend of group `k`, locked; `NO` if it has none any more.
+    fn addend(&mut self, insts: &[Inst], k: usize) -> Reg {
+        let r = self.pseudo + k as u32;
+        let value = *self.val(r);
+        if value.gpr != NO {
+            self.lock(value.gpr);
+        } else if value.home != 0 {
+            let (t, m) = (self.temp(insts), self.home_mem(value.home));
+            self.asm.ins(MOV, true, t, 0, Rm::M(m), 0);
+            self.content[t as usize] = r;
+            self.val_mut(r).gpr = t;
+            return t;
+        }
+        value.gpr
     }
     /// Makes sure that the access `i` at `base` may use an addend: finds one or probes. Gives the addend's register, the
     /// displacement of the jump to the slow path, and where `result` goes: it is chosen before the jump if that may take a spill,
@@ -262,19 +282,19 @@ impl Emitter {
         let led = self.ahead.pop().unwrap_or(own);
         for k in 0..GROUPS {
             let (g, r) = (self.groups[k], self.pseudo + k as u32);
-            let host = self.val(r).gpr;
-            if g.base == root
-                && host != NO
-                && (g.write || !own.write)
-                && g.low <= own.low
-                && own.high <= g.high
-            {
-                self.lock(host);
+            if g.base == root && (g.write || !own.write) && g.low <= own.low && own.high <= g.high {
+                let host = self.addend(insts, k);
+                if host == NO {
+                    continue;
+                }
                 let d = result.map_or(NO, |v| self.dest(insts, v, NO, 0));
                 let v = self.val_mut(r);
                 v.uses = v.uses.saturating_sub(1);
                 if v.uses == 0 {
                     self.dying.push(r);
+                }
+                if self.region {
+                    return (Host::Sure(host), 0, d);
                 }
                 if self.in_series(k as u32) {
                     return (Host::Member(host), 0, d);
@@ -291,24 +311,31 @@ impl Emitter {
         {
             return self.site(insts, Group::of(i, root, 0), base, sites, result);
         }
+        // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
+        let leaves = self.region && self.untouched && self.under_way;
+        let followers = if self.region && !leaves { 0 } else { led.followers };
         let entry = self.temp(insts);
         let tag = self.temp(insts);
         let from = self.probe(base, (led.low - offset, led.high - offset), led.write, entry, tag);
         let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
-        if led.followers == 0 {
-            return (Host::Alone(entry), from, d);
+        if leaves {
+            let mends = self.mends_now();
+            self.cold.push(Cold::Exit { from, target: self.insn, mends });
+        }
+        if followers == 0 {
+            return (if leaves { Host::Sure(entry) } else { Host::Alone(entry) }, from, d);
         }
         let k = self.next_group;
         self.next_group = (k + 1) % GROUPS;
         let r = self.pseudo + k as u32;
-        let old = self.val(r).gpr;
-        if old != NO {
-            self.content[old as usize] = super::alloc::NONE;
-        }
+        self.forget_group(k);
         self.groups[k] = Group { base: root, ..led };
         *self.val_mut(r) =
-            super::alloc::Value { uses: led.followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
+            super::alloc::Value { uses: followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
         self.content[entry as usize] = r;
+        if leaves {
+            return (Host::Sure(entry), from, d);
+        }
         (Host::Leader(entry, k as u32), from, d)
     }
     /// The load `own` by the page remembered at its site: quick if that is the same again and again, and a detour if not.
@@ -374,6 +401,9 @@ impl Emitter {
     fn put_off(&mut self, host: Host, from: u32, a: Access) {
         let Access { start, base, disp, memop, moved, mends, insn } = a;
         let back = self.asm.pos();
+        if matches!(host, Host::Sure(_)) {
+            return;
+        }
         let (Host::Leader(r, _) | Host::Member(r)) = host else {
             self.cold.push(match moved {
                 Moved::Load(dest) => Cold::Load { from, back, base, disp, dest, memop, mends, insn, host },
@@ -552,9 +582,9 @@ impl Emitter {
                 self.asm.ins(LDMXCSR, false, 0, 0, clean, 0);
                 self.jump_back(back);
             }
-            Cold::Exit { from, target } => {
+            Cold::Exit { from, target, mends } => {
                 self.arrive(from);
-                self.far_goto(target);
+                self.exit(target, mends);
             }
             Cold::Link { index } => self.link_stub(index),
             Cold::Interrupt { from, resume } => {

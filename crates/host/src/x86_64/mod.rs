@@ -13,6 +13,7 @@ pub mod asm;
 mod atomic;
 mod control;
 mod float;
+mod forgive;
 mod frame;
 mod integer;
 mod lower;

@@ -54,6 +54,13 @@ pub(super) struct Mends {
     to: u32,
 }
 
+impl Mends {
+    /// Whether there is nothing to mend.
+    pub(super) fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+}
+
 impl Emitter {
     /// Notes the result `v`, which is a NaN if one of `operands` is.
     pub(super) fn may_be_nan(&mut self, v: Val, form: Form, operands: &[Val]) {
@@ -99,9 +106,9 @@ impl Emitter {
                 let p = self.xpin[i.imm as usize % 128];
                 self.is_pending(i.args[0]) && (p == NO || self.xcontent[p as usize] != r)
             }
-            Op::Call | Op::ExitIf | Op::Goto | Op::Jump | Op::Leave | Op::Amo | Op::Cas | Op::StoreCond => {
-                true
-            }
+            // Other exits mend on their way out.
+            Op::ExitIf => self.looks_up(i.imm as i64),
+            Op::Call | Op::Goto | Op::Jump | Op::Leave | Op::Amo | Op::Cas | Op::StoreCond => true,
             _ => i.args.iter().take_while(|a| a.is_some()).any(|&a| self.is_pending(a)),
         };
         // No pending value may be spilled: an instruction must find registers besides.

@@ -376,6 +376,7 @@ impl Machine {
             entry: ENTRY,
             floats: true,
             insns: 1,
+            region: false,
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);

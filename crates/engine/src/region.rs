@@ -1,0 +1,295 @@
+//! Regions: hot loops, translated once more along the way that they take.
+//!
+//! ```text
+//! regions' thread --INTERRUPT_LOOK--> vCPU: walks some hundred instructions in the interpreter
+//!        ^                               |
+//!        +------------- Trail -----------+
+//!        |
+//!        +--> paths (choose the loop, cut it at pages) --> Shared::translate --> Cache::insert takes the blocks' place
+//! ```
+//!
+//! A block ends at the first branch, so whatever a loop does not change is fetched and checked again in each of its blocks. A
+//! region is a block that follows the guest on: through branches whichever way it went, into functions of the same page and
+//! out of them again, around short loops several times. Where the guest goes another way than it did on the walk the region is left like
+//! any block, and whoever finds nothing better goes on in the blocks that are there. So nothing that the passes or
+//! the host's half of the translator know has to be different for regions; they only see more at a time: values stay in registers from
+//! branch to branch, accesses of one base in many turns of a loop share one look into the TLB.
+//!
+//! What is hot is found by looking, a thousand times a second, at where the vCPUs are: a vCPU says so when it next looks at its interrupt word, at a jump
+//! back. Whoever has been seen twice at one place walks.
+
+use crate::bus::Bus;
+use crate::cache::Key;
+use crate::run::Tcg;
+use crate::shared::{At, REGION_LIMIT, Shared};
+use cpu::{Frame, Guest, Step};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// Instructions of a walk.
+const WALK: usize = 768;
+/// A loop that is shorter is followed several times, as long as it does not get longer than that.
+const UNROLLED: usize = 64;
+/// A path that is shorter is left to the blocks.
+const SHORTEST: usize = 8;
+/// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches.
+const ENTRY: usize = 4;
+/// Looks between which a vCPU remembers where it was seen.
+const REMEMBERED: usize = 512;
+/// How long the thread sleeps between two looks at busy vCPUs, and at idle ones at most.
+const BUSY: Duration = Duration::from_millis(1);
+const IDLE: Duration = Duration::from_millis(64);
+/// An offset in a page that no instruction has.
+const ELSEWHERE: u16 = u16::MAX;
+
+/// Where a vCPU has been seen how often.
+#[derive(Default)]
+pub(crate) struct Sightings(HashMap<Key, u8>);
+
+impl Sightings {
+    /// The vCPU is there. Whether it should walk.
+    fn seen(&mut self, key: Key) -> bool {
+        if self.0.len() >= REMEMBERED {
+            self.0.clear();
+        }
+        let n = self.0.entry(key).or_default();
+        *n = n.saturating_add(1);
+        // Again later: the guest may have been on its way to elsewhere.
+        matches!(*n, 2 | 8 | 64)
+    }
+}
+
+/// Where a vCPU has walked.
+struct Trail {
+    mode: u32,
+    /// Guest addresses of the instructions, in order.
+    pcs: Vec<u64>,
+    /// Host addresses of the pages in which they lie, by guest address.
+    pages: Vec<(u64, u64)>,
+}
+
+impl Trail {
+    /// Host address of the page that the instruction at `pc` lies in.
+    fn page(&self, pc: u64) -> Option<u64> {
+        self.pages.iter().find(|(page, _)| *page == pc & !4095).map(|(_, host)| *host)
+    }
+}
+
+/// What is to be translated: instructions of one page.
+#[derive(Debug, PartialEq, Eq)]
+struct Path {
+    /// Guest address of the page.
+    page: u64,
+    /// Offsets of the instructions, and of where it goes behind the last one.
+    offsets: Vec<u16>,
+}
+
+/// The trails that wait for the thread.
+#[derive(Default)]
+pub(crate) struct Regions {
+    trails: Mutex<Vec<Trail>>,
+    come: Condvar,
+    started: OnceLock<()>,
+}
+
+/// The length of the path `trail[from..to]` as far as the trail follows it from `at` on.
+fn follows(trail: &[u64], path: &[u64], at: usize) -> usize {
+    path.iter().zip(&trail[at..]).take_while(|(a, b)| a == b).count()
+}
+
+/// How many instructions of the trail a region for this path would run, less what its entries cost.
+fn worth(trail: &[u64], path: &[u64]) -> usize {
+    let (mut at, mut covered, mut inside) = (0, 0, false);
+    while at < trail.len() {
+        let n = follows(trail, path, at);
+        if n == 0 {
+            inside = false;
+            at += 1;
+            continue;
+        }
+        covered += n;
+        if !inside {
+            covered = covered.saturating_sub(ENTRY);
+        }
+        inside = n == path.len();
+        at += n;
+    }
+    covered
+}
+
+/// The loop of the trail that is worth most: its instructions, and the one that it comes back to. Loops that begin where there
+/// `is_one` already do not count.
+fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<&[u64]> {
+    let mut last: HashMap<u64, usize> = HashMap::new();
+    let mut best: Option<(usize, &[u64])> = None;
+    for (at, &pc) in trail.iter().enumerate().skip(1) {
+        // Where a jump back inside a page leads, there a loop begins.
+        let back = pc <= trail[at - 1] && pc & !4095 == trail[at - 1] & !4095;
+        if !back {
+            continue;
+        }
+        let Some(from) = last.insert(pc, at) else { continue };
+        let turn = at - from;
+        if turn > REGION_LIMIT as usize || is_one(pc) {
+            continue;
+        }
+        let mut to = at;
+        while to + turn < trail.len() && to + turn - from <= UNROLLED && trail[to + turn] == pc {
+            to += turn;
+        }
+        let worth = worth(trail, &trail[from..to]);
+        if best.is_none_or(|(most, _)| worth > most) {
+            best = Some((worth, &trail[from..=to]));
+        }
+    }
+    best.map(|(_, path)| path)
+}
+
+/// The pieces of `way` that lie in one page each.
+fn pieces(way: &[u64]) -> Vec<Path> {
+    let Some((&end, insns)) = way.split_last() else { return Vec::new() };
+    let mut pieces = Vec::new();
+    let mut rest = insns;
+    while let Some(&first) = rest.first() {
+        let page = first & !4095;
+        let n = rest.iter().take_while(|&&pc| pc & !4095 == page).count();
+        let next = rest.get(n).copied().unwrap_or(end);
+        let mut offsets: Vec<u16> = rest[..n].iter().map(|&pc| (pc & 4095) as u16).collect();
+        offsets.push(if next & !4095 == page { (next & 4095) as u16 } else { ELSEWHERE });
+        pieces.push(Path { page, offsets });
+        rest = &rest[n..];
+    }
+    pieces
+}
+
+impl Path {
+    /// Whether a block alone could not do the same: it is long enough, and a branch or jump is followed.
+    fn is_worthwhile(&self) -> bool {
+        let goes_back = self.offsets.last() == self.offsets.first();
+        self.offsets.len() > SHORTEST || goes_back
+    }
+}
+
+/// Starts the thread that makes the regions of this machine; it ends with the machine.
+pub(crate) fn start<G: Guest>(shared: &Arc<Shared>, config: &G::Config) {
+    let wanted = shared.options.regions && shared.cpus.counter().is_none() && shared.options.block_limit > 1;
+    if !wanted || shared.regions.started.set(()).is_err() {
+        return;
+    }
+    let (weak, config) = (Arc::downgrade(shared), config.clone());
+    let started = std::thread::Builder::new().name("regions".into()).spawn(move || run::<G>(&weak, &config));
+    if let Err(e) = started {
+        base::log::write(format_args!("no thread for regions: {e}\n"));
+    }
+}
+
+fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
+    let mut sleep = BUSY;
+    while let Some(shared) = shared.upgrade() {
+        for trail in shared.regions.wait(sleep) {
+            shared.make_regions::<G>(config, &trail);
+        }
+        sleep = if shared.ask_where() { BUSY } else { (sleep * 2).min(IDLE) };
+    }
+}
+
+impl Regions {
+    /// Whether there is somebody who makes them.
+    pub(crate) fn are_made(&self) -> bool {
+        self.started.get().is_some()
+    }
+    /// The trails that come within this time.
+    fn wait(&self, time: Duration) -> Vec<Trail> {
+        let trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut trails, _) = self
+            .come
+            .wait_timeout_while(trails, time, |trails| trails.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut trails)
+    }
+    fn add(&self, trail: Trail) {
+        self.trails.lock().unwrap_or_else(PoisonError::into_inner).push(trail);
+        self.come.notify_one();
+    }
+}
+
+impl Shared {
+    /// Translates what is worth it of a trail.
+    fn make_regions<G: Guest>(self: &Arc<Self>, config: &G::Config, trail: &Trail) {
+        let is_one = |pc: u64| {
+            let page = trail.page(pc);
+            page.is_some_and(|p| self.cache().is_region(Key::new(p, (pc & 4095) as u16, trail.mode)))
+        };
+        let Some(way) = busiest_loop(&trail.pcs, is_one) else { return };
+        let mut bus = Bus::new(self.memory.clone());
+        bus.refresh();
+        for path in pieces(way) {
+            let Some(host_page) = trail.page(path.page) else { continue };
+            let mut path = path;
+            // Where it cannot be followed further (a jump to a computed address) another one begins.
+            while path.is_worthwhile() {
+                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path) else { break };
+                path.offsets.drain(..n as usize);
+            }
+        }
+    }
+    /// Translates one path; returns how many of its instructions are in the region.
+    fn make_region<G: Guest>(
+        self: &Arc<Self>,
+        config: &G::Config,
+        bus: &Bus,
+        mode: u32,
+        host_page: u64,
+        path: &Path,
+    ) -> Option<u32> {
+        let &offset = path.offsets.first()?;
+        if self.cache().is_region(Key::new(host_page, offset, mode)) {
+            return None;
+        }
+        let pc = path.page + offset as u64;
+        let at = At { mode, host_page, offset, second: None, pc, me: None, path: &path.offsets };
+        self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
+    }
+}
+
+impl<G: Guest> Tcg<G> {
+    /// The vCPU has been asked where it is. Whether it should walk from there.
+    pub(crate) fn wants_walk(&mut self, g: &mut G) -> bool {
+        let in_region = std::mem::take(&mut self.left_region);
+        if in_region || !self.shared.regions.are_made() || self.shared.cpus.breakpoints.any() {
+            return false;
+        }
+        let (pc, mode) = (g.frame().pc(), g.mode());
+        let Some(host_page) = self.known_page(pc) else { return false };
+        self.sightings.seen(Key::new(host_page, (pc & 4095) as u16, mode))
+    }
+    /// Interprets instructions and tells the regions' thread which.
+    pub(crate) fn walk(&mut self, g: &mut G, frame: &Frame) -> Step {
+        let (mode, space) = (g.mode(), self.space);
+        let mut trail = Trail { mode, pcs: Vec::with_capacity(WALK), pages: Vec::new() };
+        let mut step = Step::Done;
+        while trail.pcs.len() < WALK && g.mode() == mode && self.space == space {
+            let pc = frame.pc();
+            let page = pc & !4095;
+            trail.pcs.push(pc);
+            step = self.interpret(g);
+            if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) != 0 {
+                break;
+            }
+            if trail.pages.last().is_none_or(|last| last.0 != page)
+                && !trail.pages.iter().any(|known| known.0 == page)
+                && let Some(host_page) = self.known_page(pc)
+            {
+                trail.pages.push((page, host_page));
+            }
+        }
+        self.shared.regions.add(trail);
+        step
+    }
+}
+
+#[cfg(test)]
+#[path = "region_test.rs"]
+mod test;
