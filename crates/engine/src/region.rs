@@ -21,7 +21,7 @@
 use crate::bus::Bus;
 use crate::cache::Key;
 use crate::run::Tcg;
-use crate::shared::{At, REGION_LIMIT, Shared};
+use crate::shared::{At, Shared};
 use cpu::{Frame, Guest, Step};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,9 +29,11 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Instructions of a walk.
-const WALK: usize = 768;
+const WALK: usize = 1536;
 /// A loop that is shorter is followed several times, as long as it does not get longer than that.
 const UNROLLED: usize = 64;
+/// A loop that is longer is left to the blocks. (Regions of up to [`REGION_LIMIT`] instructions follow one another in it.)
+const LONGEST: usize = WALK / 2;
 /// A path that is shorter is left to the blocks.
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches.
@@ -132,7 +134,7 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<&[u64]> {
         }
         let Some(from) = last.insert(pc, at) else { continue };
         let turn = at - from;
-        if turn > REGION_LIMIT as usize || is_one(pc) {
+        if turn > LONGEST || is_one(pc) {
             continue;
         }
         let mut to = at;

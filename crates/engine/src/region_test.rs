@@ -1,0 +1,78 @@
+use super::*;
+
+const A: u64 = 0x1_0000;
+
+/// Two turns of a loop of `n` instructions at `pc`, then on.
+fn turns(pc: u64, n: u64, turns: usize) -> Vec<u64> {
+    (0..turns).flat_map(|_| (0..n).map(move |i| pc + 4 * i)).collect()
+}
+
+fn chosen(trail: &[u64]) -> Vec<u64> {
+    busiest_loop(trail, |_| false).map(<[u64]>::to_vec).unwrap_or_default()
+}
+
+#[test]
+fn a_short_loop_is_followed_several_times() {
+    let way = chosen(&turns(A, 6, 40));
+    assert_eq!(way.len() - 1, UNROLLED / 6 * 6);
+    assert_eq!((way[0], way[6], way.last()), (A, A, Some(&A)));
+}
+
+#[test]
+fn a_steady_loop_is_taken_with_the_loops_in_it() {
+    // Three turns of five instructions in a loop of twenty-five.
+    let mut trail = Vec::new();
+    for _ in 0..12 {
+        trail.extend(turns(A, 5, 1));
+        trail.extend(turns(A + 40, 5, 3));
+        trail.extend(turns(A + 80, 5, 1));
+    }
+    let way = chosen(&trail);
+    assert_eq!(way[0], A);
+    assert_eq!((way.len() - 1) % 25, 0);
+}
+
+#[test]
+fn what_goes_on_for_longer_than_the_walk_sees_is_not_its_way() {
+    // The inner loop takes a hundred turns: the outer one comes back too late.
+    let mut trail = turns(A, 3, 1);
+    trail.extend(turns(A + 40, 5, 100));
+    assert_eq!(chosen(&trail)[0], A + 40);
+}
+
+#[test]
+fn where_there_is_a_region_another_loop_is_looked_for() {
+    let mut trail = Vec::new();
+    for _ in 0..10 {
+        trail.extend(turns(A, 5, 1));
+        trail.extend(turns(A + 40, 20, 2));
+    }
+    let first = chosen(&trail)[0];
+    let second = busiest_loop(&trail, |pc| pc == first).map(|way| way[0]);
+    assert!(second.is_some_and(|pc| pc != first));
+    assert_eq!(busiest_loop(&trail, |_| true), None);
+    assert_eq!(busiest_loop(&turns(A, 500, 1), |_| false), None, "no loop at all");
+}
+
+#[test]
+fn a_way_is_cut_where_it_leaves_a_page() {
+    let way = [A + 0xff0, A + 0xff4, A + 0x2010, A + 0x2014, A + 0xff8, A + 0xff0];
+    let cut = pieces(&way);
+    let offsets: Vec<_> = cut.iter().map(|p| (p.page - A, p.offsets.clone())).collect();
+    assert_eq!(
+        offsets,
+        [
+            (0, vec![0xff0, 0xff4, ELSEWHERE]),
+            (0x2000, vec![0x10, 0x14, ELSEWHERE]),
+            (0, vec![0xff8, 0xff0]),
+        ]
+    );
+}
+
+#[test]
+fn whoever_is_seen_again_walks_but_not_for_ever() {
+    let mut s = Sightings::default();
+    let key = Key::new(0x7fff_0000_0000, 0x10, 0);
+    let walks = (0..200).filter(|_| s.seen(key)).count();
+    assert_eq!(walks, 3);
+}
