@@ -38,7 +38,7 @@ impl<G: Guest> Tcg<G> {
             store_cond: store_cond::<G> as *const () as u64,
             helper: helper::<G> as *const () as u64,
             lookup: lookup::<G> as *const () as u64,
-            fma: fma::<G> as *const () as u64,
+            soft: soft::<G> as *const () as u64,
         }
     }
     /// Runs translated code until it is left; `Some` if the accelerator is to be left too.
@@ -202,18 +202,14 @@ extern "sysv64" fn store_cond<G: Guest>(
     t.answer(g, old.map(|found| (found != op.extend(args[1])) as u64), at)
 }
 
-/// Fused multiply-add on raw bits for hosts that have none.
-extern "sysv64" fn fma<G: Guest>(context: *mut Tcg<G>, double: u64, args: *const [u64; 4]) -> u64 {
+/// A float operation on raw bits: one that the host has not, or a case of it in which the host's result differs.
+extern "sysv64" fn soft<G: Guest>(context: *mut Tcg<G>, what: u64, args: *const [u64; 4]) -> u64 {
     // SAFETY: as in `amo`.
-    let ((t, g), [a, b, c, _]) = unsafe { (both(context, Doing::Function), *args) };
-    let mut env = softfloat::Env::default();
-    let value = if double != 0 {
-        softfloat::f64_fma(&mut env, a, b, c)
-    } else {
-        softfloat::f32_fma(&mut env, a as u32, b as u32, c as u32) as u64
-    };
-    if env.flags != softfloat::Flags::default() {
-        g.accrue_fp_flags(env.flags.0);
+    let ((t, g), args) = unsafe { (both(context, Doing::Function), *args) };
+    let result = host::soft_operation(what).and_then(|(op, ty)| ir::eval::float(op, ty, |n| args[n & 3]));
+    let (value, flags) = result.unwrap_or_default();
+    if flags != 0 {
+        g.accrue_fp_flags(flags);
     }
     t.activity.begin(Doing::Code);
     value

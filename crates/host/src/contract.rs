@@ -155,7 +155,7 @@ impl Features {
 
 /// Addresses of the engine's functions, all `extern "sysv64"`. `context` is the word at [`Layout::context`].
 /// Where a function returns a pair (`rax`, `rdx`), the second is a status: 0 goes on, anything else leaves
-/// translated code with that exit value, but for [`exit::GO`]. In every hook but `fma` and `quiet` all slots are in the frame; only in `helper` may
+/// translated code with that exit value, but for [`exit::GO`]. In every hook but `soft` and `quiet` all slots are in the frame; only in `helper` may
 /// the hook change them and have that seen. `ra` is the return address in the block; its offset from the block's first byte is in
 /// [`Code::points`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +177,19 @@ pub struct Hooks {
     pub helper: u64,
     /// `(context) -> (host code address, status)`: finds or makes the code at the frame's pc, sets the frame's page.
     pub lookup: u64,
-    /// `(context, double, args) -> bits`: fused multiply-add of `args[0] * args[1] + args[2]` (binary64 if `double`
-    /// is 1, else binary32) that accrues its flags; for hosts without FMA and for NaN results.
-    pub fma: u64,
+    /// `(context, what, args) -> bits`: the float operation that [`soft_code`] names on the words at `args`; accrues its flags.
+    pub soft: u64,
+}
+
+/// The number that tells [`Hooks::soft`] what to do.
+pub fn soft_code(op: ir::Op, ty: ir::Ty) -> u64 {
+    (op as u64) << 1 | (ty == ir::Ty::F64) as u64
+}
+
+/// What [`soft_code`] has put into a number.
+pub fn soft_operation(code: u64) -> Option<(ir::Op, ir::Ty)> {
+    let ty = if code & 1 != 0 { ir::Ty::F64 } else { ir::Ty::F32 };
+    ir::Op::ALL.get(code as usize >> 1).map(|&op| (op, ty))
 }
 
 /// Host addresses of the common code.
@@ -210,8 +220,8 @@ pub struct Stubs {
     pub call: [u64; 2],
     /// The same for functions that cannot trap and know no slot.
     pub call_quiet: [u64; 2],
-    /// Fused multiply-add of scratch words 0 to 2, width in word 4.
-    pub fma: u64,
+    /// The float operation named in word 4 on scratch words 0 to 2; the result is in word 0.
+    pub soft: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
     pub probe: [u64; 2],
     /// `rax` = guest pc of a return: looks into the table of calls at `rcx`, then in the jump cache, jumps.

@@ -74,7 +74,7 @@ fn the_code_is_as_recorded() {
         store_cond: [0x1400; 2],
         call: [0x1500; 2],
         call_quiet: [0x1600; 2],
-        fma: 0x1700,
+        soft: 0x1700,
         probe: [0x1800; 2],
         go_back: [0x1c40, 0x1c40],
         miss: [0x1900; 2],

@@ -158,6 +158,17 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
     Ok(Step::Value(x))
 }
 
+/// How a conversion rounds.
+fn direction(op: Op) -> softfloat::Round {
+    use softfloat::Round::*;
+    match op {
+        Op::FToI32 | Op::FToI64 | Op::FFromI64Zero => TowardZero,
+        Op::FDownI64 | Op::FFromI64Down => Down,
+        Op::FUpI64 | Op::FFromI64Up => Up,
+        _ => NearestEven,
+    }
+}
+
 /// The float operations, rounding to nearest even; the result and the flags. `None` for other operations.
 pub fn float(op: Op, ty: Ty, arg: impl Fn(usize) -> u64) -> Option<(u64, u8)> {
     use softfloat::*;
@@ -183,22 +194,32 @@ pub fn float(op: Op, ty: Ty, arg: impl Fn(usize) -> u64) -> Option<(u64, u8)> {
         (Op::FNeg, false) => a() ^ 1 << 63,
         (Op::FAbs, true) => (a32() & !(1 << 31)) as u64,
         (Op::FAbs, false) => a() & !(1 << 63),
+        (Op::FCopySign, true) => (a32() & !(1 << 31) | b32() & 1 << 31) as u64,
+        (Op::FCopySign, false) => a() & !(1 << 63) | b() & 1 << 63,
+        (Op::FMin, true) => f32_min(e, a32(), b32()) as u64,
+        (Op::FMin, false) => f64_min(e, a(), b()),
+        (Op::FMax, true) => f32_max(e, a32(), b32()) as u64,
+        (Op::FMax, false) => f64_max(e, a(), b()),
         (Op::FEq, true) => f32_eq(e, a32(), b32()) as u64,
         (Op::FEq, false) => f64_eq(e, a(), b()) as u64,
         (Op::FLt, true) => f32_lt(e, a32(), b32()) as u64,
         (Op::FLt, false) => f64_lt(e, a(), b()) as u64,
         (Op::FLe, true) => f32_le(e, a32(), b32()) as u64,
         (Op::FLe, false) => f64_le(e, a(), b()) as u64,
+        (Op::FFromI64Zero | Op::FFromI64Down | Op::FFromI64Up, _) => {
+            e.round = direction(op);
+            if single { f32_from_i64(e, a() as i64) as u64 } else { f64_from_i64(e, a() as i64) }
+        }
+        (Op::FFromU64, true) => f32_from_u64(e, a()) as u64,
+        (Op::FFromU64, false) => f64_from_u64(e, a()),
         (Op::FFromI64, true) => f32_from_i64(e, a() as i64) as u64,
         (Op::FFromI64, false) => f64_from_i64(e, a() as i64),
         (Op::FFromI32, true) => f32_from_i32(e, a() as i32) as u64,
         (Op::FFromI32, false) => f64_from_i32(e, a() as i32),
         (Op::FWiden, _) => f32_to_f64(e, a32()),
         (Op::FNarrow, _) => f64_to_f32(e, a()) as u64,
-        (Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64, _) => {
-            if matches!(op, Op::FToI32 | Op::FToI64) {
-                e.round = Round::TowardZero;
-            }
+        (Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64 | Op::FDownI64 | Op::FUpI64, _) => {
+            e.round = direction(op);
             match (op, single) {
                 (Op::FToI32 | Op::FNearI32, true) => f32_to_i32(e, a32()) as u32 as u64,
                 (Op::FToI32 | Op::FNearI32, false) => f64_to_i32(e, a()) as u32 as u64,

@@ -235,6 +235,12 @@ ops! {
     FNeg "fneg" (T) -> T, Pure;
     /// `a` with the sign cleared, a NaN too; raises nothing.
     FAbs "fabs" (T) -> T, Pure;
+    /// `a` with the sign of `b`, NaNs too; raises nothing.
+    FCopySign "fcopysign" (T, T) -> T, Pure;
+    /// The lesser of `a` and `b`; of zeros that with the sign, of a NaN and a number the number.
+    FMin "fmin" (T, T) -> T, Flags;
+    /// The greater of `a` and `b`; of zeros that without the sign, of a NaN and a number the number.
+    FMax "fmax" (T, T) -> T, Flags;
     /// `a == b`; quiet (only signalling NaNs raise NV).
     FEq "feq" (T, T) -> Is(Ty::I1), Flags;
     /// `a < b`; any NaN raises NV.
@@ -243,6 +249,14 @@ ops! {
     FLe "fle" (T, T) -> Is(Ty::I1), Flags;
     /// Signed I64 to the float type.
     FFromI64 "ffromi64" (I64) -> T, Flags;
+    /// Signed I64 to the float type, rounded to zero.
+    FFromI64Zero "ffromi64zero" (I64) -> T, Flags;
+    /// Signed I64 to the float type, rounded down.
+    FFromI64Down "ffromi64down" (I64) -> T, Flags;
+    /// Signed I64 to the float type, rounded up.
+    FFromI64Up "ffromi64up" (I64) -> T, Flags;
+    /// Unsigned I64 to the float type.
+    FFromU64 "ffromu64" (I64) -> T, Flags;
     /// Signed I32 to the float type.
     FFromI32 "ffromi32" (I32) -> T, Flags;
     /// F32 to F64.
@@ -257,6 +271,10 @@ ops! {
     FNearI32 "fneari32" (T) -> Is(Ty::I32), Flags;
     /// Float type to signed I64, rounded to nearest even, else as `ftoi64`.
     FNearI64 "fneari64" (T) -> Is(Ty::I64), Flags;
+    /// Float type to signed I64, rounded down, else as `ftoi64`.
+    FDownI64 "fdowni64" (T) -> Is(Ty::I64), Flags;
+    /// Float type to signed I64, rounded up, else as `ftoi64`.
+    FUpI64 "fupi64" (T) -> Is(Ty::I64), Flags;
     /// The flags accrued since they were last forgotten, in the bit order of RISC-V's `fflags`. (Some may have been taken to where the
     /// guest keeps them already.)
     Accrued "accrued" () -> Is(Ty::I64), Flags;

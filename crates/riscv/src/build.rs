@@ -156,9 +156,20 @@ impl<'a> Build<'a> {
             ToI64 if rm == 1 => Op::FToI64,
             ToI32 if near => Op::FNearI32,
             ToI64 if near => Op::FNearI64,
-            FromI32 => Op::FFromI32,
+            ToI64 if rm == 2 => Op::FDownI64,
+            ToI64 if rm == 3 => Op::FUpI64,
+            Min => Op::FMin,
+            Max => Op::FMax,
+            FromI32 if near => Op::FFromI32,
             // An unsigned word is a signed doubleword.
-            FromI64 | FromU32 => Op::FFromI64,
+            FromI64 | FromU32 | FromI32 => match rm {
+                _ if near => Op::FFromI64,
+                1 => Op::FFromI64Zero,
+                2 => Op::FFromI64Down,
+                3 => Op::FFromI64Up,
+                _ => return false,
+            },
+            FromU64 if near => Op::FFromU64,
             Convert => {
                 match w {
                     Width::S if near => {
@@ -191,16 +202,20 @@ impl<'a> Build<'a> {
                 };
                 self.set(rd, self.truth(c));
             }
-            _ if !near => return false,
-            FromI32 | FromU32 | FromI64 => {
-                let x = if f == FromU32 { self.x(rs[0]).lo().zx() } else { self.x(rs[0]) };
-                match (f, w) {
-                    (FromI32, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x.lo())),
-                    (FromI32, _) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
+            FromI32 | FromU32 | FromI64 | FromU64 => {
+                let x = match f {
+                    FromU32 => self.x(rs[0]).lo().zx(),
+                    FromI32 => self.x(rs[0]).lo().sx(),
+                    _ => self.x(rs[0]),
+                };
+                match (arithmetic, w) {
+                    (Op::FFromI32, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x.lo())),
+                    (Op::FFromI32, _) => self.put_double(rd, b.convert(arithmetic, ty, x.lo())),
                     (_, Width::S) => self.put_single(rd, b.convert(arithmetic, ty, x)),
                     _ => self.put_double(rd, b.convert(arithmetic, ty, x)),
                 }
             }
+            _ if !near && !matches!(f, Min | Max) => return false,
             _ => {
                 let (product, sum) = (matches!(f, Nmsub | Nmadd), matches!(f, Msub | Nmadd));
                 let n = f.sources();
@@ -268,6 +283,21 @@ impl<'a> Machine for Build<'a> {
             Width::S => self.put_single(rd, self.b.fop(op, &[self.single(rs)])),
             Width::D => self.put_double(rd, self.b.fop(op, &[self.double(rs)])),
             Width::H => crate::isa::fd::change_sign(self, w, rd, rs, clear),
+        }
+    }
+    fn copy_sign(&self, w: Width, rd: u8, rs: [u8; 2], negate: bool) {
+        match w {
+            Width::S => {
+                let (a, b) = (self.single(rs[0]), self.single(rs[1]));
+                let b = if negate { self.b.fop(Op::FNeg, &[b]) } else { b };
+                self.put_single(rd, self.b.fop(Op::FCopySign, &[a, b]));
+            }
+            Width::D => {
+                let (a, b) = (self.double(rs[0]), self.double(rs[1]));
+                let b = if negate { self.b.fop(Op::FNeg, &[b]) } else { b };
+                self.put_double(rd, self.b.fop(Op::FCopySign, &[a, b]));
+            }
+            Width::H => crate::isa::fd::copy_sign(self, w, rd, rs, negate),
         }
     }
     fn pc_plus(&self, offset: i64) -> V<'a, K64> {

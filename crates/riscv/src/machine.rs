@@ -160,6 +160,11 @@ pub trait Machine {
     fn change_sign(&self, w: Width, rd: u8, rs: u8, clear: bool) {
         crate::isa::fd::change_sign(self, w, rd, rs, clear);
     }
+    /// Writes float register `rd` with register `rs[0]` and the sign of `rs[1]`, or (`negate`) the opposite.
+    #[inline(always)]
+    fn copy_sign(&self, w: Width, rd: u8, rs: [u8; 2], negate: bool) {
+        crate::isa::fd::copy_sign(self, w, rd, rs, negate);
+    }
     /// The address in register `r` plus `offset`.
     #[inline(always)]
     fn address(&self, r: u8, offset: u64) -> Self::V {

@@ -491,6 +491,8 @@ rows! {
     ADDSS "F3 0F 58 /r" "addss"; ADDSD "F2 0F 58 /r" "addsd"; MULSS "F3 0F 59 /r" "mulss"; MULSD "F2 0F 59 /r" "mulsd";
     SUBSS "F3 0F 5C /r" "subss"; SUBSD "F2 0F 5C /r" "subsd"; DIVSS "F3 0F 5E /r" "divss"; DIVSD "F2 0F 5E /r" "divsd";
     SQRTSS "F3 0F 51 /r" "sqrtss"; SQRTSD "F2 0F 51 /r" "sqrtsd";
+    MINSS "F3 0F 5D /r" "minss"; MINSD "F2 0F 5D /r" "minsd";
+    MAXSS "F3 0F 5F /r" "maxss"; MAXSD "F2 0F 5F /r" "maxsd";
     UCOMISS "0F 2E /r" "ucomiss"; UCOMISD "66 0F 2E /r" "ucomisd"; COMISS "0F 2F /r" "comiss"; COMISD "66 0F 2F /r" "comisd";
     CVTSI2SS "F3 0F 2A /r" "cvtsi2ss"; CVTSI2SD "F2 0F 2A /r" "cvtsi2sd"; CVTTSS2SI "F3 0F 2C /r" "cvttss2si"; CVTTSD2SI "F2 0F 2C /r" "cvttsd2si";
     CVTSS2SI "F3 0F 2D /r" "cvtss2si"; CVTSD2SI "F2 0F 2D /r" "cvtsd2si";

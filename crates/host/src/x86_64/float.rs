@@ -129,10 +129,7 @@ impl Emitter {
             let back = self.asm.pos();
             self.cold.push(Cold::FusedNan { from, back, dest: r, operands });
         } else {
-            self.fma_operands(operands);
-            self.asm.call(self.stubs.fma);
-            let m = Rm::M(self.word(0));
-            self.asm.ins(MOVSD, false, r, 0, m, 0);
+            self.soft_fma(operands, r);
         }
         self.xbind(v, r);
     }
@@ -152,8 +149,67 @@ impl Emitter {
         self.asm.ins(row, false, r, 0, Rm::Rip(self.stubs.constants + at + 16 * d), 0);
         self.xbind(v, r);
     }
+    pub(super) fn float_copy_sign(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let [a, b, ..] = i.args;
+        let mask = |t: &Self, at: u64| Rm::Rip(t.stubs.constants + at + 16 * double(i.ty) as u64);
+        let (x, y) = (self.xmm(insts, a), self.xmm(insts, b));
+        let sign = self.xtemp(insts);
+        self.xcopy(sign, y);
+        self.asm.ins(ANDPS, false, sign, 0, mask(self, 80), 0);
+        self.take(a);
+        self.take(b);
+        let r = self.xdest(insts, v, a, NO);
+        self.xcopy(r, x);
+        self.asm.ins(ANDPS, false, r, 0, mask(self, 112), 0);
+        self.asm.ins(ORPS, false, r, 0, Rm::R(sign), 0);
+        self.xbind(v, r);
+    }
+    /// The lesser or the greater of two. The host's instructions do it, unless one is a NaN or both are equal (zeros of either sign are).
+    pub(super) fn float_extreme(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let [a, b, ..] = i.args;
+        let d = double(i.ty);
+        let (x, y) = (self.xmm(insts, a), self.xmm(insts, b));
+        self.take(a);
+        self.take(b);
+        let r = match self.wanted_float(insts, v).filter(|&r| r != x && r != y) {
+            Some(r) => r,
+            None => self.xtemp(insts),
+        };
+        self.asm.ins(pick(d, UCOMISD, UCOMISS), false, x, 0, Rm::R(y), 0);
+        // Unordered sets ZF, too.
+        let from = self.asm.jump(Some(cc::E));
+        self.xcopy(r, x);
+        let row = if i.op == Op::FMin { pick(d, MINSD, MINSS) } else { pick(d, MAXSD, MAXSS) };
+        self.asm.ins(row, false, r, 0, Rm::R(y), 0);
+        let back = self.asm.pos();
+        self.cold.push(Cold::SameOrNan { from, back, dest: r, operands: [x, y], op: i.op, ty: i.ty });
+        self.xbind(v, r);
+    }
+    /// The operands of [`Emitter::float_extreme`] are equal or not ordered; the flags say which.
+    pub(super) fn cold_extreme(&mut self, dest: Reg, [x, y]: [Reg; 2], op: Op, ty: Ty) {
+        let nan = self.asm.jump(Some(cc::P));
+        // They differ in nothing but the sign of zero.
+        self.xcopy(dest, x);
+        self.asm.ins(if op == Op::FMin { ORPS } else { ANDPS }, false, dest, 0, Rm::R(y), 0);
+        let done = self.asm.jump(None);
+        self.arrive(nan);
+        for (n, r) in [x, y].into_iter().enumerate() {
+            let m = Rm::M(self.word(n as i32));
+            self.asm.ins(MOVSD_MR, false, r, 0, m, 0);
+        }
+        self.soft(op, ty, dest);
+        self.arrive(done);
+    }
+    /// Has software do `op` on what lies in the scratch words.
+    pub(super) fn soft(&mut self, op: Op, ty: Ty, dest: Reg) {
+        let what = Rm::M(self.word(WORD_IMM));
+        self.asm.ins(MOV_MI, true, 0, 0, what, crate::soft_code(op, ty) as i64);
+        self.asm.call(self.stubs.soft);
+        let result = Rm::M(self.word(0));
+        self.asm.ins(MOVSD, false, dest, 0, result, 0);
+    }
     /// Puts the operands of a fused multiply-add where the function that does it looks for them.
-    pub(super) fn fma_operands(&mut self, f: Fused) {
+    fn fma_operands(&mut self, f: Fused) {
         for (n, r) in f.registers.into_iter().enumerate() {
             let m = self.word(n as i32);
             self.asm.ins(MOVSD_MR, false, r, 0, Rm::M(m), 0);
@@ -162,8 +218,11 @@ impl Emitter {
                 self.asm.ins(XOR_MI8, false, 0, 0, Rm::M(sign), 0x80);
             }
         }
-        let m = Rm::M(self.word(WORD_IMM));
-        self.asm.ins(MOV_MI, true, 0, 0, m, f.double as i64);
+    }
+    /// Does a fused multiply-add in software.
+    pub(super) fn soft_fma(&mut self, f: Fused, dest: Reg) {
+        self.fma_operands(f);
+        self.soft(Op::FMa, if f.double { Ty::F64 } else { Ty::F32 }, dest);
     }
     pub(super) fn float_compare(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
@@ -204,6 +263,53 @@ impl Emitter {
         self.asm.ins(XORPS, false, r, 0, Rm::R(r), 0);
         self.asm.ins(row, i.op == Op::FFromI64, r, 0, Rm::R(g), 0);
         self.xbind(v, r);
+    }
+    /// An integer that the float type can hold comes out alike whatever the rounding; others are left to software.
+    pub(super) fn float_from_int_exactly(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let a = i.args[0];
+        let g = self.gpr(insts, a);
+        self.take(a);
+        let r = match self.wanted_float(insts, v) {
+            Some(x) => x,
+            None => self.xtemp(insts),
+        };
+        let from = if i.op == Op::FFromU64 {
+            self.asm.ins(TEST, true, g, 0, Rm::R(g), 0);
+            self.asm.jump(Some(cc::S))
+        } else {
+            // The bits above those that fit are all alike.
+            let t = self.temp(insts);
+            self.copy(t, Rm::R(g));
+            self.asm.ins(SAR_I, true, 0, 0, Rm::R(t), if double(i.ty) { 53 } else { 24 });
+            self.asm.ins(ADD_I, true, 0, 0, Rm::R(t), 1);
+            self.asm.ins(CMP_I8, true, 0, 0, Rm::R(t), 1);
+            self.asm.jump(Some(cc::A))
+        };
+        self.asm.ins(XORPS, false, r, 0, Rm::R(r), 0);
+        self.asm.ins(pick(double(i.ty), CVTSI2SD, CVTSI2SS), true, r, 0, Rm::R(g), 0);
+        let back = self.asm.pos();
+        self.cold.push(Cold::SoftFromInt { from, back, dest: r, source: g, op: i.op, ty: i.ty });
+        self.xbind(v, r);
+    }
+    /// Rounds to zero and goes one further if that went the wrong way.
+    pub(super) fn float_to_int_directed(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let a = i.args[0];
+        let d = double(i.ty);
+        let x = self.xmm(insts, a);
+        self.take(a);
+        let (r, further, t) = (self.dest(insts, v, NO, 0), self.temp(insts), self.xtemp(insts));
+        self.asm.ins(pick(d, CVTTSD2SI, CVTTSS2SI), true, r, 0, Rm::R(x), 0);
+        self.asm.ins(CMP_I8, true, 0, 0, Rm::R(r), 1);
+        let from = self.asm.jump(Some(cc::O));
+        self.asm.ins(XORPS, false, t, 0, Rm::R(t), 0);
+        self.asm.ins(pick(d, CVTSI2SD, CVTSI2SS), true, t, 0, Rm::R(r), 0);
+        let (above, below, row) = if i.op == Op::FDownI64 { (t, x, SUB) } else { (x, t, ADD) };
+        self.asm.ins(pick(d, COMISD, COMISS), false, above, 0, Rm::R(below), 0);
+        self.set_bool(further, cc::A);
+        self.asm.ins(row, true, r, 0, Rm::R(further), 0);
+        let back = self.asm.pos();
+        self.cold.push(Cold::Saturate { from, back, dest: r, source: x, wide: true, double: d });
+        self.bind(v, r);
     }
     pub(super) fn float_to_int(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let a = i.args[0];

@@ -97,7 +97,7 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
             *row = std::array::from_fn(|n| s.site(r, 1 << n, sites));
         }
     }
-    stubs.fma = s.fma();
+    stubs.soft = s.soft();
     stubs.resume = s.here();
     s.load_xpins();
     s.asm.ins(MOV, true, RAX, 0, s.field(cfg.layout.pc), 0);
@@ -381,11 +381,11 @@ impl Stub<'_> {
         });
         at
     }
-    fn fma(&mut self) -> u64 {
+    fn soft(&mut self) -> u64 {
         let at = self.here();
-        let (args, double) = (self.word(0), self.word(WORD_IMM));
-        self.hook(Hook::new(self.hooks.fma, true), |s, _| {
-            s.asm.ins(MOV, true, RSI, 0, double, 0);
+        let (args, what) = (self.word(0), self.word(WORD_IMM));
+        self.hook(Hook::new(self.hooks.soft, true), |s, _| {
+            s.asm.ins(MOV, true, RSI, 0, what, 0);
             s.asm.ins(LEA, true, RDX, 0, args, 0);
         });
         at

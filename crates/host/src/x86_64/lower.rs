@@ -389,6 +389,12 @@ impl Emitter {
             Op::Forget => self.forget(insts, a, v),
             Op::FNeg if self.fuses(v) => self.vals[n].deferred = true,
             Op::FNeg | Op::FAbs => self.float_sign(insts, i, v),
+            Op::FCopySign => self.float_copy_sign(insts, i, v),
+            Op::FMin | Op::FMax => self.float_extreme(insts, i, v),
+            Op::FFromI64Zero | Op::FFromI64Down | Op::FFromI64Up | Op::FFromU64 => {
+                self.float_from_int_exactly(insts, i, v)
+            }
+            Op::FDownI64 | Op::FUpI64 => self.float_to_int_directed(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
             Op::FFromI64 | Op::FFromI32 => self.float_from_int(insts, i, v),
             Op::FToI32 | Op::FToI64 | Op::FNearI32 | Op::FNearI64 => self.float_to_int(insts, i, v),

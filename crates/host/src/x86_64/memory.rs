@@ -64,6 +64,10 @@ pub(super) enum Cold {
     Mend { from: u32, back: u32, mends: Mends },
     /// A fused multiply-add whose result is a NaN: done again in software for its flags.
     FusedNan { from: u32, back: u32, dest: Reg, operands: Fused },
+    /// The operands of a minimum or maximum are equal, or one is a NaN; the flags say which.
+    SameOrNan { from: u32, back: u32, dest: Reg, operands: [Reg; 2], op: Op, ty: Ty },
+    /// An integer that has to be rounded.
+    SoftFromInt { from: u32, back: u32, dest: Reg, source: Reg, op: Op, ty: Ty },
     /// A conversion to integer that gave the indefinite value.
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// MXCSR is to have no flags.
@@ -567,9 +571,18 @@ impl Emitter {
             }
             Cold::FusedNan { from, back, dest, operands } => {
                 self.arrive(from);
-                self.fma_operands(operands);
-                self.asm.call(self.stubs.fma);
-                self.asm.ins(MOVSD, false, dest, 0, Rm::M(word), 0);
+                self.soft_fma(operands, dest);
+                self.jump_back(back);
+            }
+            Cold::SameOrNan { from, back, dest, operands, op, ty } => {
+                self.arrive(from);
+                self.cold_extreme(dest, operands, op, ty);
+                self.jump_back(back);
+            }
+            Cold::SoftFromInt { from, back, dest, source, op, ty } => {
+                self.arrive(from);
+                self.asm.ins(MOV_MR, true, source, 0, Rm::M(word), 0);
+                self.soft(op, ty, dest);
                 self.jump_back(back);
             }
             Cold::Saturate { from, back, dest, source, wide, double } => {

@@ -98,6 +98,8 @@ impl Emitter {
             | Op::FToI64
             | Op::FNearI32
             | Op::FNearI64
+            | Op::FDownI64
+            | Op::FUpI64
             | Op::FBox => false,
             Op::Trunc | Op::FBits | Op::FFromBits => false,
             Op::FNeg if self.fuses(v) => false,

@@ -293,11 +293,11 @@ unsafe extern "sysv64" fn hook_helper(c: *mut Context, id: u64, a: *const [u64; 
 unsafe extern "sysv64" fn hook_lookup(_: *mut Context) -> Pair {
     Pair(0, LOOKED_UP)
 }
-unsafe extern "sysv64" fn hook_fma(c: *mut Context, double: u64, a: *const [u64; 4]) -> u64 {
+unsafe extern "sysv64" fn hook_soft(c: *mut Context, what: u64, a: *const [u64; 4]) -> u64 {
     let args = unsafe { *a };
     clobber();
-    let ty = if double == 1 { ir::Ty::F64 } else { ir::Ty::F32 };
-    let (x, flags) = ir::eval::float(ir::Op::FMa, ty, |k| args[k]).unwrap();
+    let (op, ty) = host::soft_operation(what).unwrap();
+    let (x, flags) = ir::eval::float(op, ty, |k| args[k]).unwrap();
     unsafe { &mut *c }.world.flags |= flags;
     x
 }
@@ -349,7 +349,7 @@ impl Machine {
             store_cond: hook_store_cond as *const () as u64,
             helper: hook_helper as *const () as u64,
             lookup: hook_lookup as *const () as u64,
-            fma: hook_fma as *const () as u64,
+            soft: hook_soft as *const () as u64,
         };
         let (bytes, stubs) = emit_stubs(&cfg, &hooks, memory as u64);
         assert!(bytes.len() < CODE_AT, "{}", bytes.len());

@@ -191,13 +191,20 @@ impl Gen<'_> {
             }
             6 => {
                 let (a, b) = (self.pick(t), self.pick(t));
-                let op = [Op::FEq, Op::FLt, Op::FLe][self.r.below(3) as usize];
+                let op = [Op::FEq, Op::FLt, Op::FLe, Op::FMin, Op::FMax, Op::FCopySign][self.r.below(6) as usize];
                 self.push(op, t, &[a, b], 0);
             }
             7 => {
                 if self.r.one_in(2) {
                     let a = self.pick(Ty::I64);
-                    self.push(Op::FFromI64, t, &[a], 0);
+                    let op = [
+                        Op::FFromI64,
+                        Op::FFromI64Zero,
+                        Op::FFromI64Down,
+                        Op::FFromI64Up,
+                        Op::FFromU64,
+                    ][self.r.below(5) as usize];
+                    self.push(op, t, &[a], 0);
                 } else {
                     let a = self.pick(Ty::I32);
                     self.push(Op::FFromI32, t, &[a], 0);
@@ -205,7 +212,8 @@ impl Gen<'_> {
             }
             8 => {
                 let a = self.pick(t);
-                let op = [Op::FToI32, Op::FToI64, Op::FNearI32, Op::FNearI64][self.r.below(4) as usize];
+                let op = [Op::FToI32, Op::FToI64, Op::FNearI32, Op::FNearI64, Op::FDownI64, Op::FUpI64]
+                    [self.r.below(6) as usize];
                 self.push(op, t, &[a], 0);
             }
             9 => {

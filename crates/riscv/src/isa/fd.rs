@@ -36,7 +36,6 @@ fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
     }
-    let top = m.k(top(w));
     if w == Width::D && i.rs1 == i.rs2 && sign == Sign::Copy {
         m.copy_f(i.rd, i.rs1);
         return Ok(());
@@ -46,14 +45,19 @@ fn inject<M: Machine>(m: &M, i: F3N, w: Width, sign: Sign) -> Meaning {
         m.change_sign(w, i.rd, i.rs1, sign == Sign::Xor);
         return Ok(());
     }
+    if sign != Sign::Xor {
+        m.copy_sign(w, i.rd, [i.rs1, i.rs2], sign == Sign::Negate);
+        return Ok(());
+    }
     let (a, b) = (read(m, w, i.rs1), read(m, w, i.rs2));
-    let from = match sign {
-        Sign::Copy => b,
-        Sign::Negate => !b,
-        Sign::Xor => a ^ b,
-    };
-    write(m, w, i.rd, (a & !top) | (from & top));
+    write(m, w, i.rd, a ^ b & m.k(top(w)));
     Ok(())
+}
+/// [`Machine::copy_sign`] on the bits.
+pub(crate) fn copy_sign<M: Machine + ?Sized>(m: &M, w: Width, rd: u8, rs: [u8; 2], negate: bool) {
+    let (a, b, top) = (read(m, w, rs[0]), read(m, w, rs[1]), m.k(top(w)));
+    let from = if negate { !b } else { b };
+    write(m, w, rd, (a & !top) | (from & top));
 }
 /// Bits of a float of width `w`.
 fn read<M: Machine + ?Sized>(m: &M, w: Width, r: u8) -> M::V {
