@@ -364,11 +364,11 @@ impl Cache {
         self.insns.extend_from_slice(new.insns);
         if !new.path.is_empty() {
             self.counts.regions += 1;
-            if new.repeatable.is_some() {
-                self.paths.insert(start, new.path.into());
-            }
-            if let Some((old, _)) = self.find(new.key) {
-                self.replace(old, id);
+            match self.find(new.key) {
+                // What is checked is looked for each time, and must not become something else under who checks it.
+                _ if new.repeatable.is_some() => drop(self.paths.insert(start, new.path.into())),
+                Some((old, _)) => self.replace(old, id),
+                None => {}
             }
         }
         match new.second {

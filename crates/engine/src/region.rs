@@ -232,7 +232,9 @@ impl Shared {
             let mut path = path;
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path) else { break };
+                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path) else {
+                    break;
+                };
                 path.offsets.drain(..n as usize);
             }
         }

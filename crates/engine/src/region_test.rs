@@ -61,11 +61,7 @@ fn a_way_is_cut_where_it_leaves_a_page() {
     let offsets: Vec<_> = cut.iter().map(|p| (p.page - A, p.offsets.clone())).collect();
     assert_eq!(
         offsets,
-        [
-            (0, vec![0xff0, 0xff4, ELSEWHERE]),
-            (0x2000, vec![0x10, 0x14, ELSEWHERE]),
-            (0, vec![0xff8, 0xff0]),
-        ]
+        [(0, vec![0xff0, 0xff4, ELSEWHERE]), (0x2000, vec![0x10, 0x14, ELSEWHERE]), (0, vec![0xff8, 0xff0]),]
     );
 }
 

@@ -26,7 +26,7 @@ use std::time::Instant;
 pub const FRAME_BIAS: usize = 128;
 
 /// Guest instructions of a region at most.
-pub(crate) const REGION_LIMIT: u32 = 160;
+const REGION_LIMIT: u32 = 160;
 
 /// Room that one block may need at most.
 const BLOCK_ROOM: usize = 64 << 10;
@@ -314,6 +314,10 @@ impl Shared {
         let shared = self.clone();
         handle.async_run_on(move |_| shared.clear());
     }
+    /// Instructions of a region at most; of those that are checked fewer, since some are left early and checked again.
+    fn region_limit(&self) -> u32 {
+        if self.options.verify { REGION_LIMIT / 8 } else { REGION_LIMIT }
+    }
     /// Instructions of a block at most.
     pub fn block_limit(&self) -> u32 {
         self.block_limit.load(Relaxed)
@@ -380,7 +384,7 @@ impl Shared {
         let (mut start, mut limit) = (at.offset as usize, self.block_limit());
         let mut end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
         if is_region {
-            (start, end, limit) = (0, t.page.len(), REGION_LIMIT);
+            (start, end, limit) = (0, t.page.len(), self.region_limit());
         }
         self.cache().begin([
             (at.host_page, start as u64, end as u64),
@@ -458,6 +462,9 @@ impl Shared {
         }
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);
+        if is_region && self.options.verify && !twice {
+            return None;
+        }
         let mut cache = self.cache();
         if cache.is_disturbed() || pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
             // Somebody has stored there since we read it, and found nothing to forget.

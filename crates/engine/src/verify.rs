@@ -229,12 +229,26 @@ static ALONE: Mutex<()> = Mutex::new(());
 struct Account {
     stored: Vec<Piece>,
     loaded: Vec<Piece>,
-    slots: [u64; SLOTS],
-    pc: u64,
+    end: State,
+    /// The slots above the register files, at the end.
+    others: [u64; SLOTS - FILES],
+    /// Before each instruction of a region, which may be left at any of them.
+    before: Vec<State>,
     trap: Option<Trap>,
     /// It could not be told.
     lost: bool,
 }
+
+/// How things are at some instruction of it.
+struct State {
+    files: [u64; FILES],
+    pc: u64,
+    /// Stores made so far.
+    stored: usize,
+}
+
+/// Slots of the two register files, the first ones.
+const FILES: usize = 64;
 
 impl<G: Guest> Tcg<G> {
     /// Runs the block at the pc, whose code is at `code`, and checks it.
@@ -289,8 +303,14 @@ impl<G: Guest> Tcg<G> {
         loaded.clear();
         let mut shadow = Shadow { real: self, stored, loaded, trap: None, lost: false };
         let page = frame.pc() & !4095;
+        let state =
+            |stored| State { files: std::array::from_fn(|n| frame.get(n as u16)), pc: frame.pc(), stored };
+        let mut before = Vec::new();
         for n in 0..insns as usize {
             let last = frame.pc();
+            if path.is_some() {
+                before.push(state(shadow.stored.len()));
+            }
             if let Step::Exit(_) = g.interpret(&mut shadow) {
                 break;
             }
@@ -304,30 +324,46 @@ impl<G: Guest> Tcg<G> {
             }
         }
         let Shadow { stored, loaded, trap, lost, .. } = shadow;
-        Account { stored, loaded, slots: crate::raw::slots(&frame), pc: frame.pc(), trap, lost }
+        let others = std::array::from_fn(|n| frame.get((FILES + n) as u16));
+        let end = state(stored.len());
+        Account { stored, loaded, end, others, before, trap, lost }
     }
     /// Where the code that has just run parts from the interpreter's account.
     fn difference(&mut self, g: &mut G, by: &Account) -> Option<String> {
+        let (end, pc) = (&by.end, g.pc());
+        let whole = match self.parting(g, by, end, by.trap) {
+            // After a trap the guest's own bookkeeping has changed what lies above the register files.
+            None if self.trapped.is_some() => return None,
+            None => {
+                let parts = |&n: &usize| by.others[n] != g.frame().get((FILES + n) as u16);
+                let n = (0..SLOTS - FILES).find(parts)?;
+                format!("slot {}: interpreter {:x}", FILES + n, by.others[n])
+            }
+            Some(what) => what,
+        };
+        // A region may have been left on the way, since an access missed the TLB.
+        let mut left_at = by.before.iter().filter(|state| state.pc == pc);
+        left_at.all(|state| self.parting(g, by, state, None).is_some()).then_some(whole)
+    }
+    /// Where the code that has just run parts from the account as far as `to`.
+    fn parting(&mut self, g: &mut G, by: &Account, to: &State, trap: Option<Trap>) -> Option<String> {
         let (trapped, pc) = (self.trapped, g.pc());
-        if by.trap != trapped {
-            return Some(format!("interpreter traps with {:x?}, code with {trapped:x?}", by.trap));
+        if trap != trapped {
+            return Some(format!("interpreter traps with {trap:x?}, code with {trapped:x?}"));
         }
-        // After a trap the guest's own bookkeeping has changed the pc and slots above the register files.
-        let slots = crate::raw::slots(g.frame());
-        let compared = if trapped.is_some() { 64 } else { SLOTS };
-        if by.slots[..compared] != slots[..compared] {
-            let i = (0..compared).find(|&i| by.slots[i] != slots[i])?;
-            return Some(format!("slot {i}: interpreter {:x}, code {:x}", by.slots[i], slots[i]));
+        if let Some(i) = (0..FILES).find(|&i| to.files[i] != g.frame().get(i as u16)) {
+            let code = g.frame().get(i as u16);
+            return Some(format!("slot {i}: interpreter {:x}, code {code:x}", to.files[i]));
         }
         if trapped.is_some() {
             return None;
         }
-        if by.pc != pc {
-            return Some(format!("pc: interpreter {:x}, code {pc:x}", by.pc));
+        if to.pc != pc {
+            return Some(format!("pc: interpreter {:x}, code {pc:x}", to.pc));
         }
-        by.stored.iter().enumerate().find_map(|(n, p)| {
+        by.stored[..to.stored].iter().enumerate().find_map(|(n, p)| {
             let same = |t: &mut Self, g: &mut G| t.load(g, p.va, p.op()).map_or(true, |now| now == p.kept());
-            if same(self, g) && !by.stored[n + 1..].iter().any(|q| q.overlaps(p.va, p.bytes)) {
+            if same(self, g) && !by.stored[n + 1..to.stored].iter().any(|q| q.overlaps(p.va, p.bytes)) {
                 return None;
             }
             (0..p.bytes as u64).map(|i| p.va.wrapping_add(i)).find_map(|va| {

@@ -37,6 +37,7 @@ pub fn code_and_pages(world: &World) -> Outcome {
         "-accel tcg,one-insn-per-tb=on",
         "-accel tcg,tb-size=1",
         "-accel tcg,opt=off",
+        "-accel tcg,regions=off",
         "-accel tcg,jit=off",
         "-icount shift=3",
     ];

@@ -42,8 +42,17 @@ pub(super) struct Value {
 }
 
 impl Value {
-    pub(super) const NEW: Value =
-        Value { root: 0, uses: 0, gpr: NO, xmm: NO, want: NO, deferred: false, term: false, quiet: false, home: 0 };
+    pub(super) const NEW: Value = Value {
+        root: 0,
+        uses: 0,
+        gpr: NO,
+        xmm: NO,
+        want: NO,
+        deferred: false,
+        term: false,
+        quiet: false,
+        home: 0,
+    };
 }
 
 /// Homes from here on are spills.

@@ -191,19 +191,15 @@ impl Gen<'_> {
             }
             6 => {
                 let (a, b) = (self.pick(t), self.pick(t));
-                let op = [Op::FEq, Op::FLt, Op::FLe, Op::FMin, Op::FMax, Op::FCopySign][self.r.below(6) as usize];
+                let op =
+                    [Op::FEq, Op::FLt, Op::FLe, Op::FMin, Op::FMax, Op::FCopySign][self.r.below(6) as usize];
                 self.push(op, t, &[a, b], 0);
             }
             7 => {
                 if self.r.one_in(2) {
                     let a = self.pick(Ty::I64);
-                    let op = [
-                        Op::FFromI64,
-                        Op::FFromI64Zero,
-                        Op::FFromI64Down,
-                        Op::FFromI64Up,
-                        Op::FFromU64,
-                    ][self.r.below(5) as usize];
+                    let op = [Op::FFromI64, Op::FFromI64Zero, Op::FFromI64Down, Op::FFromI64Up, Op::FFromU64]
+                        [self.r.below(5) as usize];
                     self.push(op, t, &[a], 0);
                 } else {
                     let a = self.pick(Ty::I32);
