@@ -127,16 +127,17 @@ pub(crate) fn watch(shared: &Arc<Shared>) -> std::io::Result<()> {
 
 impl Shared {
     /// Has every vCPU that runs translated code say where.
-    /// Whether there was one.
+    /// Whether any vCPU does anything.
     pub(crate) fn ask_where(&self) -> bool {
-        let mut any = false;
+        let mut busy = false;
         for (handle, activity) in self.cpus.all().iter().zip(self.activities().iter()) {
-            if activity.doing.load(Relaxed) == Doing::Code as u8 {
+            let doing = activity.doing.load(Relaxed);
+            if doing == Doing::Code as u8 {
                 handle.frame().interrupt.fetch_or(INTERRUPT_LOOK, Relaxed);
-                any = true;
             }
+            busy |= doing != Doing::Idle as u8;
         }
-        any
+        busy
     }
     /// How often which functions of the guest were called, the busiest first.
     fn functions(&self, activities: &[Arc<Activity>]) -> String {

@@ -38,28 +38,34 @@ const LONGEST: usize = WALK / 2;
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches.
 const ENTRY: usize = 4;
-/// Looks between which a vCPU remembers where it was seen.
-const REMEMBERED: usize = 512;
-/// How long the thread sleeps between two looks at busy vCPUs, and at idle ones at most.
-const BUSY: Duration = Duration::from_millis(1);
-const IDLE: Duration = Duration::from_millis(64);
+/// For how many looks a vCPU remembers where it was seen.
+const REMEMBERED: u32 = 256;
+/// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most.
+const NEW: Duration = Duration::from_micros(500);
+const BUSY: Duration = Duration::from_millis(2);
+const IDLE: Duration = Duration::from_millis(4);
 /// An offset in a page that no instruction has.
 const ELSEWHERE: u16 = u16::MAX;
 
 /// Where a vCPU has been seen how often.
 #[derive(Default)]
-pub(crate) struct Sightings(HashMap<Key, u8>);
+pub(crate) struct Sightings {
+    places: HashMap<Key, u8>,
+    looks: u32,
+}
 
 impl Sightings {
     /// The vCPU is there. Whether it should walk.
     fn seen(&mut self, key: Key) -> bool {
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
+        self.looks += 1;
+        if self.looks > REMEMBERED {
+            self.looks = 0;
+            self.places.clear();
         }
-        let n = self.0.entry(key).or_default();
+        let n = self.places.entry(key).or_default();
         *n = n.saturating_add(1);
         // Again later: the guest may have been on its way to elsewhere.
-        matches!(*n, 2 | 8 | 64)
+        matches!(*n, 2 | 16 | 64)
     }
 }
 
@@ -188,12 +194,18 @@ pub(crate) fn start<G: Guest>(shared: &Arc<Shared>, config: &G::Config) {
 }
 
 fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
-    let mut sleep = BUSY;
+    let (mut sleep, mut known) = (NEW, 0);
     while let Some(shared) = shared.upgrade() {
         for trail in shared.regions.wait(sleep) {
             shared.make_regions::<G>(config, &trail);
         }
-        sleep = if shared.ask_where() { BUSY } else { (sleep * 2).min(IDLE) };
+        let translated = shared.cache().counts.translated;
+        let new = std::mem::replace(&mut known, translated) != translated;
+        sleep = match shared.ask_where() {
+            true if new => NEW,
+            true => (sleep + sleep / 8).min(BUSY),
+            false => (sleep * 2).min(IDLE),
+        };
     }
 }
 

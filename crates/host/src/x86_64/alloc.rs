@@ -35,6 +35,9 @@ pub(super) struct Value {
     pub deferred: bool,
     /// A use as the term of a sum, or as a factor or the addend of a fused multiply-add, lies ahead.
     pub term: bool,
+    /// A use of its bits as a float lies ahead, and one as an integer.
+    pub as_float: bool,
+    pub as_int: bool,
     /// A comparison that forgets the flags that it raises itself, and the `forget` that need not.
     pub quiet: bool,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
@@ -50,6 +53,8 @@ impl Value {
         want: NO,
         deferred: false,
         term: false,
+        as_float: false,
+        as_int: false,
         quiet: false,
         home: 0,
     };

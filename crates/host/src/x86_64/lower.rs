@@ -312,6 +312,9 @@ impl Emitter {
             if Self::is_alias(insts, i) {
                 let a = i.args[0].index();
                 self.vals[a].uses += uses;
+                let (float, int) = (self.vals[n].as_float, self.vals[n].as_int);
+                self.vals[a].as_float |= float || i.op == Op::FFromBits;
+                self.vals[a].as_int |= int && i.op != Op::FFromBits;
                 if want != NO && self.vals[a].want == NO {
                     self.vals[a].want = want;
                     wanted[want as usize] = a as u32;
@@ -323,6 +326,7 @@ impl Emitter {
                         break;
                     }
                     self.vals[a.index()].uses += 1;
+                    self.vals[a.index()].as_int |= !matches!(i.op, Op::Set | Op::Store);
                 }
             }
         }

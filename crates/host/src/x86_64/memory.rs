@@ -383,10 +383,11 @@ impl Emitter {
         let (memop, disp) = (MemOp::of(i.imm), MemOp::disp(i.imm));
         self.take(i.args[0]);
         let (insn, mends) = (self.insn, self.mends_now());
-        if let Some(x) = self.wanted_float(insts, v).filter(|_| memop.bytes() == 8) {
+        if let Some(x) = self.loaded_float(insts, v, memop) {
             let (host, from, _) = self.host_address(insts, i, base, None);
             let start = self.asm.pos();
-            self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
+            let row = if memop.bytes() == 8 { MOVSD } else { MOVSS };
+            self.asm.ins(row, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
             self.xbind(v, x);
             let moved = Moved::Load(Loaded::X(x));
             self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
@@ -400,6 +401,19 @@ impl Emitter {
         self.bind(v, d);
         let moved = Moved::Load(Loaded::R(d));
         self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
+    }
+    /// The `xmm` register that the loaded value `v` goes to, if it is one that will be used as a float.
+    fn loaded_float(&mut self, insts: &[Inst], v: Val, memop: MemOp) -> Option<Reg> {
+        let float = self.val(v.0).as_float && !self.val(v.0).as_int;
+        match memop {
+            MemOp::U64 => match self.wanted_float(insts, v) {
+                Some(x) => Some(x),
+                None => float.then(|| self.xtemp(insts)),
+            },
+            // The upper half is zero in either kind of register.
+            MemOp::U32 => float.then(|| self.xtemp(insts)),
+            _ => None,
+        }
     }
     /// Puts off the slow path of the access that has just been emitted.
     fn put_off(&mut self, host: Host, from: u32, a: Access) {
