@@ -222,6 +222,9 @@ pub struct Cache {
     crossing: HashMap<(u64, u64), Id>,
     pages: Map<u64, Page>,
     blocks: Vec<Block>,
+    /// Where to look for the block at a place in code memory, and for the one whose code that is apart is there.
+    marks: Marks,
+    marks_apart: Marks,
     links: Vec<Link>,
     points: Vec<Point>,
     insns: Vec<u16>,
@@ -234,6 +237,26 @@ pub struct Cache {
     disturbed: bool,
     /// Counters.
     pub counts: Counts,
+}
+
+/// For each [`Marks::BYTES`] of code memory, the first block whose code begins there or later. Blocks are placed one behind the
+/// other, so what is asked for is not far from there; among all of them a search would miss the host's caches at each step.
+#[derive(Default)]
+struct Marks(Vec<Id>);
+
+impl Marks {
+    const BYTES: usize = 256;
+    /// Block `id` begins `at` bytes from where the code begins.
+    fn note(&mut self, at: usize, id: Id) {
+        while self.0.len() <= at / Marks::BYTES {
+            self.0.push(id);
+        }
+    }
+    /// The blocks of which one, if any, has its code `at` bytes from where the code begins: first, end; there are `blocks`.
+    fn around(&self, at: usize, blocks: usize) -> (usize, usize) {
+        let mark = |n: usize| self.0.get(n).map_or(blocks, |&id| id as usize);
+        (mark(at / Marks::BYTES).saturating_sub(1), mark(at / Marks::BYTES + 1))
+    }
 }
 
 fn lines(offset: u64, len: u64) -> u64 {
@@ -260,6 +283,8 @@ impl Cache {
             crossing: HashMap::new(),
             pages: Map::default(),
             blocks: Vec::new(),
+            marks: Marks::default(),
+            marks_apart: Marks::default(),
             links: Vec::new(),
             points: Vec::new(),
             insns: Vec::new(),
@@ -344,6 +369,8 @@ impl Cache {
             },
             insn: p.insn as u16,
         }));
+        self.marks.note(start as usize, id);
+        self.marks_apart.note(apart as usize - self.code.len() / 2, id);
         self.blocks.push(Block {
             key: new.key,
             host_page: new.host_page,
@@ -419,11 +446,14 @@ impl Cache {
     }
     /// Index of the block to which the offset `o` of code memory belongs.
     fn block_at(&self, o: u32) -> Option<usize> {
-        let begin = |b: &Block| if o as usize <= self.used { b.start } else { b.apart };
-        // Most are asked for soon after they were made.
-        let recent = self.blocks.len().saturating_sub(512);
-        let from = if self.blocks.get(recent).is_some_and(|b| begin(b) <= o) { recent } else { 0 };
-        (from + self.blocks[from..].partition_point(|b| begin(b) <= o)).checked_sub(1)
+        let front = o as usize <= self.used;
+        let begin = |b: &Block| if front { b.start } else { b.apart };
+        let (first, end) = if front {
+            self.marks.around(o as usize, self.blocks.len())
+        } else {
+            self.marks_apart.around((o as usize).checked_sub(self.code.len() / 2)?, self.blocks.len())
+        };
+        (first + self.blocks[first..end].partition_point(|b| begin(b) <= o)).checked_sub(1)
     }
     /// Where the guest is that has come to the dead block at host address `at`: offset from the page base.
     pub fn dead_entry(&self, at: u64) -> Option<u16> {
@@ -463,12 +493,12 @@ impl Cache {
     pub fn link_offset(&self, id: Id) -> Option<u16> {
         self.links.get(id as usize).map(|link| link.target)
     }
-    /// Link `id`: the key of its target in the mode of its own block, the page and the offset; `None` if its block is dead.
-    pub fn link_target(&self, id: Id) -> Option<(Key, u64, u16)> {
+    /// Link `id`: the key of its target in the mode of its own block, and the page; `None` if its block is dead.
+    pub fn link_target(&self, id: Id) -> Option<(Key, u64)> {
         let link = self.links.get(id as usize)?;
         let from = &self.blocks[link.from as usize];
         let mode = from.key.0 as u32 & 0x7f;
-        (!from.dead).then(|| (Key::new(from.host_page, link.target, mode), from.host_page, link.target))
+        (!from.dead).then(|| (Key::new(from.host_page, link.target, mode), from.host_page))
     }
     /// Instructions of the block whose code begins at `address`, if it may be run twice.
     pub fn repeatable(&self, address: u64) -> Option<u16> {
@@ -596,6 +626,8 @@ impl Cache {
         self.index.clear();
         self.crossing.clear();
         self.blocks.clear();
+        self.marks.0.clear();
+        self.marks_apart.0.clear();
         self.links.clear();
         self.points.clear();
         self.insns.clear();

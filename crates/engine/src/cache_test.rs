@@ -77,8 +77,8 @@ fn links_are_made_and_taken_back() {
     let mut c = cache();
     let a = block(&mut c, 0x10, 8, None, &[(12, Some(14), 0x20)]);
     let b = block(&mut c, 0x20, 8, None, &[]);
-    let (key, page, offset) = c.link_target(0).unwrap();
-    assert_eq!((key, page, offset), (Key::new(PAGE, 0x20, 5), PAGE, 0x20));
+    assert_eq!(c.link_target(0), Some((Key::new(PAGE, 0x20, 5), PAGE)));
+    assert_eq!(c.link_offset(0), Some(0x20));
     c.link(0, b);
     let (from, to) = (c.blocks[a as usize].start, c.blocks[b as usize].start);
     assert_eq!(from.wrapping_add(16).wrapping_add(displacement(&c, a)), to);

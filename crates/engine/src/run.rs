@@ -271,14 +271,6 @@ impl<G: Guest> Tcg<G> {
     fn is_cold(&self, key: Key) -> bool {
         !trace::Trace::any() && self.shared.heat.is_cold(key)
     }
-    /// The translation of what stands at `offset` in the page, with its number.
-    fn block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
-        let key = Key::new(host_page, offset, g.mode());
-        if let Some(found) = self.shared.cache().find(key) {
-            return Some(found);
-        }
-        self.translate_block(g, host_page, offset)
-    }
     fn translate_block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
         let before = self.activity.begin(Doing::Translation);
         let shared = self.shared.clone();
@@ -327,19 +319,24 @@ impl<G: Guest> Tcg<G> {
     pub(crate) fn leave_by_link(&mut self, g: &mut G, at: u64) {
         let found = {
             let cache = self.shared.cache();
-            cache.link_at(at).and_then(|id| Some((id, cache.link_offset(id)?)))
+            cache.link_at(at).and_then(|id| Some((id, cache.link_offset(id)?, cache.link_target(id))))
         };
-        let Some((id, target)) = found else { unreachable!("code was left by a link that it does not have") };
-        g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(target as u64));
+        let Some((id, offset, target)) = found else {
+            unreachable!("code was left by a link that it does not have")
+        };
+        g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(offset as u64));
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;
         }
-        let Some((key, page, offset)) = self.shared.cache().link_target(id) else { return };
-        self.cold = self.shared.index.get(key).is_none() && self.is_cold(key);
-        if self.cold {
-            return;
-        }
-        if let Some((to, _)) = self.block(g, page, offset) {
+        let Some((key, page)) = target else { return };
+        let to = match self.shared.index.get(key) {
+            Some(found) => Some((found >> 32) as Id),
+            None => {
+                self.cold = self.is_cold(key);
+                if self.cold { None } else { self.translate_block(g, page, offset).map(|(to, _)| to) }
+            }
+        };
+        if let Some(to) = to {
             self.shared.cache().link(id, to);
         }
     }
