@@ -131,12 +131,21 @@ pub struct Features {
     pub fma: bool,
     /// PEXTRD, ROUNDSD.
     pub sse41: bool,
+    /// PCLMULQDQ.
+    pub pclmul: bool,
 }
 
 impl Features {
     /// None of them: what every x86-64 has.
-    pub const BASE: Features =
-        Features { bmi1: false, bmi2: false, lzcnt: false, popcnt: false, fma: false, sse41: false };
+    pub const BASE: Features = Features {
+        bmi1: false,
+        bmi2: false,
+        lzcnt: false,
+        popcnt: false,
+        fma: false,
+        sse41: false,
+        pclmul: false,
+    };
     /// What this machine has.
     pub fn detect() -> Features {
         #[cfg(target_arch = "x86_64")]
@@ -147,6 +156,7 @@ impl Features {
             popcnt: std::is_x86_feature_detected!("popcnt"),
             fma: std::is_x86_feature_detected!("fma"),
             sse41: std::is_x86_feature_detected!("sse4.1"),
+            pclmul: std::is_x86_feature_detected!("pclmulqdq"),
         };
         #[cfg(not(target_arch = "x86_64"))]
         Features::BASE
@@ -222,6 +232,9 @@ pub struct Stubs {
     pub call_quiet: [u64; 2],
     /// The float operation named in word 4 on scratch words 0 to 2; the result is in word 0.
     pub soft: u64,
+    /// Carry-less product of `rax` and `rdx`: its high half in `rdx`, its low half in `rax`; `rcx` and `r11` are destroyed. For hosts
+    /// without PCLMULQDQ.
+    pub carryless: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
     pub probe: [u64; 2],
     /// `rax` = guest pc of a return: looks into the table of calls at `rcx`, then in the jump cache, jumps.

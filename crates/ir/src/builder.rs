@@ -470,6 +470,12 @@ impl<'b> Int64 for V<'b, K64> {
         }
         self.b.name(self.b.one(Op::Trunc, Ty::I64, self.v))
     }
+    fn clmul(self, o: Self) -> Self {
+        self.b.name(self.b.two(Op::Clmul, Ty::I64, self.v, o.v))
+    }
+    fn clmulh(self, o: Self) -> Self {
+        self.b.name(self.b.two(Op::ClmulH, Ty::I64, self.v, o.v))
+    }
 }
 impl<'b> Int32 for V<'b, K32> {
     type Wide = V<'b, K64>;

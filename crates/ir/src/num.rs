@@ -121,6 +121,19 @@ impl Int64 for N64 {
     fn lo(self) -> N32 {
         N32(self.0 as u32)
     }
+    #[inline(always)]
+    fn clmul(self, o: N64) -> N64 {
+        N64(carryless(self.0, o.0) as u64)
+    }
+    #[inline(always)]
+    fn clmulh(self, o: N64) -> N64 {
+        N64((carryless(self.0, o.0) >> 64) as u64)
+    }
+}
+
+/// The carry-less product.
+fn carryless(a: u64, b: u64) -> u128 {
+    (0..64).filter(|n| b >> n & 1 != 0).fold(0, |r, n| r ^ (a as u128) << n)
 }
 impl Int32 for N32 {
     type Wide = N64;
@@ -178,6 +191,8 @@ pub fn fold(op: Op, ty: Ty, a: u64, b: u64) -> Option<u64> {
         (Op::Trunc, _) => Some(a as u32 as u64),
         (Op::Sext32, _) => Some(a as u32 as i32 as u64),
         (Op::Zext32, _) => Some(a as u32 as u64),
+        (Op::Clmul, _) => Some(N64(a).clmul(N64(b)).0),
+        (Op::ClmulH, _) => Some(N64(a).clmulh(N64(b)).0),
         (Op::FromBool, _) => Some(a & 1),
         (Op::And, Ty::I1) => Some(a & b & 1),
         (Op::Or, Ty::I1) => Some((a | b) & 1),

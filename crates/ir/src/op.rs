@@ -143,6 +143,10 @@ ops! {
     RemS "rems" (T, T) -> T, Pure;
     /// Unsigned remainder; `x%0 = x`.
     RemU "remu" (T, T) -> T, Pure;
+    /// Low half of the carry-less product.
+    Clmul "clmul" (I64, I64) -> Is(Ty::I64), Pure;
+    /// High half of the carry-less product.
+    ClmulH "clmulh" (I64, I64) -> Is(Ty::I64), Pure;
     /// Bitwise and (also I1).
     And "and" (T, T) -> T, Pure;
     /// Bitwise or (also I1).

@@ -77,6 +77,10 @@ pub trait Int64: Int {
     type Half: Int32<Wide = Self, Bool = Self::Bool>;
     /// Low half.
     fn lo(self) -> Self::Half;
+    /// Low half of the carry-less product.
+    fn clmul(self, o: Self) -> Self;
+    /// High half of the carry-less product.
+    fn clmulh(self, o: Self) -> Self;
 }
 
 /// A 32-bit integer.

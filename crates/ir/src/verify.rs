@@ -37,8 +37,8 @@ pub fn types(op: Op) -> &'static [Ty] {
         // The operation alone says both types.
         FWiden | FBox | FNarrow | FUnbox => FLOATS,
         ExitIf => &[Ty::I1],
-        Trunc | PcRel | Load | Store | Amo | Cas | StoreCond | Fence | Call | Insn | WillReturn | Goto
-        | Jump | Leave => &[Ty::I64],
+        Trunc | Clmul | ClmulH | PcRel | Load | Store | Amo | Cas | StoreCond | Fence | Call | Insn
+        | WillReturn | Goto | Jump | Leave => &[Ty::I64],
         _ => INTEGERS,
     }
 }

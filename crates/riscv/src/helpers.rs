@@ -110,10 +110,6 @@ helpers! {
         let Some(round) = Round::from_frm(h.get(slot::FRM) as u8) else { return Err(illegal(op >> 32)) };
         Ok(float_operation(h, op & 0xffff_ffff, round, a, b, c))
     };
-    /// Carry-less product, low half.
-    CLMUL "clmul" 2 true Pure |_, _, [a, b, ..]| Ok(clmul(a, b) as u64);
-    /// Carry-less product, high half.
-    CLMULH "clmulh" 2 true Pure |_, _, [a, b, ..]| Ok((clmul(a, b) >> 64) as u64);
     /// Interleaves the halves of a word.
     ZIP "zip" 1 true Pure |_, _, [v, ..]| Ok(interleave(v, false));
     /// Takes interleaved halves apart.
@@ -126,8 +122,6 @@ helpers! {
             r | if from < xlen { (v >> from & mask) << n } else { 0 }
         }))
     };
-    /// Carry-less product, bits 63 to 126.
-    CLMULR "clmulr" 2 true Pure |_, _, [a, b, ..]| Ok((clmul(a, b) >> 63) as u64);
 }
 
 /// Bits of the halves interleaved, or the reverse (RV32).
@@ -227,10 +221,6 @@ pub fn accrue(h: &mut Hart, flags: Flags) {
     if !flags.is_empty() {
         h.put(slot::FFLAGS, h.get(slot::FFLAGS) | flags.bits() as u64);
     }
-}
-
-fn clmul(a: u64, b: u64) -> u128 {
-    (0..64).filter(|n| b >> n & 1 != 0).fold(0, |r, n| r ^ (a as u128) << n)
 }
 
 /// Unprivileged ISA, "Zacas": x0 as the first of a pair stands for a pair of zeros and is not written.

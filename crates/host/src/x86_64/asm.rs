@@ -476,7 +476,7 @@ rows! {
     IMUL "0F AF /r" "imul"; IMUL_I8 "6B /r ib" "imul"; IMUL_I "69 /r id" "imul";
     MUL_A "F7 /4" "mul"; IMUL_A "F7 /5" "imul"; DIV_A "F7 /6" "div"; IDIV_A "F7 /7" "idiv";
     NOT "F7 /2" "not"; NEG "F7 /3" "neg";
-    ROL_I "C1 /0 ib" "rol"; ROR_I "C1 /1 ib" "ror"; SHL_I "C1 /4 ib" "shl"; SHR_I "C1 /5 ib" "shr"; SAR_I "C1 /7 ib" "sar";
+    ROL_I "C1 /0 ib" "rol"; ROR_I "C1 /1 ib" "ror"; SHL_I "C1 /4 ib" "shl"; SHR_I "C1 /5 ib" "shr"; SHRD_I "0F AC /r ib" "shrd"; SAR_I "C1 /7 ib" "sar";
     ROL_C "D3 /0" "rol"; ROR_C "D3 /1" "ror"; SHL_C "D3 /4" "shl"; SHR_C "D3 /5" "shr"; SAR_C "D3 /7" "sar";
     SHLX "VEX.LZ.66.0F38.W0 F7 /r" "shlx"; SARX "VEX.LZ.F3.0F38.W0 F7 /r" "sarx"; SHRX "VEX.LZ.F2.0F38.W0 F7 /r" "shrx";
     RORX "VEX.LZ.F2.0F3A.W0 F0 /r ib" "rorx"; ANDN "VEX.LZ.0F38.W0 F2 /r" "andn";
@@ -487,6 +487,7 @@ rows! {
     STMXCSR "0F AE /3" "stmxcsr";
     MOVSS "F3 0F 10 /r" "movss"; MOVSS_MR "F3 0F 11 /r" "movss"; MOVSD "F2 0F 10 /r" "movsd"; MOVSD_MR "F2 0F 11 /r" "movsd";
     MOVAPS "0F 28 /r" "movaps"; MOVD "66 0F 6E /r" "movd"; MOVD_MR "66 0F 7E /r" "movd";
+    PCLMULQDQ "66 0F 3A 44 /r ib" "pclmulqdq"; PSHUFD "66 0F 70 /r ib" "pshufd";
     XORPS "0F 57 /r" "xorps"; ORPS "0F 56 /r" "orps";
     ADDSS "F3 0F 58 /r" "addss"; ADDSD "F2 0F 58 /r" "addsd"; MULSS "F3 0F 59 /r" "mulss"; MULSD "F2 0F 59 /r" "mulsd";
     SUBSS "F3 0F 5C /r" "subss"; SUBSD "F2 0F 5C /r" "subsd"; DIVSS "F3 0F 5E /r" "divss"; DIVSD "F2 0F 5E /r" "divsd";

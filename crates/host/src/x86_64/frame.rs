@@ -98,6 +98,7 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         }
     }
     stubs.soft = s.soft();
+    stubs.carryless = s.carryless();
     stubs.resume = s.here();
     s.load_xpins();
     s.asm.ins(MOV, true, RAX, 0, s.field(cfg.layout.pc), 0);
@@ -388,6 +389,28 @@ impl Stub<'_> {
             s.asm.ins(MOV, true, RSI, 0, what, 0);
             s.asm.ins(LEA, true, RDX, 0, args, 0);
         });
+        at
+    }
+    /// See [`Stubs::carryless`]. The second factor moves out of `r11` to the right, one bit in each turn, and the product moves in
+    /// after it from `rdx`, to which the first factor is added where the bit is one.
+    fn carryless(&mut self) -> u64 {
+        let at = self.here();
+        self.asm.ins(MOV, true, R11, 0, Rm::R(RDX), 0);
+        self.asm.ins(XOR, false, RDX, 0, Rm::R(RDX), 0);
+        self.asm.mov_imm(RCX, 64);
+        let again = self.asm.pos();
+        self.asm.ins(TEST_I, false, 0, 0, Rm::R(R11), 1);
+        let zero = self.asm.jump(Some(cc::E));
+        self.asm.ins(XOR, true, RDX, 0, Rm::R(RAX), 0);
+        let here = self.asm.pos();
+        self.asm.patch(zero, here);
+        self.asm.ins(SHRD_I, true, RDX, 0, Rm::R(R11), 1);
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RDX), 1);
+        self.asm.ins(SUB_I8, false, 0, 0, Rm::R(RCX), 1);
+        let more = self.asm.jump(Some(cc::NE));
+        self.asm.patch(more, again);
+        self.asm.ins(MOV, true, RAX, 0, Rm::R(R11), 0);
+        self.asm.ret(0);
         at
     }
     /// `rax` = guest pc. Reached by a jump, so `rsp` is aligned.

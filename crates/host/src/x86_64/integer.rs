@@ -285,6 +285,43 @@ impl Emitter {
         self.asm.ins(if i.op == Op::MulHs { IMUL_A } else { MUL_A }, true, 0, 0, Rm::R(y), 0);
         self.result_from(insts, v, RDX);
     }
+    /// The carry-less product's low or high half.
+    pub(super) fn carryless(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let [a, b, ..] = i.args;
+        let x = self.gpr(insts, a);
+        let y = self.gpr(insts, b);
+        self.take(a);
+        self.take(b);
+        if self.cfg.features.pclmul {
+            let (d, other) = (self.xtemp(insts), self.xtemp(insts));
+            self.asm.ins(MOVD, true, d, 0, Rm::R(x), 0);
+            self.asm.ins(MOVD, true, other, 0, Rm::R(y), 0);
+            self.asm.ins(PCLMULQDQ, false, d, 0, Rm::R(other), 0);
+            if i.op == Op::ClmulH {
+                self.asm.ins(PSHUFD, false, d, 0, Rm::R(d), 0xee);
+            }
+            let mut reuse = self.dying_temp(a);
+            if reuse == NO {
+                reuse = self.dying_temp(b);
+            }
+            let r = self.dest(insts, v, reuse, 0);
+            self.asm.ins(MOVD_MR, true, d, 0, Rm::R(r), 0);
+            self.bind(v, r);
+            return;
+        }
+        // All temporaries are needed, so the operands go to memory first.
+        let (m, n) = (self.word(0), self.word(1));
+        self.asm.ins(MOV_MR, true, x, 0, Rm::M(m), 0);
+        self.asm.ins(MOV_MR, true, y, 0, Rm::M(n), 0);
+        self.grab(insts, RAX);
+        self.grab(insts, RDX);
+        self.grab(insts, RCX);
+        self.grab(insts, R11);
+        self.asm.ins(MOV, true, RAX, 0, Rm::M(m), 0);
+        self.asm.ins(MOV, true, RDX, 0, Rm::M(n), 0);
+        self.asm.call(self.stubs.carryless);
+        self.result_from(insts, v, if i.op == Op::Clmul { RAX } else { RDX });
+    }
     pub(super) fn divide(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
         let w = wide(i);

@@ -363,6 +363,7 @@ impl Emitter {
             Op::Sub | Op::And | Op::Or | Op::Xor => self.two_operand(insts, i, v),
             Op::Mul => self.mul(insts, i, v),
             Op::MulHs | Op::MulHu | Op::MulHsu => self.mul_high(insts, i, v),
+            Op::Clmul | Op::ClmulH => self.carryless(insts, i, v),
             Op::DivS | Op::DivU | Op::RemS | Op::RemU => self.divide(insts, i, v),
             Op::Shl if self.is_scaled_term(insts, i, v) => self.vals[n].deferred = true,
             Op::Shl | Op::Shr | Op::Sar | Op::Rotl | Op::Rotr => self.shift(insts, i, v),

@@ -239,6 +239,11 @@ impl Gen<'_> {
     fn integer_op(&mut self) {
         let t = self.int();
         match self.r.below(16) {
+            0 if t == Ty::I64 && self.r.one_in(3) => {
+                let op = if self.r.one_in(2) { Op::Clmul } else { Op::ClmulH };
+                let (a, b) = (self.pick(t), self.pick(t));
+                self.push(op, t, &[a, b], 0);
+            }
             0..7 => {
                 let op = TWO[self.r.below(TWO.len() as u64) as usize];
                 let (a, b) = (self.pick(t), self.pick(t));

@@ -114,24 +114,24 @@ pub mod zbkx {
     }
 }
 
-/// Carry-less multiplication: ordinary functions.
+/// Carry-less multiplication.
 pub mod zbc {
     use crate::format::*;
-    use crate::helpers;
     use crate::table::isa;
+    use ir::Int64;
     isa! { ZbcOrZbkc;
-        Any clmul  "0000101 ..... ..... 001 ..... 0110011" R |m, i| m.set(i.rd, m.call(helpers::CLMUL, &[m.ux(i.rs1), m.ux(i.rs2)])?);
-        Any clmulh "0000101 ..... ..... 011 ..... 0110011" R |m, i| m.set(i.rd, if m.rv32() { m.call(helpers::CLMUL, &[m.ux(i.rs1), m.ux(i.rs2)])? >> m.k(32) } else { m.call(helpers::CLMULH, &[m.x(i.rs1), m.x(i.rs2)])? });
+        Any clmul  "0000101 ..... ..... 001 ..... 0110011" R |m, i| m.set(i.rd, m.ux(i.rs1).clmul(m.ux(i.rs2)));
+        Any clmulh "0000101 ..... ..... 011 ..... 0110011" R |m, i| m.set(i.rd, if m.rv32() { m.ux(i.rs1).clmul(m.ux(i.rs2)) >> m.k(32) } else { m.x(i.rs1).clmulh(m.x(i.rs2)) });
     }
 }
 
 /// Carry-less multiplication, reversed.
 pub mod zbc_reversed {
     use crate::format::*;
-    use crate::helpers;
     use crate::table::isa;
+    use ir::Int64;
     isa! { Zbc;
-        Any clmulr "0000101 ..... ..... 010 ..... 0110011" R |m, i| m.set(i.rd, if m.rv32() { m.call(helpers::CLMUL, &[m.ux(i.rs1), m.ux(i.rs2)])? >> m.k(31) } else { m.call(helpers::CLMULR, &[m.x(i.rs1), m.x(i.rs2)])? });
+        Any clmulr "0000101 ..... ..... 010 ..... 0110011" R |m, i| m.set(i.rd, { let (a, b) = (m.ux(i.rs1), m.ux(i.rs2)); if m.rv32() { a.clmul(b) >> m.k(31) } else { (a.clmulh(b) << m.k(1)) | (a.clmul(b) >> m.k(63)) } });
     }
 }
 
