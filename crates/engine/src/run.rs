@@ -140,9 +140,15 @@ impl<G: Guest> Tcg<G> {
     #[inline(always)]
     pub(crate) fn follow_spaces(&mut self, g: &G) {
         let (space, data) = (g.space(), g.data_space());
-        if space != self.space || data != self.data_space {
+        if space != self.space {
             self.change_spaces(g, space, data);
-        } else if g.mode() != self.mode {
+            return;
+        }
+        if data != self.data_space {
+            self.activity.switches.count();
+            self.change_data_space(g, data);
+        }
+        if g.mode() != self.mode {
             self.prepare(g);
         }
     }
@@ -152,28 +158,30 @@ impl<G: Guest> Tcg<G> {
     }
     fn change_spaces(&mut self, g: &G, space: Space, data: Space) {
         self.activity.switches.count();
-        if space != self.space {
-            let (code, made) = self.tlb.select(space, usize::MAX);
-            made.into_iter().for_each(|e| self.register(g, e));
-            self.code_set = code;
-        }
-        self.data_set = self.code_set;
-        if data != space {
-            let (set, made) = self.tlb.select(data, self.code_set);
-            made.into_iter().for_each(|e| self.register(g, e));
-            self.data_set = set;
-        }
-        (self.space, self.data_space) = (space, data);
+        let (code, made) = self.tlb.select(space, usize::MAX);
+        made.into_iter().for_each(|e| self.register(g, e));
+        (self.code_set, self.space) = (code, space);
         let frame = g.frame();
         if self.frame.as_ref().is_none_or(|f| !Arc::ptr_eq(f, frame)) {
             frame.entry_mask.store(crate::tlb::INDEX_MASK, Relaxed);
             self.frame = Some(frame.clone());
         }
-        frame.forget_sites();
-        frame.tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
         let jumps = if self.shared.options.nochain { &self.empty } else { &*self.tlb.set(self.code_set) };
         frame.jump_cache.store(jumps.jumps_address(), Relaxed);
+        self.change_data_space(g, data);
         self.prepare(g);
+    }
+    /// Loads and stores see other mappings, fetches see those that they saw.
+    fn change_data_space(&mut self, g: &G, data: Space) {
+        self.data_set = self.code_set;
+        if data != self.space {
+            let (set, made) = self.tlb.select(data, self.code_set);
+            made.into_iter().for_each(|e| self.register(g, e));
+            self.data_set = set;
+        }
+        self.data_space = data;
+        g.frame().forget_sites();
+        g.frame().tlb.store(self.tlb.set(self.data_set).entries_address(), Relaxed);
     }
     /// Prepares the set in use for the code that runs now.
     pub(crate) fn prepare(&mut self, g: &G) {

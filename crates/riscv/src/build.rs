@@ -264,6 +264,9 @@ impl<'a> Machine for Build<'a> {
     fn k(&self, c: u64) -> V<'a, K64> {
         self.b.k(c)
     }
+    fn known(&self, v: V<'a, K64>) -> Option<u64> {
+        self.b.known(v)
+    }
     fn get(&self, slot: u16) -> V<'a, K64> {
         self.b.get(slot)
     }

@@ -214,12 +214,22 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
     if privilege < number >> 8 & 3 || write && number >> 10 == 3 {
         return m.illegal();
     }
+    let silent = number == 0x100 && change != Change::Write && rd == 0 && write && !m.rv32();
+    let known = m.known(operand);
     // What was found before is restored: mostly that interrupts are enabled, and none is pending.
-    if number == 0x100 && change == Change::Set && rd == 0 && write && !m.rv32() {
+    if silent && change == Change::Set && known.is_none_or(|v| v & !mstatus::SIE == 0) {
         let (old, others) = (m.get(slot::MSTATUS), operand & m.k(!mstatus::SIE));
         let quick = (others | m.get(slot::WITHHELD)).eq(m.k(0));
         m.put(slot::MSTATUS, Int::select(quick, old | operand, old));
         if m.done_if(quick) {
+            return Ok(());
+        }
+    }
+    // What a kernel does before and after it accesses a process' memory: it goes on where it is.
+    if silent && privilege == S as u16 && known.is_none_or(|v| v == mstatus::SUM) {
+        let set = m.k((change == Change::Set) as u64);
+        let other = m.call(helpers::USER_MEMORY, &[operand, set])?;
+        if known.is_some() || m.done_if(other.eq(m.k(0))) {
             return Ok(());
         }
     }

@@ -225,7 +225,11 @@ impl Hart {
         self.frame.mode.store(self.mode.0 << 25, Relaxed);
         // SUM and MXR are about data: what was found for fetches holds whatever they are.
         self.space = self.space_of(privilege, status & !(mstatus::SUM | mstatus::MXR));
-        self.data_space = self.space_of(self.data_privilege(), status);
+        self.update_data_space();
+    }
+    /// Computes again which mappings loads and stores see.
+    pub(crate) fn update_data_space(&mut self) {
+        self.data_space = self.space_of(self.data_privilege(), self.get(slot::MSTATUS));
     }
     /// The privilege with which loads and stores are checked (mstatus.MPRV).
     pub(crate) fn data_privilege(&self) -> u8 {

@@ -48,6 +48,15 @@ helpers! {
         }
         old
     };
+    /// Sets or clears sstatus.SUM, if that is all: (bits, whether to set them). 0 if it was; else nothing is done. Neither the mode nor
+    /// the interrupts change.
+    USER_MEMORY "user_memory" 2 true Any |h, _, [bits, set, ..]| {
+        if bits != mstatus::SUM { return Ok(1) }
+        let status = h.get(slot::MSTATUS) & !mstatus::SUM;
+        h.put(slot::MSTATUS, if set != 0 { status | mstatus::SUM } else { status });
+        h.update_data_space();
+        Ok(0)
+    };
     /// Interrupts were enabled: looks whether one is pending before the next block.
     LOOK "look" 0 false Hidden |h, _, _| {
         h.look();

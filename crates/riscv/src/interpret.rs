@@ -47,6 +47,10 @@ impl Machine for Interpreter<'_> {
         N64(c)
     }
     #[inline(always)]
+    fn known(&self, v: N64) -> Option<u64> {
+        Some(v.0)
+    }
+    #[inline(always)]
     fn get(&self, slot: u16) -> N64 {
         N64(self.world.borrow().0.frame.get(slot))
     }

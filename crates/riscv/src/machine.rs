@@ -58,6 +58,8 @@ pub trait Machine {
     fn place(&self) -> &Place;
     /// A constant.
     fn k(&self, c: u64) -> Self::V;
+    /// The number that `v` is, if that is known.
+    fn known(&self, v: Self::V) -> Option<u64>;
     /// Reads a slot of the frame.
     fn get(&self, slot: u16) -> Self::V;
     /// Writes a slot of the frame.
