@@ -27,10 +27,7 @@ impl Heat {
     }
     /// Whether a vCPU that comes to `key` should rather interpret it. Counts that it came.
     pub(crate) fn is_cold(&self, key: Key) -> bool {
-        // A page's places lie together, as those of the index do.
-        let mixed = key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let place = (mixed.wrapping_add(key.offset() >> 1)) as usize & (PLACES - 1);
-        let Some(met) = self.met.get(place) else { return false };
+        let Some(met) = self.met.get(Heat::place(key)) else { return false };
         let n = met.load(Relaxed);
         if n >= self.warmup {
             return false;
@@ -40,6 +37,15 @@ impl Heat {
             self.age();
         }
         true
+    }
+    /// Whether a vCPU has come to `key` lately, as far as that is noted.
+    pub(crate) fn is_met(&self, key: Key) -> bool {
+        self.met.get(Heat::place(key)).is_none_or(|n| n.load(Relaxed) > 0)
+    }
+    fn place(key: Key) -> usize {
+        // A page's places lie together, as those of the index do.
+        let mixed = key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        (mixed.wrapping_add(key.offset() >> 1)) as usize & (PLACES - 1)
     }
     /// Forgets what was met, before it fills the table.
     #[cold]

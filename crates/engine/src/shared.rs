@@ -17,6 +17,7 @@ use crate::trace::{Trace, points};
 use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::HelperInfo;
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
+use std::cell::Cell;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -30,6 +31,9 @@ const REGION_LIMIT: u32 = 160;
 
 /// Room that one block may need at most.
 const BLOCK_ROOM: usize = 64 << 10;
+
+/// Branches that a block may have in it at most, besides the one that ends it.
+const BRANCHES: u32 = 4;
 
 /// What the vCPUs of a machine share.
 pub struct Shared {
@@ -139,13 +143,14 @@ impl Translator {
         mode: u32,
         config: &G::Config,
         (offset, next, path): (u16, Option<[u8; 16]>, &[u16]),
+        goes_on: &dyn Fn(u16) -> bool,
         limit: u32,
         apart: bool,
     ) -> Option<cpu::Built> {
         let mut limit = limit;
         loop {
             self.builder.clear();
-            let fetch = Fetch { offset, page: &self.page[..], next, limit, path };
+            let fetch = Fetch { offset, page: &self.page[..], next, limit, goes_on, path };
             let built = G::build(mode, config, &fetch, &self.builder);
             if built.insns == 0 {
                 return None;
@@ -410,7 +415,14 @@ impl Shared {
         });
         let trace = Trace::of(at.pc);
         let fetch = (at.offset, next, at.path);
-        let built = t.build::<G>(at.mode, config, fetch, limit, self.options.verify)?;
+        // Where instructions are counted, all of a block's are taken at its entry.
+        let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
+        let goes_on = |offset: u16| {
+            let left = branches.get();
+            branches.set(left.saturating_sub(1));
+            left > 0 && self.heat.is_met(Key::new(at.host_page, offset, at.mode))
+        };
+        let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
         let block = &mut t.block;
         if let Some(trace) = &trace {
             let mut bytes = t.page[built.from as usize..].to_vec();

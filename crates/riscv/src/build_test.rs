@@ -19,7 +19,8 @@ fn page(at: usize, words: &[u32]) -> Vec<u8> {
 
 fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64)>) {
     let b = Builder::new();
-    let built = build(3, &rv64(), &Fetch { offset, page, next, limit: 64, path: &[] }, &b);
+    let fetch = Fetch { offset, page, next, limit: 64, goes_on: &|_| false, path: &[] };
+    let built = build(3, &rv64(), &fetch, &b);
     let ops = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
     (built, ops)
 }
@@ -62,6 +63,21 @@ fn branches_to_an_instruction_across_pages_go_by_address() {
     p[4094] = 0x01;
     let (_, ops) = run(&p, 4084, None);
     assert!(ops.contains(&(Op::ExitIf, 4094)));
+}
+
+#[test]
+fn a_block_goes_on_behind_branches_that_lead_forward() {
+    // beq x1, x2, +16; +16; -4; nop; jal x0, 0.
+    let p = page(0, &[0x0020_8863, 0x0020_8863, 0xfe20_8ee3, NOP, 0x0000_006f]);
+    let built = |goes_on: &dyn Fn(u16) -> bool| {
+        let b = Builder::new();
+        let built = build(3, &rv64(), &Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on }, &b);
+        let exits = b.block().insts.iter().filter(|i| i.op == Op::ExitIf).map(|i| i.imm).collect::<Vec<_>>();
+        (built.insns, exits)
+    };
+    assert_eq!(built(&|_| false), (1, vec![16]));
+    assert_eq!(built(&|offset| offset == 4), (2, vec![16, 20]));
+    assert_eq!(built(&|_| true), (3, vec![16, 20, 4]), "a branch that leads back ends it");
 }
 
 #[test]

@@ -261,7 +261,8 @@ impl Machine {
             return trap(&mut self.hart, t);
         };
         self.builder.clear();
-        let fetch = Fetch { offset: (pc & 4095) as u16, page: &bytes, next: None, limit, path: &[] };
+        let offset = (pc & 4095) as u16;
+        let fetch = Fetch { offset, page: &bytes, next: None, limit, goes_on: &|_| false, path: &[] };
         let built = build::build(self.hart.mode(), &self.hart.config, &fetch, &self.builder);
         if built.insns == 0 {
             return self.hart.interpret(&mut self.bus);
