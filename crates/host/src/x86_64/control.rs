@@ -10,7 +10,7 @@ use super::memory::Cold;
 use super::nan::Mends;
 use super::{WORD_IMM, WORD_INSN};
 use crate::Link;
-use ir::{HelperEffects, HelperInfo, Inst, Val};
+use ir::{HelperEffects, HelperInfo, Inst, Op, Val};
 
 impl Emitter {
     /// Where the block begins. Its first instruction has two bytes at least: they are overwritten when it dies, maybe by
@@ -174,13 +174,20 @@ impl Emitter {
         self.asm.ins(MOV_MR, true, code, 0, Rm::M(Mem::at(entry, 8)), 0);
         self.take(a);
     }
+    /// Whether value `n` is the address of a return that follows, with bit 0 cleared: that is done on the way, and seldom needed.
+    pub(super) fn is_return(&self, insts: &[Inst], n: usize) -> bool {
+        let returns = |i: &Inst| i.op == Op::Jump && i.imm == 2 && i.args[0].index() == n;
+        insts.get(n + 1).is_some_and(returns)
+            && self.vals[n].uses == 1
+            && self.imm(insts, insts[n].args[1]) == Some(-2)
+            && self.pin[self.cfg.stack_slot as usize % 128] != NO
+    }
     pub(super) fn jump(&mut self, insts: &[Inst], a: Val, hint: u64) {
         let src = self.rm(insts, a);
         self.take(a);
         self.copy(RAX, src);
         let stack = self.pin[self.cfg.stack_slot as usize % 128];
         if hint == 2 && stack != NO {
-            self.asm.ins(MOV, false, RCX, 0, Rm::R(stack), 0);
             self.asm.jump_to(None, self.stubs.go_back[self.floats as usize]);
         } else {
             self.jump_rax();
@@ -238,25 +245,32 @@ impl Emitter {
 
 /// `entry` = host address of the entry of the table of calls for the stack pointer in `stack`.
 fn call_entry(asm: &mut Asm, cfg: &crate::Config, entry: Reg, stack: Reg) {
-    if entry != stack {
-        asm.ins(MOV, false, entry, 0, Rm::R(stack), 0);
-    }
+    asm.ins(MOV, false, entry, 0, Rm::R(stack), 0);
     asm.ins(AND_I, false, 0, 0, Rm::R(entry), (crate::CALLS as i64 - 1) * 16);
     asm.ins(ADD, true, entry, 0, Rm::M(Mem::at(RBP, cfg.layout.calls)), 0);
 }
 
-/// A return to the guest address in `rax` with the stack pointer in `ecx`: to where a call said, or by the jump cache.
-pub(super) fn go_back(asm: &mut Asm, cfg: &crate::Config, probe: u64) {
+/// A return to the guest address in `rax`, whose bit 0 does not count: to where a call said, or by the jump cache.
+pub(super) fn go_back(asm: &mut Asm, cfg: &crate::Config, stack: Reg, probe: u64) {
     let l = &cfg.layout;
     // Guests can return to where they return from for ever.
     asm.ins(CMP_I8, false, 0, 0, Rm::M(Mem::at(RBP, l.interrupt)), 0);
-    asm.jump_to(Some(cc::NE), probe);
-    call_entry(asm, cfg, RCX, RCX);
+    let interrupted = asm.jump(Some(cc::NE));
+    call_entry(asm, cfg, RCX, stack);
+    // All ones stands for no entry.
+    asm.ins(TEST_B, false, 0, 0, Rm::R(RAX), 1);
+    let odd = asm.jump(Some(cc::NE));
     asm.ins(CMP, true, RAX, 0, Rm::M(Mem::at(RCX, 0)), 0);
-    asm.jump_to(Some(cc::NE), probe);
+    let elsewhere = asm.jump(Some(cc::NE));
     asm.ins(AND, true, RAX, 0, Rm::M(Mem::at(RBP, l.page_mask)), 0);
     asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
     asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
+    let here = asm.pos();
+    for from in [interrupted, odd, elsewhere] {
+        asm.patch(from, here);
+    }
+    asm.ins(AND_I8, true, 0, 0, Rm::R(RAX), -2);
+    asm.jump_to(None, probe);
 }
 
 /// The jump cache, inline: `rax` holds the guest address.

@@ -360,6 +360,7 @@ impl Emitter {
             Op::Set => self.set(insts, i),
             Op::Add => self.add(insts, i, v),
             Op::Sub if self.imm(insts, b).is_some_and(|c| c != i32::MIN) => self.add(insts, i, v),
+            Op::And if self.is_return(insts, n) => self.vals[n].root = self.root(a),
             Op::Sub | Op::And | Op::Or | Op::Xor => self.two_operand(insts, i, v),
             Op::Mul => self.mul(insts, i, v),
             Op::MulHs | Op::MulHu | Op::MulHsu => self.mul_high(insts, i, v),
