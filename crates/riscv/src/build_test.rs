@@ -71,7 +71,8 @@ fn a_block_goes_on_behind_branches_that_lead_forward() {
     let p = page(0, &[0x0020_8863, 0x0020_8863, 0xfe20_8ee3, NOP, 0x0000_006f]);
     let built = |goes_on: &dyn Fn(u16) -> bool| {
         let b = Builder::new();
-        let built = build(3, &rv64(), &Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on }, &b);
+        let fetch = Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on, path: &[] };
+        let built = build(3, &rv64(), &fetch, &b);
         let exits = b.block().insts.iter().filter(|i| i.op == Op::ExitIf).map(|i| i.imm).collect::<Vec<_>>();
         (built.insns, exits)
     };
@@ -88,4 +89,32 @@ fn blocks_have_one_terminal_at_their_end() {
         assert_eq!(terminals, 1, "{word:x}");
         assert!(ops.last().is_some_and(|o| o.0.is_terminal()), "{word:x}");
     }
+}
+
+#[test]
+fn a_path_is_followed_through_branches_and_calls() {
+    let ops = |words: &[u32], path: &[u16]| {
+        let b = Builder::new();
+        let p = page(0, words);
+        let built = build(
+            3,
+            &rv64(),
+            &Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on: &|_| false, path },
+            &b,
+        );
+        let ops: Vec<_> = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
+        (built, ops)
+    };
+    // beq x1, x2, +16, taken; there jal ra, -8, and from 8 back by ret: twice round.
+    let words = [0x0020_8863, NOP, 0x0000_8067, NOP, 0xff9f_f0ef, 0xfedf_f06f];
+    let (built, all) = ops(&words, &[0, 16, 8, 20, 0]);
+    assert_eq!(built, Built { insns: 4, from: 0, bytes: 24 });
+    assert!(all.contains(&(Op::ExitIf, 4)), "it is left where the branch is not taken");
+    assert!(!all.iter().any(|(op, _)| matches!(op, Op::WillReturn | Op::Jump)), "the call is in the block");
+    assert_eq!(all.last(), Some(&(Op::Goto, 0)));
+    // The other way; and one that the code does not take ends the block.
+    let (built, all) = ops(&words, &[0, 4, 8]);
+    assert_eq!(built.insns, 2);
+    assert!(all.contains(&(Op::ExitIf, 16)));
+    assert_eq!(ops(&words, &[0, 12, 16]).0.insns, 1);
 }
