@@ -146,6 +146,10 @@ impl Builder {
         self.slots.borrow_mut()[slot as usize] = v;
         self.name(v)
     }
+    /// See [`Op::GetNow`].
+    pub fn get_now(&self, slot: u16) -> V<'_, K64> {
+        self.name(self.push(Op::GetNow, Ty::I64, &[], slot as u64))
+    }
     /// Writes a slot.
     pub fn set(&self, slot: u16, v: V<'_, K64>) {
         self.push(Op::Set, Ty::I64, &[v.v], slot as u64);

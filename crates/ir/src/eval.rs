@@ -98,7 +98,7 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
             Ty::I32 | Ty::F32 => i.imm as u32 as u64,
             _ => i.imm,
         },
-        Op::Get => env.get(i.imm as u16),
+        Op::Get | Op::GetNow => env.get(i.imm as u16),
         Op::Set => {
             env.set(i.imm as u16, arg(0));
             0

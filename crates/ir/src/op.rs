@@ -117,6 +117,9 @@ ops! {
     Const "const" () -> T, Pure;
     /// Reads slot `imm` (types I64 and F64).
     Get "get" () -> T, Reads;
+    /// Reads slot `imm` as it is now: float operations and functions may have changed it since the block set it. (It is none of those that
+    /// deserve a host register.)
+    GetNow "getnow" () -> T, Reads;
     /// Writes `a` to slot `imm`. From here on the old value cannot be recovered by a trap.
     Set "set" (T) -> None, Writes;
     /// Guest virtual address: the block's page base plus `imm` (signed).

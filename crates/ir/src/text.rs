@@ -61,7 +61,7 @@ fn print(f: &mut fmt::Formatter<'_>, n: usize, i: &Inst) -> fmt::Result {
     let [a, b, c, d] = i.args;
     match i.op {
         Op::Const => write!(f, " {:#x}", i.imm),
-        Op::Get => write!(f, " {}", i.imm),
+        Op::Get | Op::GetNow => write!(f, " {}", i.imm),
         Op::Set => write!(f, " {}, {a:?}", i.imm),
         Op::PcRel | Op::Insn | Op::Goto => write!(f, " {}", offset(i.imm)),
         Op::Load | Op::Store => {

@@ -25,6 +25,7 @@ fn every_operation_survives_the_text() {
                 match op {
                     Op::Const
                     | Op::Get
+                    | Op::GetNow
                     | Op::Set
                     | Op::PcRel
                     | Op::Insn

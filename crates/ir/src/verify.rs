@@ -30,6 +30,7 @@ pub fn types(op: Op) -> &'static [Ty] {
         Const | Select => ALL,
         And | Or | Xor => &[Ty::I1, Ty::I32, Ty::I64],
         Get | Set => &[Ty::I64, Ty::F64],
+        GetNow => &[Ty::I64],
         Sext32 | Zext32 => &[Ty::I32],
         FAdd | FSub | FMul | FDiv | FSqrt | FMa | FNeg | FAbs | FNearI32 | FNearI64 | FEq | FLt | FLe
         | FCopySign | FMin | FMax | FDownI64 | FUpI64 | FFromI64Zero | FFromI64Down | FFromI64Up
@@ -110,7 +111,7 @@ fn immediate(i: &Inst) -> Result<(), String> {
             Ty::I32 | Ty::F32 => i.imm <= u32::MAX as u64,
             _ => true,
         },
-        Op::Get | Op::Set => i.imm < SLOTS as u64,
+        Op::Get | Op::GetNow | Op::Set => i.imm < SLOTS as u64,
         Op::Load | Op::Store => i.imm & 0xffff_ffff <= MemOp::S32.0 as u64,
         Op::Amo => i.imm & 0xff <= MemOp::S32.0 as u64 && i.imm >> 8 <= crate::ALIGNED_LOAD.into(),
         Op::Cas | Op::StoreCond => i.imm <= MemOp::S32.0 as u64,

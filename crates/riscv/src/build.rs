@@ -75,7 +75,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         let length = if word & 3 == 3 { 4 } else { 2 };
         let place = Place { word, length, mode: Mode(mode), isa: config.isa() };
         let follow = fetch.path.get(insns as usize + 1).map(|&o| o.into());
-        next.set(at as i64 + length as i64);
+        next.set(at as i64 + length);
         let (returns, goes_on) = (Cell::new(None), fetch.goes_on);
         let m = Build { b, place, offset: at as i64, edge: &edge, follow, next: &next, returns, goes_on };
         b.insn(m.offset);
@@ -271,6 +271,9 @@ impl<'a> Machine for Build<'a> {
     }
     fn get(&self, slot: u16) -> V<'a, K64> {
         self.b.get(slot)
+    }
+    fn get_now(&self, slot: u16) -> V<'a, K64> {
+        self.b.get_now(slot)
     }
     fn put(&self, slot: u16, v: V<'a, K64>) {
         self.b.set(slot, v)

@@ -118,3 +118,20 @@ fn a_path_is_followed_through_branches_and_calls() {
     assert!(all.contains(&(Op::ExitIf, 16)));
     assert_eq!(ops(&words, &[0, 12, 16]).0.insns, 1);
 }
+
+#[test]
+fn flags_are_read_as_functions_have_left_them() {
+    // fsflags zero; fcvt.wu.s a0, fa0 (by a function, which accrues flags); frflags a1
+    let p = page(0, &[0x0010_1073, 0xc015_7553, 0x0010_25f3]);
+    let b = Builder::new();
+    let fetch = Fetch { offset: 0, page: &p, next: None, limit: 3, goes_on: &|_| false, path: &[] };
+    // Supervisor with dirty floats, to nearest: a mode in which the three are in one block.
+    let mode = (0..128).find(|&mode| {
+        let b = Builder::new();
+        build(mode, &rv64(), &fetch, &b).insns == 3
+    });
+    build(mode.unwrap(), &rv64(), &fetch, &b);
+    let ops: Vec<Op> = b.block().insts.iter().map(|i| i.op).collect();
+    let call = ops.iter().position(|&op| op == Op::Call).unwrap();
+    assert!(ops[call..].contains(&Op::GetNow), "{ops:?}");
+}

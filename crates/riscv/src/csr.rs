@@ -254,7 +254,7 @@ pub fn access<T: Machine>(m: &T, number: u16, rd: u8, change: Change, operand: T
             if write && !m.float_state(true)? {
                 return Ok(());
             }
-            let old = if read { m.get(slot::FFLAGS) | m.accrued() } else { m.k(0) };
+            let old = if read { m.get_now(slot::FFLAGS) | m.accrued() } else { m.k(0) };
             if write {
                 let new = match change {
                     Change::Write => operand,

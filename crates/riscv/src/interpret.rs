@@ -55,6 +55,10 @@ impl Machine for Interpreter<'_> {
         N64(self.world.borrow().0.frame.get(slot))
     }
     #[inline(always)]
+    fn get_now(&self, slot: u16) -> N64 {
+        self.get(slot)
+    }
+    #[inline(always)]
     fn put(&self, slot: u16, v: N64) {
         self.world.borrow().0.frame.set(slot, v.0)
     }

@@ -62,6 +62,8 @@ pub trait Machine {
     fn known(&self, v: Self::V) -> Option<u64>;
     /// Reads a slot of the frame.
     fn get(&self, slot: u16) -> Self::V;
+    /// Reads a slot of the frame that float operations and functions change, too.
+    fn get_now(&self, slot: u16) -> Self::V;
     /// Writes a slot of the frame.
     fn put(&self, slot: u16, v: Self::V);
     /// The instruction's own address plus `offset`.

@@ -41,7 +41,7 @@ int main(void)
     uint64_t sum = 0;
     for (int i = 0; i < N; i++)
         re[i] = i % 97, im[i] = 0;
-    for (int turn = 0; turn < 6; turn++) {
+    for (int turn = 0; turn < 24; turn++) {
         transform(1);
         transform(-1);
         for (int i = 0; i < N; i++)

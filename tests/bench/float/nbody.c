@@ -9,7 +9,7 @@ static const double mass[5] = { 39.47, 0.037, 0.011, 0.0017, 0.002 };
 int main(void)
 {
     double start = now();
-    for (int step = 0; step < 250000; step++) {
+    for (int step = 0; step < 1000000; step++) {
         for (int i = 0; i < 5; i++)
             for (int j = i + 1; j < 5; j++) {
                 double d[3], s = 0;

@@ -225,7 +225,7 @@ impl Emitter {
             // 32-bit instructions leave zeros in the upper half.
             Op::Zext32 => !matches!(
                 insts[i.args[0].index()].op,
-                Op::Trunc | Op::Const | Op::FBits | Op::Get | Op::Call | Op::Load
+                Op::Trunc | Op::Const | Op::FBits | Op::Get | Op::GetNow | Op::Call | Op::Load
             ),
             _ => false,
         }
@@ -357,6 +357,7 @@ impl Emitter {
         match i.op {
             Op::Const | Op::PcRel => {}
             Op::Get => self.get(i, v),
+            Op::GetNow => self.get_now(insts, i, v),
             Op::Set => self.set(insts, i),
             Op::Add => self.add(insts, i, v),
             Op::Sub if self.imm(insts, b).is_some_and(|c| c != i32::MIN) => self.add(insts, i, v),
@@ -462,6 +463,13 @@ impl Emitter {
             self.slot_val[slot as usize] = v.0;
             self.vals[v.index()].home = slot + 1;
         }
+    }
+
+    fn get_now(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let d = self.dest(insts, v, NO, 0);
+        let slot = Mem::at(reg::RBP, self.cfg.layout.slots + 8 * (i.imm as i32 % 128));
+        self.asm.ins(MOV, true, d, 0, Rm::M(slot), 0);
+        self.bind(v, d);
     }
 
     fn set(&mut self, insts: &[Inst], i: &Inst) {
