@@ -8,6 +8,8 @@
 //! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
 //! paths, exits, stubs of links. So the lines and pages that the host's caches see hold little that is not executed.
 //!
+//! A region (`region.rs`) takes the place of the block with its name, which becomes a jump to it in the same way in which a block dies.
+//!
 //! A dead block is never freed on its own: its first two bytes become a jump to the call that stands before it, so that whoever
 //! still comes there falls out to the dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
 //! forgotten at once, while no vCPU is inside ([`Cache::clear`]).

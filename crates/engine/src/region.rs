@@ -15,8 +15,8 @@
 //! the host's half of the translator know has to be different for regions; they only see more at a time: values stay in registers from
 //! branch to branch, accesses of one base in many turns of a loop share one look into the TLB.
 //!
-//! What is hot is found by looking, a thousand times a second, at where the vCPUs are: a vCPU says so when it next looks at its interrupt word, at a jump
-//! back. Whoever has been seen twice at one place walks.
+//! What is hot is found by looking, up to two thousand times a second, at where the vCPUs are: a vCPU says so when it next looks at its
+//! interrupt word, at a jump back. Whoever has been seen twice at one place walks.
 
 use crate::bus::Bus;
 use crate::cache::Key;
@@ -173,7 +173,7 @@ fn pieces(way: &[u64]) -> Vec<Path> {
 }
 
 impl Path {
-    /// Whether a block alone could not do the same: it is long enough, and a branch or jump is followed.
+    /// Whether a region can do more with it than blocks: it is long enough, or a loop.
     fn is_worthwhile(&self) -> bool {
         let goes_back = self.offsets.last() == self.offsets.first();
         self.offsets.len() > SHORTEST || goes_back
@@ -239,9 +239,8 @@ impl Shared {
         let Some(way) = busiest_loop(&trail.pcs, is_one) else { return };
         let mut bus = Bus::new(self.memory.clone());
         bus.refresh();
-        for path in pieces(way) {
+        for mut path in pieces(way) {
             let Some(host_page) = trail.page(path.page) else { continue };
-            let mut path = path;
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
                 let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path) else {
