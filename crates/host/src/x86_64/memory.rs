@@ -48,6 +48,9 @@ pub(super) enum Cold {
         insn: i64,
         host: Host,
     },
+    /// A group of loads was in another page than the one remembered: goes on at `again` if the TLB has it. The exit of
+    /// the region, which comes next, is for the other case.
+    GroupSite { from: u32, base: Reg, low: i32, r: Reg, n: u32, again: u32 },
     /// The leader of series number `index` missed.
     Series { index: u32 },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
@@ -320,7 +323,12 @@ impl Emitter {
         let followers = if self.region && !leaves { 0 } else { led.followers };
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let from = self.probe(base, (led.low - offset, led.high - offset), led.write, entry, tag);
+        let range = (led.low - offset, led.high - offset);
+        let site = self.cfg.sites.filter(|_| leaves && self.looping && !led.write);
+        let from = match site {
+            Some(sites) => self.group_site(base, range, sites, entry, tag),
+            None => self.probe(base, range, led.write, entry, tag),
+        };
         let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if leaves {
             let mends = self.mends_now();
@@ -367,16 +375,40 @@ impl Emitter {
         let again = self.asm.pos();
         (Host::Site { r, n, again }, from, d)
     }
+    /// In a region that is a loop: the loads between `base + low` and `base + high` by the page remembered at their site, so that arrays which
+    /// share an entry of the TLB do not drive each other out. Leaves the addend in `r`; gives the displacement of the jump out of the region.
+    fn group_site(&mut self, base: Reg, (low, high): (i64, i64), sites: Sites, r: Reg, tag: Reg) -> u32 {
+        let n = self.next_site;
+        self.next_site = (n + 1) % sites.count;
+        let mask = Rm::M(Mem::at(RBP, self.cfg.layout.page_mask));
+        self.sum(r, base, low, true);
+        self.sum(tag, r, high - low, true);
+        self.asm.ins(AND, true, r, 0, mask, 0);
+        self.asm.ins(AND, true, tag, 0, mask, 0);
+        self.asm.ins(CMP, true, tag, 0, Rm::R(r), 0);
+        let out = self.asm.jump(Some(cc::NE));
+        let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
+        self.asm.ins(CMP, true, r, 0, at(sites.tags), 0);
+        let from = self.asm.jump(Some(cc::NE));
+        self.asm.ins(MOV, true, r, 0, at(sites.addends), 0);
+        let again = self.asm.pos();
+        self.cold.push(Cold::GroupSite { from, base, low: low as i32, r, n, again });
+        out
+    }
     /// The load was in another page: if the TLB has that one, remembers it and goes on. Else the address is in scratch word 0.
     fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, (r, n, again): (Reg, u32, u32)) {
+        self.look_for_site(base, disp, memop.0 & 3, (r, n, again));
+        let address = Rm::M(self.word(0));
+        self.asm.ins(PUSH, false, 0, 0, address, 0);
+    }
+    /// Goes on at `again` with the addend in `r` if the TLB has the page of the bytes (log2) at `base + disp`.
+    fn look_for_site(&mut self, base: Reg, disp: i32, bytes: u8, (r, n, again): (Reg, u32, u32)) {
         self.sum(r, base, disp as i64, true);
         self.asm.push_imm(n as i32);
         let row = (super::TEMPS & ((1 << r) - 1)).count_ones() as usize;
-        self.asm.call(self.stubs.site[row][memop.0 as usize & 3]);
+        self.asm.call(self.stubs.site[row][bytes as usize]);
         let hit = self.asm.jump(Some(cc::E));
         self.asm.patch(hit, again);
-        let address = Rm::M(self.word(0));
-        self.asm.ins(PUSH, false, 0, 0, address, 0);
     }
     pub(super) fn load(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let base = self.gpr(insts, i.args[0]);
@@ -534,6 +566,11 @@ impl Emitter {
                 self.cold_address(base, disp, host);
                 self.cold_store(memop, !matches!(host, Host::Alone(_)), insn);
                 self.jump_back(back);
+            }
+            Cold::GroupSite { from, base, low, r, n, again } => {
+                self.arrive(from);
+                self.look_for_site(base, low, 0, (r, n, again));
+                // The exit is emitted next: it was put off right behind this.
             }
             Cold::Series { index } => self.cold_series(index),
             Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
