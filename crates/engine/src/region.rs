@@ -43,7 +43,7 @@ const REMEMBERED: u32 = 256;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most.
 const NEW: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
-const IDLE: Duration = Duration::from_millis(4);
+const IDLE: Duration = Duration::from_millis(32);
 /// An offset in a page that no instruction has.
 const ELSEWHERE: u16 = u16::MAX;
 
