@@ -32,7 +32,7 @@ use std::time::Duration;
 const WALK: usize = 1536;
 /// A loop that is shorter is followed several times, as long as it does not get longer than that.
 const UNROLLED: usize = 64;
-/// A loop that is longer is left to the blocks. (Regions of up to [`REGION_LIMIT`] instructions follow one another in it.)
+/// A loop that is longer is left to the blocks. (In a long one regions follow one another.)
 const LONGEST: usize = WALK / 2;
 /// A path that is shorter is left to the blocks.
 const SHORTEST: usize = 8;
@@ -44,6 +44,8 @@ const REMEMBERED: u32 = 256;
 const NEW: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(32);
+/// Trails that may wait for the thread.
+const WAITING: usize = 16;
 /// An offset in a page that no instruction has.
 const ELSEWHERE: u16 = u16::MAX;
 
@@ -223,9 +225,13 @@ impl Regions {
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut trails)
     }
+    /// Leaves a trail for the thread, unless that is behind.
     fn add(&self, trail: Trail) {
-        self.trails.lock().unwrap_or_else(PoisonError::into_inner).push(trail);
-        self.come.notify_one();
+        let mut trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        if trails.len() < WAITING {
+            trails.push(trail);
+            self.come.notify_one();
+        }
     }
 }
 

@@ -40,6 +40,13 @@ impl Emitter {
         let x = self.vals[v.index()].want.wrapping_sub(16);
         (x < 16 && self.may_overwrite_x(insts, x)).then_some(x)
     }
+    /// The pinned register that the result `v` is about to be set to, or a free temporary.
+    fn fresh_float(&mut self, insts: &[Inst], v: Val) -> Reg {
+        match self.wanted_float(insts, v) {
+            Some(x) => x,
+            None => self.xtemp(insts),
+        }
+    }
     /// Where a float result goes: where it is wanted, to the temporary of the dying operand `a`, or to a free one; never to `avoid`.
     fn xdest(&mut self, insts: &[Inst], v: Val, a: Val, avoid: Reg) -> Reg {
         if let Some(x) = self.wanted_float(insts, v).filter(|&x| x != avoid) {
@@ -254,10 +261,7 @@ impl Emitter {
         let a = i.args[0];
         let g = self.gpr(insts, a);
         self.take(a);
-        let r = match self.wanted_float(insts, v) {
-            Some(x) => x,
-            None => self.xtemp(insts),
-        };
+        let r = self.fresh_float(insts, v);
         let row = pick(double(i.ty), CVTSI2SD, CVTSI2SS);
         // The upper part of the register would be a false dependency.
         self.asm.ins(XORPS, false, r, 0, Rm::R(r), 0);
@@ -269,10 +273,7 @@ impl Emitter {
         let a = i.args[0];
         let g = self.gpr(insts, a);
         self.take(a);
-        let r = match self.wanted_float(insts, v) {
-            Some(x) => x,
-            None => self.xtemp(insts),
-        };
+        let r = self.fresh_float(insts, v);
         let from = if i.op == Op::FFromU64 {
             self.asm.ins(TEST, true, g, 0, Rm::R(g), 0);
             self.asm.jump(Some(cc::S))
