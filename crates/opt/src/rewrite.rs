@@ -1,5 +1,6 @@
 //! The forward walk: copies live instructions into a new list, letting each rule replace what it knows better.
 
+use crate::dead::Need;
 use crate::facts::{Facts, facts};
 use crate::rebase::Rebase;
 use ir::{Block, Inst, Op, Ty, Val};
@@ -29,10 +30,23 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// The new list, as far as it has come.
-#[derive(Default)]
 pub struct Scope {
     insts: Vec<Inst>,
     facts: Vec<Facts>,
+    /// Where the low half of a value was taken last, and where a value was extended last, by the value's number. (Left from an
+    /// earlier block or not: if the instruction there is the one looked for, so is its value.)
+    halves: [Val; REMEMBERED],
+    extended: [Val; REMEMBERED],
+}
+
+/// Values whose halves and extensions are remembered.
+const REMEMBERED: usize = 32;
+
+impl Default for Scope {
+    fn default() -> Self {
+        let none = [Val::NONE; REMEMBERED];
+        Scope { insts: Vec::new(), facts: Vec::new(), halves: none, extended: none }
+    }
 }
 
 impl Scope {
@@ -56,6 +70,31 @@ impl Scope {
         self.facts.push(f);
         Val(self.insts.len() as u32 - 1)
     }
+    /// Appends an instruction unless it takes the low half of what it has been taken of already.
+    fn place(&mut self, i: Inst) -> Val {
+        if i.op != Op::Trunc {
+            return self.push(i);
+        }
+        let n = i.args[0].index() % REMEMBERED;
+        if self.insts.get(self.halves[n].index()) != Some(&i) {
+            self.halves[n] = self.push(i);
+        }
+        self.halves[n]
+    }
+    /// `v` has been extended with its sign, as `to`.
+    fn note_extended(&mut self, v: Val, to: Val) {
+        self.extended[v.index() % REMEMBERED] = to;
+    }
+    /// What to use for `v`: if it has been extended, the low half of that, so that only one of the two has to be kept.
+    fn shortened(&mut self, v: Val) -> Val {
+        let to = self.extended[v.index() % REMEMBERED];
+        match self.insts.get(to.index()) {
+            Some(e) if e.op == Op::Sext32 && e.args[0] == v => {
+                self.place(Inst { op: Op::Trunc, ty: Ty::I64, args: [to, Val::NONE, Val::NONE, Val::NONE], imm: 0 })
+            }
+            _ => v,
+        }
+    }
     /// Appends a constant.
     pub fn number(&mut self, ty: Ty, c: u64) -> Val {
         self.push(Inst { op: Op::Const, ty, args: [Val::NONE; 4], imm: c })
@@ -76,26 +115,42 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// Rewrites `block`, leaving out what is not `live`.
-    pub fn run(&mut self, block: &mut Block, live: &[bool], rules: &[Rule]) {
+    /// Rewrites `block`, of which this much is needed.
+    pub fn run(&mut self, block: &mut Block, needs: &[Need], rules: &[Rule]) {
         self.scope.insts.clear();
         self.scope.facts.clear();
         self.map.clear();
         self.rebase.clear();
-        for (i, &live) in block.insts.iter().zip(live) {
-            if !live {
+        for (i, &need) in block.insts.iter().zip(needs) {
+            if need == Need::Nothing {
                 self.map.push(Val::NONE);
                 continue;
             }
             let mut i = *i;
+            let narrow = i.ty == Ty::I32 && !matches!(i.op, Op::Sext32 | Op::Zext32);
             for v in &mut i.args {
                 if !v.is_some() {
                     break;
                 }
                 *v = self.map[v.index()];
+                if narrow {
+                    *v = self.scope.shortened(*v);
+                }
+            }
+            if need == Need::Low && matches!(i.op, Op::Sext32 | Op::Zext32) {
+                let half = self.scope.def(i.args[0]);
+                if half.op == Op::Trunc {
+                    self.map.push(half.args[0]);
+                    continue;
+                }
+                // The host leaves zeros in the upper half anyway.
+                i.op = Op::Zext32;
             }
             self.rebase.before(&mut self.scope, &mut i);
             let v = self.place(i, rules);
+            if i.op == Op::Sext32 {
+                self.scope.note_extended(i.args[0], v);
+            }
             self.rebase.after(&self.scope, &i, v);
             self.map.push(v);
         }
@@ -120,6 +175,6 @@ impl Rewriter {
             }
             break;
         }
-        self.scope.push(i)
+        self.scope.place(i)
     }
 }
