@@ -139,24 +139,38 @@ impl Group {
     }
 }
 
+/// What a group has for its base if that is a page, of a number relative to the block's.
+const PAGE: u32 = 1 << 31;
+/// From here on pages have no number.
+const NEAR: u64 = 1 << 41;
+
 /// Displacements from here on are left as they are: ranges must fit the 32 bits of a displacement, counted from whichever base.
 const FAR: u32 = 1 << 20;
 
-/// What the base of access `i` is a small constant away from, and that constant.
-fn anchor(insts: &[Inst], i: &Inst) -> (Val, i64) {
+/// What the base of access `i` is a small constant away from, and that constant: a value or, if that is where the access lies in
+/// relation to the block, [`PAGE`] and the number of its page.
+fn anchor(insts: &[Inst], i: &Inst) -> (u32, i64) {
     let (mut v, mut offset) = (i.args[0], 0i64);
-    if MemOp::disp(i.imm).unsigned_abs() >= FAR {
-        return (v, 0);
+    let disp = MemOp::disp(i.imm) as i64;
+    if disp.unsigned_abs() >= FAR as u64 {
+        return (v.0, 0);
     }
     loop {
         let d = &insts[v.index()];
+        if d.op == Op::PcRel {
+            let first = (d.imm as i64).wrapping_add(offset + disp);
+            let in_page = first & 4095;
+            let whole = in_page + MemOp::of(i.imm).bytes() as i64 <= 4096 && first.unsigned_abs() < NEAR;
+            let page = PAGE | (first >> 12) as u32 & (PAGE >> 1) - 1;
+            return if whole { (page, in_page - disp) } else { (v.0, offset) };
+        }
         let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
         match (d.op, d.ty) {
             (Op::Add, Ty::I64) => match constant(d.args[1]).filter(|c| c.unsigned_abs() < SPAN as u64) {
                 Some(c) => (v, offset) = (d.args[0], offset + c),
-                None => return (v, offset),
+                None => return (v.0, offset),
             },
-            _ => return (v, offset),
+            _ => return (v.0, offset),
         }
     }
 }
@@ -229,13 +243,13 @@ impl Emitter {
     /// Backward walk: notes the access `i` and puts the group it would lead on the list.
     pub(super) fn group_ahead(&mut self, insts: &[Inst], i: &Inst) {
         let (base, offset) = anchor(insts, i);
-        let own = Group::of(i, base.0, offset);
+        let own = Group::of(i, base, offset);
         let mut slot = self.next_group;
         for (k, g) in self.groups.iter().enumerate() {
             if g.base == own.base {
                 slot = k;
                 let (low, high) = (g.low.min(own.low), g.high.max(own.high));
-                if high - low < SPAN {
+                if high - low < SPAN || base & PAGE != 0 {
                     let write = g.write || own.write;
                     self.groups[k] = Group { low, high, write, followers: g.followers + 1, ..own };
                     self.ahead.push(self.groups[k]);
@@ -284,7 +298,7 @@ impl Emitter {
     /// which both paths must have behind them.
     fn host_address(&mut self, insts: &[Inst], i: &Inst, base: Reg, result: Option<Val>) -> (Host, u32, Reg) {
         let (anchor, offset) = anchor(insts, i);
-        let root = self.root(anchor);
+        let root = if anchor & PAGE != 0 { anchor } else { self.root(Val(anchor)) };
         let own = Group::of(i, root, offset);
         let led = self.ahead.pop().unwrap_or(own);
         for k in 0..GROUPS {
