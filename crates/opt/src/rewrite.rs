@@ -90,7 +90,7 @@ impl Scope {
         let to = self.extended[v.index() % REMEMBERED];
         match self.insts.get(to.index()) {
             Some(e) if e.op == Op::Sext32 && e.args[0] == v => {
-                self.place(Inst { op: Op::Trunc, ty: Ty::I64, args: [to, Val::NONE, Val::NONE, Val::NONE], imm: 0 })
+                self.place(inst(Op::Trunc, Ty::I64, to, Val::NONE))
             }
             _ => v,
         }
