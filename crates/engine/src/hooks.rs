@@ -33,6 +33,7 @@ impl<G: Guest> Tcg<G> {
         host::Hooks {
             load: load::<G> as *const () as u64,
             store: store::<G> as *const () as u64,
+            fill: fill::<G> as *const () as u64,
             amo: amo::<G> as *const () as u64,
             cas: cas::<G> as *const () as u64,
             store_cond: store_cond::<G> as *const () as u64,
@@ -170,6 +171,15 @@ extern "sysv64" fn store<G: Guest>(context: *mut Tcg<G>, va: u64, value: u64, op
     let (t, g) = unsafe { both(context, Doing::Memory) };
     let stored = t.store(g, va, value, MemOp(op as u8)).map(|()| 0);
     t.answer(g, stored, at)
+}
+
+/// See [`host::Hooks::fill`].
+extern "sysv64" fn fill<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, need: u64) -> u64 {
+    // SAFETY: as in `load`.
+    let (t, g) = unsafe { both(context, Doing::Memory) };
+    let addend = if (first ^ last) >> 12 == 0 { t.fill(g, first, need) } else { 0 };
+    t.activity.begin(Doing::Code);
+    addend
 }
 
 /// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.

@@ -87,14 +87,31 @@ impl<G: Guest> Tcg<G> {
     #[inline(always)]
     pub(crate) fn hit(&mut self, va: u64, bytes: u64, access: Access) -> Option<u64> {
         let e = self.tlb.set(self.data_set).entry(va);
-        let tag = if access == Access::Read { &e.read } else { &e.write };
         let last = va.wrapping_add(bytes - 1) & !4095;
-        (tag.load(Relaxed) == last).then(|| va.wrapping_add(e.addend.load(Relaxed)))
+        (e.tag(access).load(Relaxed) == last).then(|| va.wrapping_add(e.addend.load(Relaxed)))
+    }
+    /// Has the TLB filled for an access of translated code that has not been made yet; see [`host::Hooks::fill`]. A fault is found again by
+    /// whoever makes the access.
+    pub(crate) fn fill(&mut self, g: &mut G, va: u64, need: u64) -> u64 {
+        let access = if need == 2 { Access::Write } else { Access::Read };
+        let needed = if need == 0 { Access::Read } else { Access::Write };
+        let found =
+            self.recall(va, needed).is_some() || matches!(self.place(g, va, access), Ok(Place::Direct(_)));
+        let e = self.tlb.set(self.data_set).entry(va);
+        if found && e.tag(needed).load(Relaxed) == va & !4095 { e.addend.load(Relaxed) } else { 0 }
+    }
+    /// Host address of an access whose page has been driven out of the TLB by another one lately.
+    fn recall(&mut self, va: u64, access: Access) -> Option<u64> {
+        let set = self.tlb.set(self.data_set);
+        set.recall(va, access).then(|| va.wrapping_add(set.entry(va).addend.load(Relaxed)))
     }
     fn load_slow(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
         self.watch(g, va, bytes, Access::Read)?;
         if (va & 4095) + bytes as u64 > 4096 {
             return self.load_split(g, va, bytes);
+        }
+        if let Some(host) = self.recall(va, Access::Read) {
+            return Ok(crate::raw::load(host, bytes));
         }
         match self.place(g, va, Access::Read)? {
             Place::Direct(host) => Ok(crate::raw::load(host, bytes)),
@@ -123,6 +140,10 @@ impl<G: Guest> Tcg<G> {
             for i in 0..bytes {
                 self.store_slow(g, va.wrapping_add(i as u64), value >> (8 * i) & 0xff, 1)?;
             }
+            return Ok(());
+        }
+        if let Some(host) = self.recall(va, Access::Write) {
+            crate::raw::store(host, bytes, value);
             return Ok(());
         }
         match self.place(g, va, Access::Write)? {

@@ -101,19 +101,20 @@ pub(crate) enum Next {
 impl<G: Guest> Tcg<G> {
     /// An accelerator for the vCPU whose CPU model is `config`, on the machine whose engine is `shared`.
     pub fn new(shared: Arc<Shared>, config: G::Config) -> Tcg<G> {
+        let parallel = shared.cpus.all().len() > 1;
         let activity = Arc::new(Activity::new(G::HELPERS.len()));
         shared.activities().push(activity.clone());
         region::start::<G>(&shared, &config);
         Tcg {
             bus: Bus::new(shared.memory.clone()),
-            parallel: shared.cpus.all().len() > 1,
+            parallel,
             counter: shared.cpus.counter().cloned(),
             alone: false,
             cold: false,
             left_region: false,
             sightings: Sightings::default(),
             shared,
-            tlb: Sets::default(),
+            tlb: Sets::new(parallel),
             frame: None,
             code_set: usize::MAX,
             space: NOWHERE,
@@ -126,7 +127,7 @@ impl<G: Guest> Tcg<G> {
             trapped: None,
             turned_away: false,
             checks: Checks::default(),
-            empty: Set::new(),
+            empty: Set::new(!parallel),
             epoch: 0,
             breakpoints: 0,
             watchpoints: 0,

@@ -5,7 +5,8 @@
 //! ones. So nothing is translated from a page whose tags others had until each of them has been outside of
 //! translated code once. That is soon, since they are kicked; until then who wants to run that code interprets it.
 //!
-//! (Not seen is a tag that has been replaced since its owner looked at it, by a miss of another access in the same block.)
+//! A tag that has been replaced since its owner looked at it, by a miss of another access in the same block or region, is still
+//! found among the victims (`tlb.rs`), unless many have been replaced since.
 
 use crate::profile::Activity;
 use crate::tlb::Entries;

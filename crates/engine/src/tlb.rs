@@ -18,7 +18,7 @@
 //! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
-use cpu::{Mapping, Space};
+use cpu::{Access, Mapping, Space};
 use host::{CALLS, JUMPS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::*};
@@ -29,6 +29,9 @@ pub const ENTRIES_LOG2: u32 = 12;
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
 /// log2 of the bytes of an entry.
 pub const ENTRY_LOG2: u32 = 5;
+/// Entries behind them, of which translated code does not know: what others have driven out last. Two pages that share an entry and are
+/// used in turn find each other there, without a walk.
+const VICTIMS: usize = 8;
 /// What of `va >> (12 - ENTRY_LOG2)` is the offset of its entry in bytes.
 pub const INDEX_MASK: u32 = (ENTRIES as u32 - 1) << ENTRY_LOG2;
 /// A tag that matches no address.
@@ -54,8 +57,35 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn none() -> Entry {
+        let none = || AtomicU64::new(NONE);
+        Entry { read: none(), write: none(), execute: none(), addend: AtomicU64::new(0) }
+    }
     fn forget(&self) {
         [&self.read, &self.write, &self.execute].iter().for_each(|t| t.store(NONE, Relaxed));
+    }
+    /// What is to be compared with the page of an access.
+    #[inline(always)]
+    pub fn tag(&self, access: Access) -> &AtomicU64 {
+        match access {
+            Access::Read => &self.read,
+            Access::Write => &self.write,
+            Access::Execute => &self.execute,
+        }
+    }
+    /// The page that it is for.
+    fn page(&self) -> Option<u64> {
+        [&self.read, &self.write, &self.execute].iter().map(|t| t.load(Relaxed)).find(|&t| t != NONE)
+    }
+    /// Takes over what `other` has; without `writes`, what is for loads and fetches.
+    fn copy(&self, other: &Entry, writes: bool) {
+        self.write.store(NONE, SeqCst);
+        self.addend.store(other.addend.load(Relaxed), Relaxed);
+        self.read.store(other.read.load(Relaxed), Relaxed);
+        self.execute.store(other.execute.load(Relaxed), Relaxed);
+        if writes {
+            self.write.store(other.write.load(Relaxed), SeqCst);
+        }
     }
 }
 
@@ -141,6 +171,11 @@ pub struct Set {
     /// Those that may be filled with a mapping that is not global; one bit each, so that none is in the list twice.
     own: Vec<u16>,
     own_bits: [u64; ENTRIES / 64],
+    /// The victim that was put there last; whether there are any.
+    next_victim: usize,
+    victims: bool,
+    /// There is no other vCPU.
+    alone: bool,
     /// Code may be in the jump cache that lies in such a mapping.
     own_code: bool,
     /// Indices of jumps filled.
@@ -221,17 +256,11 @@ impl Pages {
 }
 
 impl Set {
-    /// A set that holds nothing.
-    pub fn new() -> Set {
-        let entry = || Entry {
-            read: AtomicU64::new(NONE),
-            write: AtomicU64::new(NONE),
-            execute: AtomicU64::new(NONE),
-            addend: AtomicU64::new(0),
-        };
+    /// A set that holds nothing, of a vCPU that is `alone` or one of several.
+    pub fn new(alone: bool) -> Set {
         Set {
             entries: Arc::new(Entries {
-                entries: (0..ENTRIES).map(|_| entry()).collect(),
+                entries: (0..ENTRIES + VICTIMS).map(|_| Entry::none()).collect(),
                 written: [const { AtomicU64::new(0) }; 64],
             }),
             jumps: (0..JUMPS).map(|_| Jump::none()).collect(),
@@ -242,6 +271,9 @@ impl Set {
             filled: Vec::new(),
             own: Vec::new(),
             own_bits: [0; ENTRIES / 64],
+            next_victim: 0,
+            victims: false,
+            alone,
             own_code: false,
             jumped: Vec::new(),
             large: Vec::new(),
@@ -319,20 +351,22 @@ impl Set {
         let page = va & !4095;
         let i = (va >> 12) as usize % ENTRIES;
         let e = &self.entries.entries[i];
-        if [&e.read, &e.write, &e.execute].iter().all(|t| t.load(Relaxed) == NONE) {
-            self.filled.push(i as u16);
+        match e.page() {
+            None => self.filled.push(i as u16),
+            Some(old) if old != page => {
+                let k = self.next_victim();
+                self.keep_victim(i, k);
+            }
+            Some(_) => {}
         }
         if kind.large && !self.large.contains(&(va >> 30)) {
             self.large.push(va >> 30);
         }
         if !kind.global {
-            let bit = 1 << (i & 63);
-            if self.own_bits[i / 64] & bit == 0 {
-                self.own_bits[i / 64] |= bit;
-                self.own.push(i as u16);
-            }
+            self.note_own(i);
             self.own_code |= rights.execute;
         }
+        let e = &self.entries.entries[i];
         let tag = |on| if on { page } else { NONE };
         // The old write tag goes before the addend changes: another thread reads them together.
         if e.write.load(Relaxed) != NONE {
@@ -350,6 +384,53 @@ impl Set {
                 word.store(bits | bit, Relaxed);
             }
             e.write.store(page, SeqCst);
+        }
+    }
+    /// Entry `i` may be filled with a mapping that is not global.
+    fn note_own(&mut self, i: usize) {
+        let bit = 1 << (i & 63);
+        if self.own_bits[i / 64] & bit == 0 {
+            self.own_bits[i / 64] |= bit;
+            self.own.push(i as u16);
+        }
+    }
+    /// Entry `i` is about to be replaced: puts what it has in place `k`. Its write tag stays to be found there by whoever wants to
+    /// take it away, since the owner may have looked at it and still be about to store.
+    fn keep_victim(&mut self, i: usize, k: usize) {
+        self.entries.entries[ENTRIES + k].copy(&self.entries.entries[i], true);
+        self.victims = true;
+    }
+    fn next_victim(&mut self) -> usize {
+        self.next_victim = (self.next_victim + 1) % VICTIMS;
+        self.next_victim
+    }
+    /// Gives `va` its entry back if another page has driven it out lately; whether this access may go straight to memory now.
+    pub fn recall(&mut self, va: u64, access: Access) -> bool {
+        // A write tag on its way from here to there might not be found by another vCPU.
+        if !self.victims || access == Access::Write && !self.alone {
+            return false;
+        }
+        let victims = &self.entries.entries[ENTRIES..];
+        let Some(k) = victims.iter().position(|v| v.tag(access).load(Relaxed) == va & !4095) else {
+            return false;
+        };
+        let found = Entry::none();
+        found.copy(&victims[k], self.alone);
+        let i = (va >> 12) as usize % ENTRIES;
+        match self.entries.entries[i].page() {
+            None => self.filled.push(i as u16),
+            Some(_) => {
+                let k = if self.alone { k } else { self.next_victim() };
+                self.keep_victim(i, k);
+            }
+        }
+        self.entries.entries[i].copy(&found, self.alone);
+        self.note_own(i);
+        true
+    }
+    fn forget_victims(&mut self) {
+        if std::mem::take(&mut self.victims) {
+            self.entries.entries[ENTRIES..].iter().for_each(Entry::forget);
         }
     }
     /// Code may be executed in this mapping.
@@ -373,6 +454,7 @@ impl Set {
         for i in self.filled.drain(..) {
             self.entries.entries[i as usize].forget();
         }
+        self.forget_victims();
         self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
         self.large.clear();
         self.own.clear();
@@ -380,6 +462,7 @@ impl Set {
     }
     /// Forgets what is not global.
     pub fn flush_own(&mut self) {
+        self.forget_victims();
         for i in self.own.drain(..) {
             self.own_bits[i as usize / 64] &= !(1 << (i & 63));
             self.entries.entries[i as usize].forget();
@@ -421,6 +504,7 @@ impl Set {
         if self.large.contains(&(va >> 30)) {
             return if own { self.flush_own() } else { self.flush() };
         }
+        self.forget_victims();
         let page = va & !4095;
         let e = self.entry(va);
         for tag in [&e.read, &e.write, &e.execute] {
@@ -441,9 +525,15 @@ pub struct Tlb {
     /// Numbers of their spaces.
     numbers: Vec<u64>,
     clock: u64,
+    /// There are other vCPUs.
+    parallel: bool,
 }
 
 impl Tlb {
+    /// Sets of a vCPU that is one of several if `parallel`.
+    pub fn new(parallel: bool) -> Tlb {
+        Tlb { parallel, ..Tlb::default() }
+    }
     /// Index of the set for a space, and its entries if it is new (others must know them). The set that was not used for
     /// longest makes room, but never set `keep`.
     pub fn select(&mut self, space: Space, keep: usize) -> (usize, Option<Arc<Entries>>) {
@@ -463,7 +553,7 @@ impl Tlb {
         let mut made = None;
         if self.sets.len() < SETS {
             oldest = self.sets.len();
-            let set = Set::new();
+            let set = Set::new(!self.parallel);
             made = Some(set.entries.clone());
             self.sets.push(set);
             self.numbers.push(space.number);

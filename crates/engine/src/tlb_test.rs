@@ -30,6 +30,33 @@ fn a_filled_page_is_found_until_it_is_flushed() {
 }
 
 #[test]
+fn two_pages_that_share_an_entry_find_each_other() {
+    let (a, b) = (0x1234_5000, 0x1234_5000 + 4096 * ENTRIES as u64);
+    for parallel in [false, true] {
+        let mut tlb = Tlb::new(parallel);
+        let (i, _) = tlb.select(space(7), usize::MAX);
+        let set = tlb.set(i);
+        set.fill(a, 0x7000_0000_3000, RW, PAGE);
+        assert!(!set.recall(b, Access::Read));
+        set.fill(b, 0x7000_0000_9000, RW, PAGE);
+        assert_eq!(hits(set, a), [false; 3]);
+        assert!(set.recall(a, Access::Read));
+        // Another vCPU that looked for tags might not see one that is on its way from here to there.
+        assert_eq!(hits(set, a), [true, !parallel, false]);
+        assert_eq!(set.entry(a).addend.load(Relaxed).wrapping_add(a), 0x7000_0000_3000);
+        assert_eq!(set.recall(b, Access::Write), !parallel);
+        // Whoever has looked at the tag may still be about to store.
+        assert!(set.entries.forget_writes(0x7000_0000_3000));
+        assert!(!set.recall(a, Access::Write));
+        set.flush_page(b, false);
+        assert!(!set.recall(a, Access::Read));
+        set.fill(a, 0x7000_0000_3000, RW, PAGE);
+        set.flush_own();
+        assert!(!set.recall(b, Access::Read) && hits(set, a) == [false; 3]);
+    }
+}
+
+#[test]
 fn a_piece_of_a_superpage_takes_the_whole_with_it() {
     let mut tlb = Tlb::default();
     let (i, _) = tlb.select(space(7), usize::MAX);

@@ -165,7 +165,7 @@ impl Features {
 
 /// Addresses of the engine's functions, all `extern "sysv64"`. `context` is the word at [`Layout::context`].
 /// Where a function returns a pair (`rax`, `rdx`), the second is a status: 0 goes on, anything else leaves
-/// translated code with that exit value, but for [`exit::GO`]. In every hook but `soft` and `quiet` all slots are in the frame; only in `helper` may
+/// translated code with that exit value, but for [`exit::GO`]. In every hook but `soft` and `quiet` all slots are in the frame (NaNs may not be canonical in `fill`); only in `helper` may
 /// the hook change them and have that seen. `ra` is the return address in the block; its offset from the block's first byte is in
 /// [`Code::points`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,10 @@ pub struct Hooks {
     pub load: u64,
     /// `(context, va, value, memop, ra) -> (_, status)`: a store that missed.
     pub store: u64,
+    /// `(context, first, last, need) -> addend`: an access of bytes between these two missed and may be left to others; sees to it that the
+    /// TLB has their page. `need`: 0 a load; 1 a load now, and stores later; 2 a store. 0 if they lie in two pages, or if not
+    /// all of it can go straight to memory.
+    pub fill: u64,
     /// `(context, args, imm, ra) -> (old, status)`: [`ir::Op::Amo`]; `args` points to address and operand, `imm`
     /// is the instruction's.
     pub amo: u64,
@@ -218,6 +222,9 @@ pub struct Stubs {
     pub load_probe: [u64; 16],
     /// As `store`, looking into the TLB first.
     pub store_probe: [u64; 8],
+    /// By what is needed: takes the addresses of the first and the last byte from the stack; the addend, or 0, is in word 0. See
+    /// [`Hooks::fill`].
+    pub fill: [u64; 6],
     /// By log2 of the size: store the second word on the stack to the address that is the first; takes both away.
     pub store: [u64; 8],
     /// Atomics on scratch words 0 to 2, imm in word 4.

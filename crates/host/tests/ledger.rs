@@ -77,6 +77,7 @@ fn the_code_is_as_recorded() {
         store: [0x1100; 8],
         load_probe: [0x1080; 16],
         store_probe: [0x1180; 8],
+        fill: [0x1180; 6],
         amo: [0x1200; 2],
         cas: [0x1300; 2],
         store_cond: [0x1400; 2],

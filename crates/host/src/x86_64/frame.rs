@@ -78,6 +78,9 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
             stubs.store[memop as usize + 4 * x] = slow;
             stubs.store_probe[memop as usize + 4 * x] = s.store_probe(MemOp(memop as u8), slow);
         }
+        for need in 0..3 {
+            stubs.fill[need + 3 * x] = s.fill(need as u64, xmm);
+        }
         stubs.amo[x] = s.with_arguments(hooks.amo, xmm);
         stubs.cas[x] = s.with_arguments(hooks.cas, xmm);
         stubs.store_cond[x] = s.with_arguments(hooks.store_cond, xmm);
@@ -288,6 +291,15 @@ impl Stub<'_> {
             s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
             s.asm.ins(MOV, true, RDX, 0, stack(1), 0);
             s.asm.mov_imm(RCX, memop);
+        });
+        at
+    }
+    fn fill(&mut self, need: u64, xmm: bool) -> u64 {
+        let at = self.here();
+        self.hook(Hook { stack: 2, ..Hook::new(self.hooks.fill, xmm) }, |s, stack| {
+            s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
+            s.asm.ins(MOV, true, RDX, 0, stack(1), 0);
+            s.asm.mov_imm(RCX, need);
         });
         at
     }

@@ -17,7 +17,7 @@ use super::float::Fused;
 use super::lower::Emitter;
 use super::nan::Mends;
 use super::series::{Member, Moved};
-use crate::{Point, Sites};
+use crate::Point;
 use ir::{Inst, MemOp, Op, Ty, Val};
 
 /// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
@@ -48,9 +48,24 @@ pub(super) enum Cold {
         insn: i64,
         host: Host,
     },
-    /// A group of loads was in another page than the one remembered: goes on at `again` if the TLB has it. The exit of
-    /// the region, which comes next, is for the other case.
-    GroupSite { from: u32, base: Reg, low: i32, r: Reg, n: u32, again: u32 },
+    /// An access of a region missed, that of the instruction at `target`.
+    Fill {
+        /// Where it goes on with the addend in `r`, if that is to be had.
+        back: u32,
+        from: u32,
+        base: Reg,
+        /// The first and the last byte that the addend is for.
+        range: (i32, i32),
+        r: Reg,
+        /// Which of [`Stubs::fill`].
+        need: usize,
+        /// The site whose page it was not in.
+        site: Option<u32>,
+        /// The displacement of another jump, which leaves in any case.
+        out: Option<u32>,
+        target: i64,
+        mends: Mends,
+    },
     /// The leader of series number `index` missed.
     Series { index: u32 },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
@@ -161,7 +176,7 @@ fn anchor(insts: &[Inst], i: &Inst) -> (u32, i64) {
             let first = (d.imm as i64).wrapping_add(offset + disp);
             let in_page = first & 4095;
             let whole = in_page + MemOp::of(i.imm).bytes() as i64 <= 4096 && first.unsigned_abs() < NEAR;
-            let page = PAGE | (first >> 12) as u32 & (PAGE >> 1) - 1;
+            let page = PAGE | (first >> 12) as u32 & ((PAGE >> 1) - 1);
             return if whole { (page, in_page - disp) } else { (v.0, offset) };
         }
         let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
@@ -328,25 +343,28 @@ impl Emitter {
         if led.followers == 0
             && !own.write
             && self.looping
-            && let Some(sites) = self.cfg.sites
+            && let Some(n) = self.new_site()
         {
-            return self.site(insts, Group::of(i, root, 0), base, sites, result);
+            return self.site(insts, Group::of(i, root, 0), base, n, result);
         }
         // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
-        let leaves = self.region && self.untouched && self.under_way;
+        let range = (led.low - offset, led.high - offset);
+        let leaves = self.region && self.untouched && self.under_way && range.1 <= i32::MAX as i64;
         let followers = if self.region && !leaves { 0 } else { led.followers };
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let range = (led.low - offset, led.high - offset);
-        let site = self.cfg.sites.filter(|_| leaves && self.looping && !led.write);
-        let from = match site {
-            Some(sites) => self.group_site(base, range, sites, entry, tag),
-            None => self.probe(base, range, led.write, entry, tag),
+        let site = (leaves && self.looping && !led.write).then(|| self.new_site()).flatten();
+        let (from, out) = match site {
+            Some(n) => self.group_site(base, range, n, entry, tag),
+            None => (self.probe(base, range, led.write, entry, tag), None),
         };
+        let back = self.asm.pos();
         let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if leaves {
-            let mends = self.mends_now();
-            self.cold.push(Cold::Exit { from, target: self.insn, mends });
+            let (target, mends) = (self.insn, self.mends_now());
+            let need = led.write as usize + own.write as usize;
+            let range = (range.0 as i32, range.1 as i32);
+            self.cold.push(Cold::Fill { back, from, base, range, r: entry, need, site, out, target, mends });
         }
         if followers == 0 {
             return (if leaves { Host::Sure(entry) } else { Host::Alone(entry) }, from, d);
@@ -371,29 +389,30 @@ impl Emitter {
         insts: &[Inst],
         own: Group,
         base: Reg,
-        sites: Sites,
+        n: u32,
         result: Option<Val>,
     ) -> (Host, u32, Reg) {
-        let n = self.next_site;
-        self.next_site = (n + 1) % sites.count;
         let r = self.temp(insts);
         let d = result.map_or(NO, |v| self.dest(insts, v, r, 0));
         self.sum(r, base, own.low, true);
         // The low bits that alignment wants zero stay in, and spoil the comparison if they are not.
         let bytes = own.high - own.low + 1;
         self.asm.ins(AND_I, true, 0, 0, Rm::R(r), -4096 | (bytes - 1));
-        let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
-        self.asm.ins(CMP, true, r, 0, at(sites.tags), 0);
-        let from = self.asm.jump(Some(cc::NE));
-        self.asm.ins(MOV, true, r, 0, at(sites.addends), 0);
+        let from = self.known_site(n, r);
         let again = self.asm.pos();
         (Host::Site { r, n, again }, from, d)
     }
     /// In a region that is a loop: the loads between `base + low` and `base + high` by the page remembered at their site, so that arrays which
-    /// share an entry of the TLB do not drive each other out. Leaves the addend in `r`; gives the displacement of the jump out of the region.
-    fn group_site(&mut self, base: Reg, (low, high): (i64, i64), sites: Sites, r: Reg, tag: Reg) -> u32 {
-        let n = self.next_site;
-        self.next_site = (n + 1) % sites.count;
+    /// share an entry of the TLB do not drive each other out. Leaves the addend in `r`; gives the displacements of the jumps for another page
+    /// and for bytes that lie in two.
+    fn group_site(
+        &mut self,
+        base: Reg,
+        (low, high): (i64, i64),
+        n: u32,
+        r: Reg,
+        tag: Reg,
+    ) -> (u32, Option<u32>) {
         let mask = Rm::M(Mem::at(RBP, self.cfg.layout.page_mask));
         self.sum(r, base, low, true);
         self.sum(tag, r, high - low, true);
@@ -401,13 +420,23 @@ impl Emitter {
         self.asm.ins(AND, true, tag, 0, mask, 0);
         self.asm.ins(CMP, true, tag, 0, Rm::R(r), 0);
         let out = self.asm.jump(Some(cc::NE));
+        (self.known_site(n, r), Some(out))
+    }
+    /// The number of a site for an access.
+    fn new_site(&mut self) -> Option<u32> {
+        let sites = self.cfg.sites?;
+        let n = self.next_site;
+        self.next_site = (n + 1) % sites.count;
+        Some(n)
+    }
+    /// Puts the addend of site `n` into `r`, which is the page it remembers; else jumps with the displacement given.
+    fn known_site(&mut self, n: u32, r: Reg) -> u32 {
+        let Some(sites) = self.cfg.sites else { unreachable!("a site without sites") };
         let at = |table: i32| Rm::M(Mem::at(RBP, table + 8 * n as i32));
         self.asm.ins(CMP, true, r, 0, at(sites.tags), 0);
         let from = self.asm.jump(Some(cc::NE));
         self.asm.ins(MOV, true, r, 0, at(sites.addends), 0);
-        let again = self.asm.pos();
-        self.cold.push(Cold::GroupSite { from, base, low: low as i32, r, n, again });
-        out
+        from
     }
     /// The load was in another page: if the TLB has that one, remembers it and goes on. Else the address is in scratch word 0.
     fn cold_site(&mut self, base: Reg, disp: i32, memop: MemOp, (r, n, again): (Reg, u32, u32)) {
@@ -581,10 +610,24 @@ impl Emitter {
                 self.cold_store(memop, !matches!(host, Host::Alone(_)), insn);
                 self.jump_back(back);
             }
-            Cold::GroupSite { from, base, low, r, n, again } => {
+            Cold::Fill { back, from, base, range, r, need, site, out, target, mends } => {
                 self.arrive(from);
-                self.look_for_site(base, low, 0, (r, n, again));
-                // The exit is emitted next: it was put off right behind this.
+                if let Some(n) = site {
+                    self.look_for_site(base, range.0, 0, (r, n, back));
+                }
+                for disp in [range.1, range.0] {
+                    self.sum(r, base, disp.into(), true);
+                    self.asm.push(r);
+                }
+                self.asm.call(self.stubs.fill[need + 3 * self.floats as usize]);
+                self.asm.ins(MOV, true, r, 0, Rm::M(word), 0);
+                self.asm.ins(TEST, true, r, 0, Rm::R(r), 0);
+                let filled = self.asm.jump(Some(cc::NE));
+                self.asm.patch(filled, back);
+                if let Some(out) = out {
+                    self.arrive(out);
+                }
+                self.exit(target, mends);
             }
             Cold::Series { index } => self.cold_series(index),
             Cold::Atomic { from, back, stub, dest, imm, insn, late } => {

@@ -266,6 +266,10 @@ unsafe extern "sysv64" fn hook_load(c: *mut Context, va: u64, m: u64, ra: u64) -
     clobber();
     pair(unsafe { &mut *c }.with(ra, |w| w.load(va, MemOp(m as u8))))
 }
+/// Only regions call it.
+unsafe extern "sysv64" fn hook_fill(_: *mut Context, _first: u64, _last: u64, _need: u64) -> u64 {
+    0
+}
 unsafe extern "sysv64" fn hook_store(c: *mut Context, va: u64, v: u64, m: u64, ra: u64) -> Pair {
     clobber();
     pair(unsafe { &mut *c }.with(ra, |w| w.store(va, v, MemOp(m as u8)).map(|()| 0)))
@@ -344,6 +348,7 @@ impl Machine {
         let hooks = Hooks {
             load: hook_load as *const () as u64,
             store: hook_store as *const () as u64,
+            fill: hook_fill as *const () as u64,
             amo: hook_amo as *const () as u64,
             cas: hook_cas as *const () as u64,
             store_cond: hook_store_cond as *const () as u64,
