@@ -90,11 +90,11 @@ impl Bus {
         }
     }
     /// The block and offset behind the page at this host address.
-    pub(crate) fn ram_at(&self, host_page: u64) -> Option<(Arc<Ram>, u64)> {
+    pub(crate) fn ram_at(&self, host_page: u64) -> Option<(&Arc<Ram>, u64)> {
         self.view.ranges().iter().find_map(|r| match &r.target {
             Target::Ram { ram, .. } | Target::Romd { ram, .. } => {
                 let offset = host_page.wrapping_sub(ram.host_ptr() as u64);
-                (offset < ram.len()).then(|| (ram.clone(), offset))
+                (offset < ram.len()).then_some((ram, offset))
             }
             Target::Mmio { .. } => None,
         })

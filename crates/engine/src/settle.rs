@@ -11,7 +11,7 @@
 use crate::profile::Activity;
 use crate::tlb::Entries;
 use cpu::CpuHandle;
-use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a vCPU is: odd while it may be in translated code, and another number each time that it is not.
@@ -50,24 +50,34 @@ struct Late {
 
 /// Whom the new pages of code are waiting for.
 #[derive(Default)]
-pub(crate) struct Settling(Mutex<Vec<Late>>);
+pub(crate) struct Settling {
+    late: Mutex<Vec<Late>>,
+    /// There may be some.
+    any: AtomicBool,
+}
 
 impl Settling {
     fn all(&self) -> MutexGuard<'_, Vec<Late>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// The page waits for a vCPU, if that is in translated code.
     pub(crate) fn wait_for(&self, host_page: u64, owner: &Owned) {
         let turn = owner.activity.turn.now();
         if turn & 1 != 0 {
-            self.all().push(Late { host_page, activity: owner.activity.clone(), turn });
+            let mut all = self.all();
+            self.any.store(true, SeqCst);
+            all.push(Late { host_page, activity: owner.activity.clone(), turn });
             owner.handle.kick();
         }
     }
     /// Whether nobody can store into the page unseen any more.
     pub(crate) fn is_over(&self, host_page: u64) -> bool {
+        if !self.any.load(SeqCst) {
+            return true;
+        }
         let mut all = self.all();
         all.retain(|late| late.activity.turn.now() == late.turn);
+        self.any.store(!all.is_empty(), SeqCst);
         all.iter().all(|late| late.host_page != host_page)
     }
 }

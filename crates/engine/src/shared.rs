@@ -32,6 +32,9 @@ const REGION_LIMIT: u32 = 160;
 /// Room that one block may need at most.
 const BLOCK_ROOM: usize = 64 << 10;
 
+/// One translation of so many is timed, for all of them.
+const TIMED: u64 = 8;
+
 /// Branches that a block may have in it at most, besides the one that ends it.
 const BRANCHES: u32 = 4;
 
@@ -366,38 +369,46 @@ impl Shared {
         bus: &Bus,
         at: &At<'_>,
     ) -> Option<Made> {
-        let began = Instant::now();
         let key = Key::new(at.host_page, at.offset, at.mode);
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_region = !at.path.is_empty();
-        let found = match at.second {
-            None => self.cache().find(key).filter(|_| !is_region),
-            Some(second) => self.cache().find_crossing(key, second),
-        };
-        if let Some((id, address)) = found {
-            return Some(Made { id, address, insns: 0 });
-        }
-        if !self.cache().has_room(BLOCK_ROOM) {
-            self.full.store(true, Release);
-            return None;
-        }
         let t = &mut *translator;
-        let mut pages = Vec::with_capacity(2);
-        for page in [Some(at.host_page), at.second].into_iter().flatten() {
-            pages.push(bus.ram_at(page)?);
-        }
+        let is_region = !at.path.is_empty();
+        let page = bus.ram_at(at.host_page)?;
+        let second = match at.second {
+            None => None,
+            Some(second) => Some(bus.ram_at(second)?),
+        };
+        let pages = || [Some(page), second].into_iter().flatten();
         let (mut start, mut limit) = (at.offset as usize, self.block_limit());
         let mut end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
         if is_region {
             (start, end, limit) = (0, t.page.len(), self.region_limit());
         }
-        self.cache().begin([
-            (at.host_page, start as u64, end as u64),
-            (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
-        ]);
-        for (ram, offset) in &pages {
-            if !ram.has_code(*offset) {
-                self.protect(ram, *offset, at.me?);
+        let (usual, apart, began) = {
+            let mut cache = self.cache();
+            let found = match at.second {
+                None => cache.find(key).filter(|_| !is_region),
+                Some(second) => cache.find_crossing(key, second),
+            };
+            if let Some((id, address)) = found {
+                return Some(Made { id, address, insns: 0 });
+            }
+            if !cache.has_room(BLOCK_ROOM) {
+                self.full.store(true, Release);
+                return None;
+            }
+            cache.begin([
+                (at.host_page, start as u64, end as u64),
+                (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
+            ]);
+            // Nobody else places anything while we have the translator.
+            let (usual, apart) = cache.next_offsets();
+            let timed = is_region || cache.counts.translated.is_multiple_of(TIMED);
+            (usual, apart, timed.then(Instant::now))
+        };
+        for (ram, offset) in pages() {
+            if !ram.has_code(offset) {
+                self.protect(ram, offset, at.me?);
             }
         }
         if [Some(at.host_page), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
@@ -406,11 +417,11 @@ impl Shared {
         // Whole words: a store that others make now tells the code cache only afterwards, and half an instruction of it would run
         // until then.
         for part in [start & !7..end.next_multiple_of(8), t.page.len() - 8..t.page.len()] {
-            pages[0].0.read(pages[0].1 + part.start as u64, &mut t.page[part]);
+            page.0.read(page.1 + part.start as u64, &mut t.page[part]);
         }
-        let next = pages.get(1).map(|(ram, offset)| {
+        let next = second.map(|(ram, offset)| {
             let mut bytes = [0; 16];
-            ram.read(*offset, &mut bytes);
+            ram.read(offset, &mut bytes);
             bytes
         });
         let trace = Trace::of(at.pc);
@@ -443,17 +454,13 @@ impl Shared {
         if let Some(trace) = &trace {
             trace.optimised(block);
         }
-        let placement = {
-            let cache = self.cache();
-            let (start, apart) = cache.next_offsets();
-            host::Placement {
-                base: self.code.address(start),
-                apart: self.code.address(apart),
-                entry: at.offset as i64,
-                floats: G::has_floats(at.mode),
-                insns: built.insns,
-                region: is_region,
-            }
+        let placement = host::Placement {
+            base: self.code.address(usual),
+            apart: self.code.address(apart),
+            entry: at.offset as i64,
+            floats: G::has_floats(at.mode),
+            insns: built.insns,
+            region: is_region,
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
             return None;
@@ -477,19 +484,20 @@ impl Shared {
         if is_region && self.options.verify && !twice {
             return None;
         }
+        let took = began.map_or(0, |began| began.elapsed().as_nanos() as u64);
         let mut cache = self.cache();
-        if cache.is_disturbed() || pages.iter().any(|(ram, offset)| !ram.has_code(*offset)) {
+        if cache.is_disturbed() || pages().any(|(ram, offset)| !ram.has_code(offset)) {
             // Somebody has stored there since we read it, and found nothing to forget.
             return None;
         }
         if is_region {
             base::trace!(points::REGION, "pc:{:#x}, insns:{}, of:{}", at.pc, built.insns, at.path.len() - 1);
             cache.counts.region_insns += built.insns as u64;
-            cache.counts.region_nanoseconds += began.elapsed().as_nanos() as u64;
+            cache.counts.region_nanoseconds += took;
         } else {
             base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
             cache.counts.guest_insns += built.insns as u64;
-            cache.counts.nanoseconds += began.elapsed().as_nanos() as u64;
+            cache.counts.nanoseconds += TIMED * took;
         }
         let (id, address) = cache.insert(NewBlock {
             key,

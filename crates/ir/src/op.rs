@@ -97,7 +97,11 @@ macro_rules! ops {
             /// Type of the result.
             pub const fn ret(self) -> Ret { match self { $(Op::$name => { use Ret::*; $ret }),* } }
             /// Effects besides the result.
-            pub const fn effects(self) -> Effects { match self { $(Op::$name => Effects::$eff),* } }
+            #[inline]
+            pub const fn effects(self) -> Effects {
+                static ALL: [Effects; Op::ALL.len()] = [$(Effects::$eff),*];
+                ALL[self as usize]
+            }
             /// What the operation means, as its table row says.
             pub const fn prose(self) -> &'static str { match self { $(Op::$name => concat!($($doc),*)),* } }
         }

@@ -32,12 +32,14 @@ pub const RULES: &[Rule] = &[
 /// The new list, as far as it has come.
 pub struct Scope {
     insts: Vec<Inst>,
-    facts: Vec<Facts>,
     /// Where the low half of a value was taken last, and where a value was extended last, by the value's number. (Left from an
     /// earlier block or not: if the instruction there is the one looked for, so is its value.)
     halves: [Val; REMEMBERED],
     extended: [Val; REMEMBERED],
 }
+
+/// How far back what is known of a value may come from.
+const DEPTH: u32 = 4;
 
 /// Values whose halves and extensions are remembered.
 const REMEMBERED: usize = 32;
@@ -45,7 +47,7 @@ const REMEMBERED: usize = 32;
 impl Default for Scope {
     fn default() -> Self {
         let none = [Val::NONE; REMEMBERED];
-        Scope { insts: Vec::new(), facts: Vec::new(), halves: none, extended: none }
+        Scope { insts: Vec::new(), halves: none, extended: none }
     }
 }
 
@@ -59,15 +61,19 @@ impl Scope {
         let i = self.def(v);
         (i.op == Op::Const).then_some(i.imm)
     }
-    /// What is known of `v`.
+    /// What is known of `v`. Few rules ask, so it is found when they do, from a few instructions back.
     pub fn facts(&self, v: Val) -> Facts {
-        self.facts[v.index()]
+        self.facts_from(v, DEPTH)
+    }
+    fn facts_from(&self, v: Val, depth: u32) -> Facts {
+        match depth.checked_sub(1) {
+            Some(less) => facts(self.def(v), |v| self.facts_from(v, less), |v| self.constant(v)),
+            None => Facts::NONE,
+        }
     }
     /// Appends an instruction.
     pub fn push(&mut self, i: Inst) -> Val {
-        let f = facts(&i, |v| self.facts(v), |v| self.constant(v));
         self.insts.push(i);
-        self.facts.push(f);
         Val(self.insts.len() as u32 - 1)
     }
     /// Appends an instruction unless it takes the low half of what it has been taken of already.
@@ -118,7 +124,6 @@ impl Rewriter {
     /// Rewrites `block`, of which this much is needed.
     pub fn run(&mut self, block: &mut Block, needs: &[Need], rules: &[Rule]) {
         self.scope.insts.clear();
-        self.scope.facts.clear();
         self.map.clear();
         self.rebase.clear();
         for (i, &need) in block.insts.iter().zip(needs) {

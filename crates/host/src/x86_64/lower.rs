@@ -79,17 +79,6 @@ pub struct Emitter {
     pub(super) too_complex: bool,
 }
 
-/// [`Op::effects`] as a table.
-static EFFECTS: [Effects; Op::ALL.len()] = {
-    let mut t = [Effects::Pure; Op::ALL.len()];
-    let mut n = 0;
-    while n < t.len() {
-        t[n] = Op::ALL[n].effects();
-        n += 1;
-    }
-    t
-};
-
 impl Emitter {
     /// A translator for the code memory whose common code is at `stubs`.
     pub fn new(cfg: Config, stubs: Stubs) -> Emitter {
@@ -242,7 +231,7 @@ impl Emitter {
             let i = &insts[n];
             self.vals[n].root = n as u32;
             let uses = self.vals[n].uses;
-            let effects = EFFECTS[i.op as usize];
+            let effects = i.op.effects();
             let mut barrier = matches!(effects, Effects::Memory | Effects::Call)
                 || matches!(i.op, Op::ExitIf | Op::Goto | Op::Jump | Op::Leave);
             if uses == 0 {
@@ -344,7 +333,7 @@ impl Emitter {
         let v = Val(n as u32);
         let [a, b, ..] = i.args;
         let used = self.vals[n].uses > 0;
-        match EFFECTS[i.op as usize] {
+        match i.op.effects() {
             Effects::Pure | Effects::Reads if !used => return,
             Effects::Call if !used && helpers(i.imm as u16).effects == HelperEffects::Pure => return,
             Effects::Pure if Self::is_alias(insts, i) => {
@@ -422,10 +411,7 @@ impl Emitter {
             Op::Leave => self.leave(),
             Op::Trunc | Op::FBits | Op::FFromBits => {}
         }
-        if matches!(
-            EFFECTS[i.op as usize],
-            Effects::Writes | Effects::Flags | Effects::Memory | Effects::Call
-        ) {
+        if matches!(i.op.effects(), Effects::Writes | Effects::Flags | Effects::Memory | Effects::Call) {
             self.untouched = false;
         }
     }
