@@ -24,8 +24,8 @@ use crate::run::Tcg;
 use crate::shared::{At, Shared};
 use cpu::{Frame, Guest, Step};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Instructions of a walk.
@@ -40,7 +40,7 @@ const SHORTEST: usize = 8;
 const ENTRY: usize = 4;
 /// For how many looks a vCPU remembers where it was seen.
 const REMEMBERED: u32 = 256;
-/// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most.
+/// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
 const NEW: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(32);
@@ -101,6 +101,8 @@ struct Path {
 pub(crate) struct Regions {
     trails: Mutex<Vec<Trail>>,
     come: Condvar,
+    /// The thread sleeps longer than it would if there were something to do.
+    dozes: AtomicBool,
     started: OnceLock<()>,
 }
 
@@ -216,18 +218,32 @@ impl Regions {
     pub(crate) fn are_made(&self) -> bool {
         self.started.get().is_some()
     }
-    /// The trails that come within this time.
+    fn trails(&self) -> MutexGuard<'_, Vec<Trail>> {
+        self.trails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The trails that come within this time; none if there is new code.
     fn wait(&self, time: Duration) -> Vec<Trail> {
-        let trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut trails, _) = self
-            .come
-            .wait_timeout_while(trails, time, |trails| trails.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
+        let trails = self.trails();
+        let long = time > BUSY;
+        self.dozes.store(long, Relaxed);
+        let nothing = |trails: &mut Vec<Trail>| trails.is_empty() && long == self.dozes.load(Relaxed);
+        let (mut trails, _) =
+            self.come.wait_timeout_while(trails, time, nothing).unwrap_or_else(PoisonError::into_inner);
+        self.dozes.store(false, Relaxed);
         std::mem::take(&mut trails)
+    }
+    /// There is new code: a guest that did nothing has begun something.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if self.dozes.load(Relaxed) {
+            let _trails = self.trails();
+            self.dozes.store(false, Relaxed);
+            self.come.notify_one();
+        }
     }
     /// Leaves a trail for the thread, unless that is behind.
     fn add(&self, trail: Trail) {
-        let mut trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trails = self.trails();
         if trails.len() < WAITING {
             trails.push(trail);
             self.come.notify_one();

@@ -490,6 +490,7 @@ impl Shared {
             // Somebody has stored there since we read it, and found nothing to forget.
             return None;
         }
+        self.regions.wake();
         if is_region {
             base::trace!(points::REGION, "pc:{:#x}, insns:{}, of:{}", at.pc, built.insns, at.path.len() - 1);
             cache.counts.region_insns += built.insns as u64;
