@@ -1,6 +1,7 @@
 //! Passes over the intermediate language, in the order in which a block takes them:
 //!
-//! 1. [`dead`] (backward): which instructions nobody needs, among them slots that are written again before anyone can look.
+//! 1. [`dead`] (backward): which instructions nobody needs, among them slots that are written again before anyone can look, and of which values
+//!    nobody needs more than the low half.
 //! 2. [`rewrite`] (forward, into a new list): copies what is needed, and at each instruction asks the rules: [`algebra`]
 //!    (identities, strength), [`extend`] (extensions that [`facts`] prove superfluous), [`boolean`] (comparisons of
 //!    truth values), [`boxing`] (NaN boxes opened again), [`target`] (jumps to known places), [`rotate`] (two shifts that
