@@ -400,6 +400,30 @@ static void returns(uint64_t hart)
     }
 }
 
+/* Loops that begin with an access, which now and then lies in two pages, and go on with what it has loaded. */
+static uint8_t words[3 * 4096 + 16] PAGE_ALIGNED;
+static void loops_across_pages(uint64_t hart)
+{
+    enum { COUNT = 3 * 4096 / 8 };
+    uint8_t *first = words + 4;
+    for (uint64_t round = 0; round < 2000; round++) {
+        uint8_t *to = first, *end = first + 8 * COUNT;
+        uint64_t n = round, sum = 0, x;
+        __asm__ volatile("1: sd %[n], 0(%[to])\n addi %[n], %[n], 3\n addi %[to], %[to], 8\n bltu %[to], %[end], 1b\n"
+                         : [to] "+r"(to), [n] "+r"(n)
+                         : [end] "r"(end)
+                         : "memory");
+        to = first;
+        __asm__ volatile("1: ld %[x], 0(%[to])\n addi %[x], %[x], 1\n add %[sum], %[sum], %[x]\n"
+                         "addi %[to], %[to], 8\n bltu %[to], %[end], 1b\n"
+                         : [to] "+r"(to), [sum] "+r"(sum), [x] "=&r"(x)
+                         : [end] "r"(end)
+                         : "memory");
+        check("sum", sum, COUNT * (round + 1) + 3 * (COUNT * (COUNT - 1) / 2));
+        check("last", x, round + 3 * (COUNT - 1) + 1);
+    }
+}
+
 static const struct test tests[] = {
     { "written, fenced, called, 100000 times", rewritten },
     { "written at many places of a page", rewritten_in_turn },
@@ -418,5 +442,6 @@ static const struct test tests[] = {
     { "returns into a page that has been replaced", returns },
     { "large pages and small ones", large_pages },
     { "code becomes data becomes code", page_reused },
+    { "loops that begin with an access across pages", loops_across_pages },
 };
 static const size_t test_count = sizeof tests / sizeof *tests;

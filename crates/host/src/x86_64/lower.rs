@@ -54,8 +54,6 @@ pub struct Emitter {
     pub(super) series: Vec<Series>,
     pub(super) members: Vec<Member>,
     pub(super) open: Option<Open>,
-    /// What was put off for the access of a region's first instruction, while that is emitted.
-    pub(super) first_fill: Option<usize>,
     /// Values from here on are the addends of `groups`.
     pub(super) pseudo: u32,
     pub(super) links: Vec<Link>,
@@ -116,7 +114,6 @@ impl Emitter {
             series: Vec::new(),
             members: Vec::new(),
             open: None,
-            first_fill: None,
             pseudo: 0,
             links: Vec::new(),
             points: Vec::new(),
@@ -172,7 +169,6 @@ impl Emitter {
         self.series.clear();
         self.members.clear();
         self.open = None;
-        self.first_fill = None;
         self.content = [NONE; 16];
         self.xcontent = [NONE; 16];
         self.slot_val = [NONE; 128];
@@ -406,9 +402,6 @@ impl Emitter {
             }
             Op::Insn => {
                 self.under_way = n > 0;
-                if self.under_way {
-                    self.end_first(i.imm as i64);
-                }
                 (self.insn, self.untouched) = (i.imm as i64, true);
             }
             Op::ExitIf => self.exit_if(insts, i),

@@ -18,7 +18,7 @@ use super::lower::Emitter;
 use super::nan::Mends;
 use super::series::{Member, Moved};
 use crate::Point;
-use ir::{Effects, Inst, MemOp, Op, Ty, Val};
+use ir::{Inst, MemOp, Op, Ty, Val};
 
 /// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
 /// returns to.
@@ -63,11 +63,8 @@ pub(super) enum Cold {
         site: Option<u32>,
         /// The displacement of another jump, which leaves in any case.
         out: Option<u32>,
-        /// The instruction that the region is left for: this one or, if it is the region's first, which must not be come back to
-        /// so, the next one.
         target: i64,
         mends: Mends,
-        first: Option<First>,
     },
     /// The leader of series number `index` missed.
     Series { index: u32 },
@@ -101,15 +98,6 @@ pub(super) enum Cold {
     Interrupt { from: u32, resume: i64 },
     /// The exit of an entry for which the budget does not suffice.
     Spent { from: u32 },
-}
-
-/// The access of a region's first instruction, which is made before the region is left.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct First {
-    access: Access,
-    /// Where its instruction ends, and how many places that cannot be copied there were before the end.
-    end: u32,
-    relatives: u32,
 }
 
 /// Which part an access has in a group, and the register of the addend.
@@ -171,15 +159,6 @@ const PAGE: u32 = 1 << 31;
 /// From here on pages have no number.
 const NEAR: u64 = 1 << 41;
 
-/// Whether the first instruction of a block is a load or a store and nothing else whose code could not be copied.
-fn begins_simply(insts: &[Inst]) -> bool {
-    let mut first = insts.iter().skip(1).take_while(|i| i.op != Op::Insn);
-    first.all(|i| {
-        let simple = matches!(i.op.effects(), Effects::Pure | Effects::Reads | Effects::Writes);
-        matches!(i.op, Op::Load | Op::Store) || simple && i.op != Op::FBox && i.op != Op::FUnbox
-    })
-}
-
 /// Displacements from here on are left as they are: ranges must fit the 32 bits of a displacement, counted from whichever base.
 const FAR: u32 = 1 << 20;
 
@@ -222,8 +201,6 @@ struct Access {
     moved: Moved,
     mends: Mends,
     insn: i64,
-    /// Where the next one begins.
-    back: u32,
 }
 
 /// Where a loaded value goes.
@@ -372,10 +349,7 @@ impl Emitter {
         }
         // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
         let range = (led.low - offset, led.high - offset);
-        let leaves = self.region
-            && self.untouched
-            && range.1 <= i32::MAX as i64
-            && (self.under_way || self.looping && self.insns > 1 && begins_simply(insts));
+        let leaves = self.region && self.untouched && self.under_way && range.1 <= i32::MAX as i64;
         let followers = if self.region && !leaves { 0 } else { led.followers };
         let entry = self.temp(insts);
         let tag = self.temp(insts);
@@ -390,20 +364,7 @@ impl Emitter {
             let (target, mends) = (self.insn, self.mends_now());
             let need = led.write as usize + own.write as usize;
             let range = (range.0 as i32, range.1 as i32);
-            self.cold.push(Cold::Fill {
-                back,
-                from,
-                base,
-                range,
-                r: entry,
-                need,
-                site,
-                out,
-                target,
-                mends,
-                first: None,
-            });
-            self.first_fill = (!self.under_way).then(|| self.cold.len() - 1);
+            self.cold.push(Cold::Fill { back, from, base, range, r: entry, need, site, out, target, mends });
         }
         if followers == 0 {
             return (if leaves { Host::Sure(entry) } else { Host::Alone(entry) }, from, d);
@@ -504,11 +465,7 @@ impl Emitter {
             self.asm.ins(row, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
             self.xbind(v, x);
             let moved = Moved::Load(Loaded::X(x));
-            self.put_off(
-                host,
-                from,
-                Access { start, base, disp, memop, moved, mends, insn, back: self.asm.pos() },
-            );
+            self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
             return;
         }
         let (host, from, d) = self.host_address(insts, i, base, Some(v));
@@ -518,8 +475,7 @@ impl Emitter {
         self.asm.ins(row, w, d, 0, m, 0);
         self.bind(v, d);
         let moved = Moved::Load(Loaded::R(d));
-        let back = self.asm.pos();
-        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn, back });
+        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
     }
     /// The `xmm` register that the loaded value `v` goes to, if it is one that will be used as a float.
     fn loaded_float(&mut self, insts: &[Inst], v: Val, memop: MemOp) -> Option<Reg> {
@@ -536,12 +492,9 @@ impl Emitter {
     }
     /// Puts off the slow path of the access that has just been emitted.
     fn put_off(&mut self, host: Host, from: u32, a: Access) {
-        let Access { start, base, disp, memop, moved, mends, insn, back } = a;
+        let Access { start, base, disp, memop, moved, mends, insn } = a;
+        let back = self.asm.pos();
         if matches!(host, Host::Sure(_)) {
-            let relatives = self.asm.relatives();
-            if let Some(Cold::Fill { first, .. }) = self.first_fill.and_then(|n| self.cold.get_mut(n)) {
-                *first = Some(First { access: a, end: back, relatives });
-            }
             return;
         }
         let (Host::Leader(r, _) | Host::Member(r)) = host else {
@@ -604,8 +557,7 @@ impl Emitter {
         }
         let (insn, mends) = (self.insn, self.mends_now());
         let moved = Moved::Store(stored);
-        let back = self.asm.pos();
-        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn, back });
+        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
     }
 
     /// Calls a stub and notes the return address.
@@ -658,7 +610,7 @@ impl Emitter {
                 self.cold_store(memop, !matches!(host, Host::Alone(_)), insn);
                 self.jump_back(back);
             }
-            Cold::Fill { back, from, base, range, r, need, site, out, target, mends, first } => {
+            Cold::Fill { back, from, base, range, r, need, site, out, target, mends } => {
                 self.arrive(from);
                 if let Some(n) = site {
                     self.look_for_site(base, range.0, 0, (r, n, back));
@@ -674,9 +626,6 @@ impl Emitter {
                 self.asm.patch(filled, back);
                 if let Some(out) = out {
                     self.arrive(out);
-                }
-                if let Some(first) = first {
-                    self.first_access(first, r);
                 }
                 self.exit(target, mends);
             }
@@ -768,31 +717,6 @@ impl Emitter {
                 self.spent_stub();
             }
         }
-    }
-    /// The region's first instruction is complete, and the one at `next` begins.
-    pub(super) fn end_first(&mut self, next: i64) {
-        let (now, here) = (self.asm.relatives(), self.asm.pos());
-        if let Some(Cold::Fill { target, first: Some(first), .. }) =
-            self.first_fill.take().and_then(|n| self.cold.get_mut(n))
-        {
-            // `begins_simply`
-            debug_assert_eq!(first.relatives, now);
-            (*target, first.end) = (next, here);
-        }
-    }
-    /// Makes the access of the region's first instruction, and what the fast path has behind it.
-    fn first_access(&mut self, first: First, r: Reg) {
-        let Access { base, disp, memop, moved, mends, insn, back, .. } = first.access;
-        self.mend(mends);
-        if let Moved::Store(value) = moved {
-            self.cold_value(value);
-        }
-        self.cold_address(base, disp, Host::Alone(r));
-        match moved {
-            Moved::Load(dest) => self.cold_load(dest, memop, false, insn),
-            Moved::Store(_) => self.cold_store(memop, false, insn),
-        }
-        self.asm.copy(back, first.end);
     }
     /// Loads from the address that has been pushed; looks into the TLB first if `probe`.
     pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, probe: bool, insn: i64) {
