@@ -21,7 +21,7 @@
 use cpu::{Access, Mapping, Space};
 use host::{CALLS, JUMPS};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicU64, Ordering, Ordering::*};
 
 /// log2 of the entries of a set.
 pub const ENTRIES_LOG2: u32 = 12;
@@ -77,14 +77,17 @@ impl Entry {
     fn page(&self) -> Option<u64> {
         [&self.read, &self.write, &self.execute].iter().map(|t| t.load(Relaxed)).find(|&t| t != NONE)
     }
-    /// Takes over what `other` has; without `writes`, what is for loads and fetches.
-    fn copy(&self, other: &Entry, writes: bool) {
-        self.write.store(NONE, SeqCst);
+    /// Takes over what `other` has; without `writes`, what is for loads and fetches. `order` is that of write tags, where others may look for them.
+    fn copy(&self, other: &Entry, writes: bool, order: Ordering) {
+        if self.write.load(Relaxed) != NONE {
+            self.write.store(NONE, order);
+        }
         self.addend.store(other.addend.load(Relaxed), Relaxed);
         self.read.store(other.read.load(Relaxed), Relaxed);
         self.execute.store(other.execute.load(Relaxed), Relaxed);
-        if writes {
-            self.write.store(other.write.load(Relaxed), SeqCst);
+        let write = other.write.load(Relaxed);
+        if writes && write != NONE {
+            self.write.store(write, order);
         }
     }
 }
@@ -174,6 +177,8 @@ pub struct Set {
     /// The victim that was put there last; whether there are any.
     next_victim: usize,
     victims: bool,
+    /// Their pages, where looking for one is quicker.
+    victim_pages: [u64; VICTIMS],
     /// There is no other vCPU.
     alone: bool,
     /// Code may be in the jump cache that lies in such a mapping.
@@ -273,6 +278,7 @@ impl Set {
             own_bits: [0; ENTRIES / 64],
             next_victim: 0,
             victims: false,
+            victim_pages: [NONE; VICTIMS],
             alone,
             own_code: false,
             jumped: Vec::new(),
@@ -355,7 +361,7 @@ impl Set {
             None => self.filled.push(i as u16),
             Some(old) if old != page => {
                 let k = self.next_victim();
-                self.keep_victim(i, k);
+                self.keep_victim(i, old, k);
             }
             Some(_) => {}
         }
@@ -396,9 +402,13 @@ impl Set {
     }
     /// Entry `i` is about to be replaced: puts what it has in place `k`. Its write tag stays to be found there by whoever wants to
     /// take it away, since the owner may have looked at it and still be about to store.
-    fn keep_victim(&mut self, i: usize, k: usize) {
-        self.entries.entries[ENTRIES + k].copy(&self.entries.entries[i], true);
+    fn keep_victim(&mut self, i: usize, page: u64, k: usize) {
+        self.victim_pages[k] = page;
+        self.entries.entries[ENTRIES + k].copy(&self.entries.entries[i], true, self.order());
         self.victims = true;
+    }
+    fn order(&self) -> Ordering {
+        if self.alone { Relaxed } else { SeqCst }
     }
     fn next_victim(&mut self) -> usize {
         self.next_victim = (self.next_victim + 1) % VICTIMS;
@@ -410,26 +420,27 @@ impl Set {
         if !self.victims || access == Access::Write && !self.alone {
             return false;
         }
-        let victims = &self.entries.entries[ENTRIES..];
-        let Some(k) = victims.iter().position(|v| v.tag(access).load(Relaxed) == va & !4095) else {
-            return false;
-        };
+        let (page, victims) = (va & !4095, &self.entries.entries[ENTRIES..]);
+        let allows = |k: usize| self.victim_pages[k] == page && victims[k].tag(access).load(Relaxed) == page;
+        let Some(k) = (0..VICTIMS).find(|&k| allows(k)) else { return false };
         let found = Entry::none();
-        found.copy(&victims[k], self.alone);
+        found.copy(&victims[k], self.alone, Relaxed);
+        self.victim_pages[k] = NONE;
         let i = (va >> 12) as usize % ENTRIES;
         match self.entries.entries[i].page() {
             None => self.filled.push(i as u16),
-            Some(_) => {
+            Some(old) => {
                 let k = if self.alone { k } else { self.next_victim() };
-                self.keep_victim(i, k);
+                self.keep_victim(i, old, k);
             }
         }
-        self.entries.entries[i].copy(&found, self.alone);
+        self.entries.entries[i].copy(&found, self.alone, self.order());
         self.note_own(i);
         true
     }
     fn forget_victims(&mut self) {
         if std::mem::take(&mut self.victims) {
+            self.victim_pages = [NONE; VICTIMS];
             self.entries.entries[ENTRIES..].iter().for_each(Entry::forget);
         }
     }
