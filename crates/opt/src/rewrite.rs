@@ -77,7 +77,7 @@ impl Scope {
         Val(self.insts.len() as u32 - 1)
     }
     /// Appends an instruction unless it takes the low half of what it has been taken of already.
-    fn place(&mut self, i: Inst) -> Val {
+    fn push_once(&mut self, i: Inst) -> Val {
         if i.op != Op::Trunc {
             return self.push(i);
         }
@@ -96,7 +96,7 @@ impl Scope {
         let to = self.extended[v.index() % REMEMBERED];
         match self.insts.get(to.index()) {
             Some(e) if e.op == Op::Sext32 && e.args[0] == v => {
-                self.place(inst(Op::Trunc, Ty::I64, to, Val::NONE))
+                self.push_once(inst(Op::Trunc, Ty::I64, to, Val::NONE))
             }
             _ => v,
         }
@@ -180,6 +180,6 @@ impl Rewriter {
             }
             break;
         }
-        self.scope.place(i)
+        self.scope.push_once(i)
     }
 }
