@@ -1,7 +1,7 @@
 //! The frame: the part of a vCPU that translated code reaches at constant offsets from one host register.
 
 use ir::SLOTS;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Pages that a frame remembers for translated loads.
 pub const SITES: usize = 32;
@@ -51,6 +51,10 @@ pub struct Frame {
     pub site_tags: [AtomicU64; SITES],
     /// Host address minus guest virtual address for each of them.
     pub site_addends: [AtomicU64; SITES],
+    /// Which float flags of the guest's are masked while the processor traps before it raises another; negative while it does not.
+    pub watched: AtomicI32,
+    /// How often translated code has asked the host which flags it has raised.
+    pub polls: AtomicU32,
 }
 
 impl Default for Frame {
@@ -72,6 +76,8 @@ impl Default for Frame {
             budget: AtomicI64::new(0),
             site_tags: [const { AtomicU64::new(u64::MAX) }; SITES],
             site_addends: [const { AtomicU64::new(0) }; SITES],
+            watched: AtomicI32::new(-1),
+            polls: AtomicU32::new(0),
         }
     }
 }

@@ -197,6 +197,8 @@ pub trait Guest: Cpu + Sized + 'static {
     const HOT_SLOTS: &'static [u16];
     /// The slot of the stack pointer: a function returns with the one with which it was called.
     const STACK_SLOT: u16;
+    /// The slot to which [`Guest::accrue_fp_flags`] adds.
+    const FLAGS_SLOT: u16;
     /// Float slots that deserve one, best first.
     const HOT_FLOATS: &'static [u16];
 
@@ -246,6 +248,8 @@ pub trait Guest: Cpu + Sized + 'static {
     fn wakes(&self) -> bool;
     /// Adds IEEE flags that host code has gathered: bit 0 inexact, 1 underflow, 2 overflow, 3 divide by zero, 4 invalid.
     fn accrue_fp_flags(&mut self, flags: u8);
+    /// Those that it has, in the same order.
+    fn fp_flags(&self) -> u8;
     /// One line for the instruction at the start of `bytes`, which lies at `pc`: its bytes as a number, then its assembly; and its
     /// length in bytes.
     fn disassemble(config: &Self::Config, pc: u64, bytes: &[u8]) -> (String, usize);

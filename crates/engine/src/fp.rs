@@ -1,37 +1,167 @@
-//! The host's floating-point flags, gathered by translated code.
+//! The host's floating-point flags, gathered by translated code or watched for.
+//!
+//! Flags gather in MXCSR, but to ask it takes as long as whatever computes at the moment, and compilers ask often: before each
+//! comparison that may raise no flag, which C has in every `sqrt` and `floor`. So once translated code has asked repeatedly, the flags
+//! that the guest has not got yet are *watched* for: the processor traps (SIGFPE) before it raises one of them, and as long as
+//! it has not, the guest's own slot holds all flags, without a question. The trap ends the watch, and the instruction
+//! is tried again in the usual way: traps cost time, but are never wrong, and each has to be earned by as many questions as take
+//! longer.
 #![allow(unsafe_code)]
 
-/// MXCSR as translated code wants it: all exceptions masked, round to nearest, no flags.
-pub(crate) const CLEAN: u32 = 0x1f80;
+use cpu::{Frame, Guest};
+use host::MASKED;
+use std::cell::Cell;
+use std::ptr::{null, null_mut};
+use std::sync::Once;
+use std::sync::atomic::Ordering::Relaxed;
 
-/// Takes the flags that translated code has left in MXCSR, as IEEE flags in [`cpu::Guest::accrue_fp_flags`]'s order.
-#[inline(always)]
-pub(crate) fn take_flags() -> u8 {
-    let mut csr = 0u32;
-    // SAFETY: stores MXCSR to a local.
-    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut csr, options(nostack)) };
-    if csr & 0x3f == 0 {
-        return 0;
-    }
-    set_clean();
-    // MXCSR: 0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact.
+/// Questions from which on flags are watched for: they take some times as long as a trap.
+const OFTEN: u32 = 1000;
+
+/// MXCSR's flags: 0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact.
+const FLAGS: u32 = 0x3f;
+/// From a flag to its mask.
+const MASKS: u32 = 7;
+
+/// MXCSR's flags in [`Guest::accrue_fp_flags`]'s order.
+fn to_guest(csr: u32) -> u8 {
     let bit = |from: u32, to: u32| ((csr >> from & 1) << to) as u8;
     bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
 }
 
-/// Forgets flags that Rust code may have raised.
+/// The other way round.
+fn to_host(flags: u8) -> u32 {
+    let bit = |from: u32, to: u32| (flags as u32 >> from & 1) << to;
+    bit(0, 5) | bit(1, 4) | bit(2, 3) | bit(3, 2) | bit(4, 0)
+}
+
 #[inline(always)]
-pub(crate) fn set_clean() {
-    let csr = CLEAN;
-    // SAFETY: the value is the one that Rust code runs under (default rounding, all exceptions masked).
+fn get() -> u32 {
+    let mut csr = 0u32;
+    // SAFETY: stores MXCSR to a local.
+    unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &mut csr, options(nostack)) };
+    csr
+}
+
+/// # Safety
+/// `csr` rounds to nearest; exceptions that it does not mask belong to a frame that [`WATCHING`] names, and no Rust code that computes
+/// runs before they are masked again.
+#[inline(always)]
+unsafe fn set(csr: u32) {
+    // SAFETY: the caller's promise.
     unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &csr, options(nostack, readonly)) };
 }
 
-/// Puts back flags that [`take_flags`] has taken, forgetting all others.
+/// What translated code has left in MXCSR; [`resume`] puts it back.
+pub(crate) struct Held(u32);
+
+/// Keeps what translated code has in MXCSR from Rust code that may use floating point, and that from the guest.
 #[inline(always)]
-pub(crate) fn put_flags(flags: u8) {
-    let bit = |from: u32, to: u32| (flags as u32 >> from & 1) << to;
-    let csr = CLEAN | bit(0, 5) | bit(1, 4) | bit(2, 3) | bit(3, 2) | bit(4, 0);
-    // SAFETY: as in `set_clean`; flags of masked exceptions do nothing.
-    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &csr, options(nostack, readonly)) };
+pub(crate) fn hold() -> Held {
+    let csr = get();
+    if csr != MASKED {
+        // SAFETY: all exceptions are masked.
+        unsafe { set(MASKED) };
+    }
+    Held(csr)
+}
+
+/// The end of [`hold`].
+#[inline(always)]
+pub(crate) fn resume(held: Held) {
+    // SAFETY: it was in force before.
+    unsafe { set(held.0) };
+}
+
+/// Gives the guest the flags that translated code has left in MXCSR, and forgets them there.
+#[inline(always)]
+pub(crate) fn take_flags<G: Guest>(g: &mut G) {
+    let Held(csr) = hold();
+    if csr & FLAGS != 0 {
+        g.accrue_fp_flags(to_guest(csr));
+    }
+}
+
+/// Before translated code goes on after [`take_flags`], whatever has changed the guest since.
+#[inline(always)]
+pub(crate) fn go_on<G: Guest>(g: &G) {
+    check(g.frame(), || g.fp_flags());
+    // SAFETY: `enter` is running, and has set `WATCHING`.
+    unsafe { set(g.frame().mxcsr.load(Relaxed)) };
+}
+
+/// Before translated code is entered, which loads MXCSR itself.
+#[inline(always)]
+pub(crate) fn enter<G: Guest>(g: &G) {
+    let frame = g.frame();
+    WATCHING.set(std::sync::Arc::as_ptr(frame));
+    if frame.polls.load(Relaxed) >= OFTEN {
+        watch(frame, g.fp_flags());
+    }
+    check(frame, || g.fp_flags());
+}
+
+/// Ends a watch if a flag that is not watched for is one that the guest has lost.
+#[inline(always)]
+fn check(frame: &Frame, flags: impl Fn() -> u8) {
+    let masked = frame.watched.load(Relaxed);
+    if masked >= 0 && masked as u8 & !flags() != 0 {
+        unwatch(frame);
+    }
+}
+
+/// Watches for all flags but `has`.
+#[cold]
+fn watch(frame: &Frame, has: u8) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(catch_traps);
+    let watched = to_host(!has);
+    frame.polls.store(0, Relaxed);
+    frame.mxcsr.store(MASKED & !(watched << MASKS), Relaxed);
+    frame.watched.store(has as i32, Relaxed);
+}
+
+fn unwatch(frame: &Frame) {
+    frame.mxcsr.store(MASKED, Relaxed);
+    frame.watched.store(-1, Relaxed);
+}
+
+thread_local! {
+    /// The frame of the vCPU that this thread runs.
+    static WATCHING: Cell<*const Frame> = const { Cell::new(null()) };
+}
+
+fn catch_traps() {
+    let action = libc::sigaction {
+        sa_sigaction: on_trap as *const () as usize,
+        // SAFETY: a set of signals is plain data, and all zeros is the empty one.
+        sa_mask: unsafe { std::mem::zeroed() },
+        sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK,
+        sa_restorer: None,
+    };
+    // SAFETY: the handler only does what a signal handler may: it reads and writes its thread's own words, and makes a system call.
+    unsafe { libc::sigaction(libc::SIGFPE, &action, null_mut()) };
+}
+
+/// A flag that was watched for is about to be raised. Any other trap is what it would be without this handler: the end.
+extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel hands the handler a context of this type, with the state of the floating-point unit in it.
+    let control = unsafe {
+        let context = &mut *context.cast::<libc::ucontext_t>();
+        &mut (*context.uc_mcontext.fpregs).mxcsr
+    };
+    let watched = !*control >> MASKS & FLAGS;
+    // SAFETY: `enter` has set it for the vCPU that it runs; exceptions are masked before that ends (`hold`).
+    let frame = unsafe { WATCHING.get().as_ref() };
+    match frame {
+        Some(frame) if watched != 0 => {
+            // What has trapped raises its flags when it is tried again; underflow is another thing then, and may raise none.
+            *control = *control & !watched | MASKED;
+            unwatch(frame);
+        }
+        // SAFETY: the default action needs no handler.
+        _ => unsafe {
+            libc::signal(libc::SIGFPE, libc::SIG_DFL);
+        },
+    }
 }

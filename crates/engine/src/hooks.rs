@@ -49,6 +49,7 @@ impl<G: Guest> Tcg<G> {
         let state = (std::sync::Arc::as_ptr(g.frame()) as *mut u8).wrapping_add(crate::shared::FRAME_BIAS);
         let shared = std::sync::Arc::as_ptr(&self.shared);
         let this: *mut Self = self;
+        fp::enter(g);
         g.frame().context.store(this as u64, Relaxed);
         // SAFETY: the code comes from the cache, made for this frame layout; the hooks get `this`, which is alive, keeps `shared`
         // alive, and is not otherwise used until `enter` returns.
@@ -60,10 +61,7 @@ impl<G: Guest> Tcg<G> {
         let this = unsafe { &mut *this };
         this.guest = std::ptr::null_mut();
         this.activity.begin(Doing::Lookup);
-        let flags = fp::take_flags();
-        if flags != 0 {
-            g.accrue_fp_flags(flags);
-        }
+        fp::take_flags(g);
         let (kind, at) = exit::split(value);
         this.turned_away = matches!(kind, exit::INTERRUPT | exit::DEAD);
         match kind {
@@ -232,10 +230,7 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     if let Some(n) = t.activity.functions.get(id as usize) {
         n.count();
     }
-    let flags = fp::take_flags();
-    if flags != 0 {
-        g.accrue_fp_flags(flags);
-    }
+    fp::take_flags(g);
     let Some(h) = G::HELPERS.get(id as usize) else {
         unreachable!("call of a function that the guest does not have")
     };
@@ -251,7 +246,7 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     }
     let result = (h.run)(g, t, args);
     t.follow_spaces(g);
-    fp::set_clean();
+    fp::go_on(g);
     if any { t.answer_here(g, result) } else { t.answer(g, result, at) }
 }
 

@@ -162,18 +162,18 @@ impl<G: Guest> Tcg<G> {
     /// Loads from a device. Rust code behind it may use floating point, whose flags are not the guest's.
     fn bus_read(&mut self, pa: u64, bytes: u32) -> Option<u64> {
         let before = self.activity.begin(Doing::Device);
-        let flags = crate::fp::take_flags();
+        let held = crate::fp::hold();
         let value = self.bus.read(pa, bytes);
-        crate::fp::put_flags(flags);
+        crate::fp::resume(held);
         self.activity.begin(before);
         value
     }
     /// Stores to a device. If that has changed the memory map, this vCPU sees it at once.
     fn bus_write(&mut self, pa: u64, bytes: u32, value: u64) -> bool {
         let before = self.activity.begin(Doing::Device);
-        let flags = crate::fp::take_flags();
+        let held = crate::fp::hold();
         let done = self.bus.write(pa, bytes, value);
-        crate::fp::put_flags(flags);
+        crate::fp::resume(held);
         self.activity.begin(before);
         if self.bus.refresh() {
             self.flush_sets();

@@ -194,6 +194,8 @@ fn layout() -> host::Layout {
     host::Layout {
         interrupt: at(offset_of!(Frame, interrupt)),
         mxcsr: at(offset_of!(Frame, mxcsr)),
+        watched: at(offset_of!(Frame, watched)),
+        polls: at(offset_of!(Frame, polls)),
         context: at(offset_of!(Frame, context)),
         entry_mask: at(offset_of!(Frame, entry_mask)),
         page_mask: at(offset_of!(Frame, page_mask)),
@@ -231,6 +233,7 @@ impl Shared {
             },
             hot_slots: G::HOT_SLOTS.to_vec(),
             stack_slot: G::STACK_SLOT,
+            flags_slot: G::FLAGS_SLOT,
             hot_floats: G::HOT_FLOATS.to_vec(),
             features: host::Features::detect(),
             sites: Some(host::Sites {

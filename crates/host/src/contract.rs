@@ -29,9 +29,19 @@ pub struct Layout {
     pub slots: i32,
     /// 64-bit word that every hook gets as its first argument.
     pub context: i32,
-    /// 32-bit value that MXCSR gets on entry (0x1f80 plus rounding bits zero).
+    /// 32-bit value that MXCSR gets on entry: rounding bits zero, and all exceptions masked ([`MASKED`]) unless flags are watched for.
     pub mxcsr: i32,
+    /// 32-bit word. Negative: which flags have been raised, MXCSR has to be asked. Else it is *watched*: no flags count but those
+    /// that the guest has in a slot already; the word says which of those are masked, in the guest's order, and the processor
+    /// traps before it raises any other. Whoever gets that trap masks all exceptions, clears the flags of those that were not,
+    /// makes this word -1 and the one at `mxcsr` [`MASKED`], and has the instruction tried again.
+    pub watched: i32,
+    /// 32-bit word that counts how often MXCSR has been asked.
+    pub polls: i32,
 }
+
+/// MXCSR with all exceptions masked, round to nearest, no flags.
+pub const MASKED: u32 = 0x1f80;
 
 /// Words that [`Layout::scratch`] must have.
 pub const SCRATCH_WORDS: usize = 26;
@@ -95,6 +105,8 @@ pub struct Config {
     pub hot_floats: Vec<u16>,
     /// The slot of the guest's stack pointer. Calls are remembered if it is one of the hottest.
     pub stack_slot: u16,
+    /// The slot to which [`Hooks::soft`] adds flags: it need not hold what was last written to it.
+    pub flags_slot: u16,
     /// Which optional instructions may be used.
     pub features: Features,
     /// Remembered pages, if the frame has room for them.

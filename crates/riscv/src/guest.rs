@@ -22,6 +22,7 @@ impl Guest for Hart {
         24, 25, 26, 27,
     ];
     const STACK_SLOT: u16 = 2;
+    const FLAGS_SLOT: u16 = slot::FFLAGS;
     /// What compilers take first: fa5 to fa0, ft0 to ft2, and fs0 and fs1 for what lives across calls.
     const HOT_FLOATS: &'static [u16] = &[
         slot::F0 + 15,
@@ -102,6 +103,9 @@ impl Guest for Hart {
     }
     fn accrue_fp_flags(&mut self, flags: u8) {
         helpers::accrue(self, softfloat::Flags(flags & 31));
+    }
+    fn fp_flags(&self) -> u8 {
+        self.get(slot::FFLAGS) as u8 & 31
     }
     fn disassemble(config: &Config, pc: u64, bytes: &[u8]) -> (String, usize) {
         disassemble::disassemble(config, pc, bytes)

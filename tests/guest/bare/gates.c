@@ -424,6 +424,78 @@ static void loops_across_pages(uint64_t hart)
     }
 }
 
+/* Operations whose float flags are known, among programs that ask for the flags all the time: those that the guest has not got
+ * may be watched for then, and have to be there all the same. */
+#define FLOAT(text) __asm__ volatile(".option push\n.option arch, +d\n" text "\n.option pop\n" ::"r"(x), "r"(y) : "memory", "t0")
+#define TWO_DOUBLES "fmv.d.x ft0, %0\nfmv.d.x ft1, %1\n"
+enum { NX = 1, UF = 2, OF = 4, DZ = 8, NV = 16, NONE = 0 };
+static const struct {
+    const char *what;
+    uint8_t op, flags;
+    uint64_t x, y;
+} operations[] = {
+    { "1 / 3", 0, NX, 0x3ff0000000000000, 0x4008000000000000 },
+    { "1 / 2", 0, NONE, 0x3ff0000000000000, 0x4000000000000000 },
+    { "1 / 0", 0, DZ, 0x3ff0000000000000, 0 },
+    { "0 / 0", 0, NV, 0, 0 },
+    { "the largest squared", 1, OF | NX, 0x7fefffffffffffff, 0x7fefffffffffffff },
+    { "the least squared", 1, UF | NX, 1, 1 },
+    { "a half of the least normal", 1, NONE, 0x0010000000000000, 0x3fe0000000000000 },
+    { "a half of what is odd", 1, UF | NX, 0x0010000000000001, 0x3fe0000000000000 },
+    { "infinity times zero", 1, NV, 0x7ff0000000000000, 0 },
+    { "a quiet NaN", 1, NONE, 0x7ff8000000000000, 0x3ff0000000000000 },
+    { "a signaling NaN", 1, NV, 0x7ff0000000000001, 0x3ff0000000000000 },
+    { "less than a NaN", 2, NV, 0x3ff0000000000000, 0x7ff8000000000000 },
+    { "equal to a NaN", 3, NONE, 0x3ff0000000000000, 0x7ff8000000000000 },
+    { "quietly less than a NaN", 4, NONE, 0x3ff0000000000000, 0x7ff8000000000000 },
+    { "an integer of 1.5", 5, NX, 0x3ff8000000000000, 0 },
+    { "an integer of infinity", 5, NV, 0x7ff0000000000000, 0 },
+    { "infinity times zero plus a NaN", 6, NV, 0x7ff0000000000000, 0 },
+    { "the root of -1", 7, NV, 0xbff0000000000000, 0 },
+    { "the root of 2", 7, NX, 0x4000000000000000, 0 },
+};
+static NOINLINE void operate(int op, uint64_t x, uint64_t y)
+{
+    switch (op) {
+    case 0: FLOAT(TWO_DOUBLES "fdiv.d ft2, ft0, ft1"); break;
+    case 1: FLOAT(TWO_DOUBLES "fmul.d ft2, ft0, ft1"); break;
+    case 2: FLOAT(TWO_DOUBLES "flt.d t0, ft0, ft1"); break;
+    case 3: FLOAT(TWO_DOUBLES "feq.d t0, ft0, ft1"); break;
+    case 4: FLOAT(TWO_DOUBLES "csrr t0, 1\nflt.d zero, ft0, ft1\ncsrw 1, t0"); break;
+    case 5: FLOAT(TWO_DOUBLES "fcvt.l.d t0, ft0"); break;
+    case 6: FLOAT(TWO_DOUBLES "fdiv.d ft2, ft1, ft1\ncsrci 1, 16\nfmadd.d ft2, ft0, ft1, ft2"); break;
+    default: FLOAT(TWO_DOUBLES "fsqrt.d ft2, ft0"); break;
+    }
+}
+/* Asks for the flags for a while, and makes the comparisons around which compilers do that. */
+static NOINLINE void ask(uint64_t flags, uint64_t end)
+{
+    uint64_t x = 0x3ff0000000000000, y = 0x4000000000000000;
+    do
+        for (int i = 0; i < 100; i++) {
+            check("flags that stay", READ(0x001), flags);
+            FLOAT(TWO_DOUBLES "csrr t0, 1\nflt.d zero, ft0, ft1\ncsrw 1, t0");
+        }
+    while (now() < end);
+}
+static void float_flags(uint64_t hart)
+{
+    WRITE(sstatus, READ(sstatus) | 1 << 13);
+    for (uint64_t before = 0; before < 32; before++)
+        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+            WRITE(0x001, before);
+            ask(before, now() + 10000);
+            operate(operations[i].op, operations[i].x, operations[i].y);
+            uint64_t after = before | operations[i].flags;
+            check(operations[i].what, READ(0x001), after);
+            ask(after, 0);
+            WRITE(0x001, 0);
+            check("none", READ(0x001), 0);
+            operate(operations[i].op, operations[i].x, operations[i].y);
+            check(operations[i].what, READ(0x001), operations[i].flags);
+        }
+}
+
 static const struct test tests[] = {
     { "written, fenced, called, 100000 times", rewritten },
     { "written at many places of a page", rewritten_in_turn },
@@ -443,5 +515,6 @@ static const struct test tests[] = {
     { "large pages and small ones", large_pages },
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
+    { "float flags, often asked for", float_flags },
 };
 static const size_t test_count = sizeof tests / sizeof *tests;

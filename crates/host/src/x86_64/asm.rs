@@ -461,7 +461,7 @@ macro_rules! rows {
 }
 
 rows! {
-    ADD "03 /r" "add"; ADD_I8 "83 /0 ib" "add"; ADD_I "81 /0 id" "add"; ADD_MR "01 /r" "add";
+    INC_M "FF /0" "inc"; ADD "03 /r" "add"; ADD_I8 "83 /0 ib" "add"; ADD_I "81 /0 id" "add"; ADD_MR "01 /r" "add";
     OR "0B /r" "or"; OR_I8 "83 /1 ib" "or"; OR_I "81 /1 id" "or"; OR_MR "09 /r" "or";
     AND "23 /r" "and"; AND_I8 "83 /4 ib" "and"; AND_I "81 /4 id" "and"; AND_MR "21 /r" "and";
     SUB "2B /r" "sub"; SUB_I8 "83 /5 ib" "sub"; SUB_I "81 /5 id" "sub"; SUB_MR "29 /r" "sub";

@@ -3,6 +3,7 @@
 
 use super::WORD_IMM;
 use super::alloc::NONE;
+use super::asm::reg::RBP;
 use super::asm::*;
 use super::lower::Emitter;
 use super::memory::{Cold, double};
@@ -386,9 +387,8 @@ impl Emitter {
         self.xbind(v, r);
         debug_assert!(self.xcontent[r as usize] != NONE && i.ty != Ty::I1);
     }
-    /// Which flags MXCSR has, in the guest's order, in a temporary.
-    fn host_flags(&mut self, insts: &[Inst]) -> Reg {
-        let (r, table) = (self.temp(insts), self.temp(insts));
+    /// Which flags MXCSR has, in the guest's order, in `r`.
+    fn ask_host(&mut self, r: Reg, table: Reg) {
         let word = Rm::M(self.word(WORD_IMM));
         self.asm.ins(STMXCSR, false, 0, 0, word, 0);
         self.asm.ins(MOV, false, r, 0, word, 0);
@@ -396,11 +396,24 @@ impl Emitter {
         self.asm.ins(AND_I, false, 0, 0, Rm::R(r), 63);
         let entry = Mem { base: table, index: r, scale: 0, disp: 0 };
         self.asm.ins(MOVZX8, false, r, 0, Rm::M(entry), 0);
-        r
     }
+    /// Flags that are watched for have not been raised, or they would not be watched for any more: MXCSR, whose answer waits for
+    /// all that computes, is asked only if none are.
     pub(super) fn accrued(&mut self, insts: &[Inst], v: Val) {
-        let r = self.host_flags(insts);
+        let (r, table) = (self.temp(insts), self.temp(insts));
+        self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
+        self.asm.ins(CMP_I8, false, 0, 0, self.watched(), 0);
+        let from = self.asm.jump(Some(cc::S));
+        let back = self.asm.pos();
+        self.cold.push(Cold::Accrued { from, back, r, table });
         self.bind(v, r);
+    }
+    pub(super) fn cold_accrued(&mut self, r: Reg, table: Reg) {
+        self.asm.ins(INC_M, false, 0, 0, Rm::M(Mem::at(RBP, self.cfg.layout.polls)), 0);
+        self.ask_host(r, table);
+    }
+    fn watched(&self) -> Rm {
+        Rm::M(Mem::at(RBP, self.cfg.layout.watched))
     }
     /// After the comparison `v`: the only flag that it can raise it raises for a NaN.
     fn forget_if_unordered(&mut self, v: Val) {
@@ -416,14 +429,28 @@ impl Emitter {
         }
         let k = self.gpr(insts, kept);
         self.take(kept);
-        let r = self.host_flags(insts);
-        let t = self.temp(insts);
-        self.copy(t, Rm::R(k));
-        self.asm.ins(NOT, true, 0, 0, Rm::R(t), 0);
-        self.asm.ins(TEST, false, t, 0, Rm::R(r), 0);
+        let (r, table, lost) = (self.temp(insts), self.temp(insts), self.temp(insts));
+        self.copy(lost, Rm::R(k));
+        self.asm.ins(NOT, true, 0, 0, Rm::R(lost), 0);
+        // All ones if flags are not watched for.
+        self.asm.ins(TEST, false, lost, 0, self.watched(), 0);
         let from = self.asm.jump(Some(cc::NE));
         let back = self.asm.pos();
-        self.cold.push(Cold::Forget { from, back });
+        self.cold.push(Cold::Lose { from, back, r, table, lost });
+    }
+    /// Either flags are not watched for, and MXCSR must not keep what is lost; or one that is masked is lost, and watching ends.
+    pub(super) fn cold_lose(&mut self, back: u32, r: Reg, table: Reg, lost: Reg) {
+        self.asm.ins(CMP_I8, false, 0, 0, self.watched(), 0);
+        let watched = self.asm.jump(Some(cc::NS));
+        self.ask_host(r, table);
+        self.asm.ins(TEST, false, lost, 0, Rm::R(r), 0);
+        let none = self.asm.jump(Some(cc::E));
+        self.asm.patch(none, back);
+        self.arrive(watched);
+        let control = Rm::M(Mem::at(RBP, self.cfg.layout.mxcsr));
+        self.asm.ins(MOV_MI, false, 0, 0, self.watched(), -1);
+        self.asm.ins(MOV_MI, false, 0, 0, control, crate::MASKED as i64);
+        self.asm.ins(LDMXCSR, false, 0, 0, control, 0);
     }
 }
 

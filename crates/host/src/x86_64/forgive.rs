@@ -2,7 +2,8 @@
 //!
 //! Compilers keep the float flags around comparisons that may not raise any (`frflags`, `flt`, `fsflags`). Reading the host's flags
 //! takes as long as whatever computes at the moment, so it is worth a look: if all that lies between the two is
-//! comparisons, they can only have raised a flag if an operand was a NaN, and that they see themselves.
+//! comparisons, they can only have raised a flag if an operand was a NaN, and that they see themselves. What is kept must have
+//! been all flags, those in the slot too, so that none is lost that is masked while others are watched for.
 
 use super::alloc::NONE;
 use ir::{Effects, Inst, Op, Val};
@@ -26,7 +27,7 @@ impl Default for Forgiving {
 impl Forgiving {
     /// The walk is before instruction `n`. Whether the flags that were there are among those kept, and nothing but comparisons
     /// comes between.
-    pub(super) fn before(&mut self, insts: &[Inst], n: usize) -> bool {
+    pub(super) fn before(&mut self, insts: &[Inst], n: usize, flags_slot: u16) -> bool {
         let i = &insts[n];
         match i.op {
             Op::Forget => *self = Forgiving { forget: n as u32, ..Forgiving::default() },
@@ -35,7 +36,11 @@ impl Forgiving {
                 self.n += 1;
             }
             Op::Accrued => {
-                return self.forget != NONE && contains(insts, insts[self.forget as usize].args[0], n as u32);
+                let kept =
+                    |what: &dyn Fn(Val) -> bool| contains(insts, insts[self.forget as usize].args[0], what);
+                let in_slot =
+                    |v: Val| insts[v.index()].op == Op::GetNow && insts[v.index()].imm == flags_slot as u64;
+                return self.forget != NONE && kept(&|v| v.index() == n) && kept(&in_slot);
             }
             Op::Insn => {}
             _ if matches!(i.op.effects(), Effects::Pure | Effects::Reads | Effects::Writes) => {}
@@ -50,15 +55,15 @@ impl Forgiving {
     }
 }
 
-/// Whether `v` has every flag that `accrued` has.
-fn contains(insts: &[Inst], v: Val, accrued: u32) -> bool {
+/// Whether `v` has every flag that one of the values that are `what` has.
+fn contains(insts: &[Inst], v: Val, what: &dyn Fn(Val) -> bool) -> bool {
     let i = &insts[v.index()];
     match i.op {
-        _ if v.0 == accrued => true,
-        Op::Or => contains(insts, i.args[0], accrued) || contains(insts, i.args[1], accrued),
+        _ if what(v) => true,
+        Op::Or => contains(insts, i.args[0], what) || contains(insts, i.args[1], what),
         Op::And => {
             let mask = &insts[i.args[1].index()];
-            mask.op == Op::Const && mask.imm & FLAGS == FLAGS && contains(insts, i.args[0], accrued)
+            mask.op == Op::Const && mask.imm & FLAGS == FLAGS && contains(insts, i.args[0], what)
         }
         _ => false,
     }

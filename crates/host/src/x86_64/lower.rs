@@ -248,7 +248,7 @@ impl Emitter {
             if want != NO {
                 ahead &= !(1u32 << want);
             }
-            if forgiving.before(insts, n)
+            if forgiving.before(insts, n, self.cfg.flags_slot)
                 && let Some((forget, comparisons)) = forgiving.found()
             {
                 self.vals[forget as usize].quiet = true;
@@ -509,9 +509,11 @@ impl Emitter {
                     self.asm.ins(MOV_MR, true, g, 0, Rm::M(m), 0);
                 }
             }
-            self.slot_val[slot as usize] = r;
-            if self.val(r).home == 0 {
-                self.val_mut(r).home = slot + 1;
+            if slot != self.cfg.flags_slot {
+                self.slot_val[slot as usize] = r;
+                if self.val(r).home == 0 {
+                    self.val_mut(r).home = slot + 1;
+                }
             }
         }
         self.take(v);

@@ -90,6 +90,10 @@ pub(super) enum Cold {
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// MXCSR is to have no flags.
     Forget { from: u32, back: u32 },
+    /// MXCSR is asked for its flags.
+    Accrued { from: u32, back: u32, r: Reg, table: Reg },
+    /// The flags in `lost` are to be forgotten.
+    Lose { from: u32, back: u32, r: Reg, table: Reg, lost: Reg },
     /// A conditional exit to another page, or with NaNs to be mended.
     Exit { from: u32, target: i64, mends: Mends },
     /// The stub of link number `index`.
@@ -701,6 +705,16 @@ impl Emitter {
                 self.arrive(from);
                 let clean = Rm::M(Mem::at(RBP, self.cfg.layout.mxcsr));
                 self.asm.ins(LDMXCSR, false, 0, 0, clean, 0);
+                self.jump_back(back);
+            }
+            Cold::Accrued { from, back, r, table } => {
+                self.arrive(from);
+                self.cold_accrued(r, table);
+                self.jump_back(back);
+            }
+            Cold::Lose { from, back, r, table, lost } => {
+                self.arrive(from);
+                self.cold_lose(back, r, table, lost);
                 self.jump_back(back);
             }
             Cold::Exit { from, target, mends } => {

@@ -12,6 +12,8 @@ pub const USED: u16 = 40;
 pub const MEM: u64 = 0x4000_0000;
 pub const PAGE: u64 = 0x7_5000;
 pub const ENTRY: i64 = 0x800;
+/// The slot for float flags, which only `generate` writes as such.
+pub const FLAGS: u16 = 50;
 /// Statuses of the hooks.
 pub const LOOKED_UP: u64 = 32;
 pub const FAULT: u64 = 48;
@@ -35,6 +37,8 @@ pub struct Frame {
     pub site_tags: [u64; SITES],
     pub site_addends: [u64; SITES],
     pub calls: u64,
+    pub watched: i32,
+    pub polls: u32,
 }
 
 /// Few, so that different places in the code share them.
@@ -58,6 +62,8 @@ pub fn layout() -> Layout {
         slots: at(std::mem::offset_of!(Frame, slots)),
         context: at(std::mem::offset_of!(Frame, context)),
         mxcsr: at(std::mem::offset_of!(Frame, mxcsr)),
+        watched: at(std::mem::offset_of!(Frame, watched)),
+        polls: at(std::mem::offset_of!(Frame, polls)),
     }
 }
 
@@ -68,6 +74,7 @@ pub fn config(features: Features) -> Config {
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         stack_slot: 2,
+        flags_slot: FLAGS,
         features,
         parallel: true,
         loops: true,
@@ -81,7 +88,6 @@ pub fn config(features: Features) -> Config {
 pub struct World {
     pub slots: [u64; SLOTS],
     pub mem: Vec<u8>,
-    pub flags: u8,
     pub log: Vec<(u16, u64)>,
     pub page: u64,
 }
@@ -92,8 +98,9 @@ impl World {
         for s in &mut slots {
             *s = random.value();
         }
+        slots[FLAGS as usize] &= random.next() & 31;
         let mem = (0..0x4000).map(|_| random.next() as u8).collect();
-        World { slots, mem, flags: 0, log: Vec::new(), page: PAGE }
+        World { slots, mem, log: Vec::new(), page: PAGE }
     }
     fn range(&self, va: u64, bytes: u32) -> Result<usize, u64> {
         let offset = va.wrapping_sub(MEM);
@@ -182,14 +189,12 @@ impl ir::eval::Env for World {
         self.page
     }
     fn accrue(&mut self, flags: u8) {
-        self.flags |= flags;
+        self.slots[FLAGS as usize] |= flags as u64;
     }
     fn accrued(&self) -> u8 {
-        self.flags
+        0
     }
-    fn forget(&mut self) {
-        self.flags = 0;
-    }
+    fn forget(&mut self) {}
 }
 
 pub fn helpers(id: u16) -> HelperInfo {
@@ -302,8 +307,45 @@ unsafe extern "sysv64" fn hook_soft(c: *mut Context, what: u64, a: *const [u64; 
     clobber();
     let (op, ty) = host::soft_operation(what).unwrap();
     let (x, flags) = ir::eval::float(op, ty, |k| args[k]).unwrap();
-    unsafe { &mut *c }.world.flags |= flags;
+    let frame = unsafe { &mut *(*c).frame };
+    frame.slots[FLAGS as usize] |= flags as u64;
     x
+}
+
+thread_local! {
+    static WATCHING: std::cell::Cell<*mut Frame> = const { std::cell::Cell::new(std::ptr::null_mut()) };
+}
+
+/// MXCSR's flags for the guest's.
+fn to_host(flags: u8) -> u32 {
+    let bit = |from: u32, to: u32| (flags as u32 >> from & 1) << to;
+    bit(0, 5) | bit(1, 4) | bit(2, 3) | bit(3, 2) | bit(4, 0)
+}
+
+/// The contract's handler of traps (`host::Layout::watched`).
+extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel hands over a context of this type; only code that `run_watching` has entered has exceptions unmasked.
+    unsafe {
+        let control = &mut (*(*context.cast::<libc::ucontext_t>()).uc_mcontext.fpregs).mxcsr;
+        let watched = !*control >> 7 & 0x3f;
+        assert!(watched != 0, "a trap that nobody asked for");
+        *control = *control & !watched | host::MASKED;
+        let frame = &mut *WATCHING.get();
+        (frame.watched, frame.mxcsr) = (-1, host::MASKED);
+    }
+}
+
+fn catch_traps() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: plain data; the handler does what one may.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_trap as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            libc::sigaction(libc::SIGFPE, &action, std::ptr::null_mut());
+        }
+    });
 }
 
 /// Executable memory with the common code, and a TLB whose four entries for `MEM` are: all, read only, none, none.
@@ -395,6 +437,10 @@ impl Machine {
     }
     /// Runs the translated block on `world`.
     pub fn run(&mut self, world: &mut World, interrupt: u32) -> Outcome {
+        self.run_watching(world, interrupt, None)
+    }
+    /// The same; all float flags but `masked`, which the world has, are watched for.
+    pub fn run_watching(&mut self, world: &mut World, interrupt: u32, masked: Option<u8>) -> Outcome {
         let mut frame = Box::new(Frame {
             interrupt,
             mode: 3 << 25,
@@ -411,6 +457,8 @@ impl Machine {
             site_tags: [u64::MAX; SITES],
             site_addends: [0x5555; SITES],
             calls: self.calls.as_ptr() as u64,
+            watched: -1,
+            polls: 0,
         });
         let mut c = Box::new(Context { world: world.clone(), frame: &mut *frame, ra: 0 });
         let addend = (c.world.mem.as_ptr() as u64).wrapping_sub(MEM);
@@ -418,6 +466,12 @@ impl Machine {
         self.tlb[first] = [MEM, MEM, MEM, addend];
         self.tlb[first + 1] = [MEM + 4096, u64::MAX, u64::MAX, addend];
         frame.context = &raw mut *c as u64;
+        if let Some(masked) = masked {
+            catch_traps();
+            WATCHING.set(&raw mut *frame);
+            frame.watched = masked as i32;
+            frame.mxcsr = host::MASKED & !(to_host(!masked) << 7);
+        }
         let mut mxcsr = 0u32;
         let state = (&raw mut *frame as u64 + BIAS as u64) as *mut u8;
         // SAFETY: the bytes at `enter` are a function of this signature made for this frame, and the code was made for
@@ -431,9 +485,8 @@ impl Machine {
             std::arch::asm!("ldmxcsr [{}]", in(reg) &clean);
             value
         };
-        let m = mxcsr as u8;
-        c.world.flags |=
-            (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
+        let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
+        frame.slots[FLAGS as usize] |= bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4);
         c.world.slots = frame.slots;
         let offset_of = |ra: u64| {
             let at = (ra - self.memory as u64) as usize;

@@ -1,7 +1,7 @@
 //! Random blocks, well-typed, whose guest addresses lie where `common` has memory or near it.
 #![allow(dead_code, missing_docs)]
 
-use crate::common::{MEM, Random, USED};
+use crate::common::{FLAGS, MEM, Random, USED};
 use ir::{Block, Inst, MemOp, Op, Ty, Val};
 
 #[derive(Clone, Copy)]
@@ -168,7 +168,7 @@ impl Gen<'_> {
     }
     fn float_op(&mut self) {
         let t = self.float();
-        match self.r.below(12) {
+        match self.r.below(13) {
             0..4 => {
                 let (a, b) = (self.pick(t), self.pick(t));
                 let op = [Op::FAdd, Op::FSub, Op::FMul, Op::FDiv][self.r.below(4) as usize];
@@ -222,6 +222,28 @@ impl Gen<'_> {
                 }
             }
             10 => {
+                let (slot, gathered) = (
+                    self.push(Op::GetNow, Ty::I64, &[], FLAGS as u64),
+                    self.push(Op::Accrued, Ty::I64, &[], 0),
+                );
+                // Alone they depend on who has gathered what.
+                let known = &mut self.by_type[Ty::I64 as usize];
+                known.truncate(known.len() - 2);
+                let flags = self.push(Op::Or, Ty::I64, &[slot, gathered], 0);
+                if self.r.one_in(2) {
+                    for _ in 0..self.r.below(3) {
+                        let (a, b) = (self.pick(t), self.pick(t));
+                        let op = [Op::FEq, Op::FLt, Op::FLe, Op::FAdd][self.r.below(4) as usize];
+                        self.push(op, t, &[a, b], 0);
+                    }
+                    let all = self.push(Op::Const, Ty::I64, &[], 31);
+                    let new = if self.r.one_in(2) { flags } else { self.pick(Ty::I64) };
+                    let new = self.push(Op::And, Ty::I64, &[new, all], 0);
+                    self.push(Op::Set, Ty::I64, &[new], FLAGS as u64);
+                    self.push(Op::Forget, Ty::I64, &[new], 0);
+                }
+            }
+            11 => {
                 let a = self.pick(t);
                 self.push(Op::FBits, t, &[a], 0);
                 let i = if t == Ty::F32 { Ty::I32 } else { Ty::I64 };
