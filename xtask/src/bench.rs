@@ -259,7 +259,8 @@ fn programs(images: &Images, only: Option<&str>) -> Result<Option<(PathBuf, Vec<
     }
     let mut programs = Vec::new();
     let mut files = Vec::new();
-    let mut script = String::from("#!/bin/sh\n");
+    // The kernel has some milliseconds of work left behind the boot, which the first program would share the hart with.
+    let mut script = String::from("#!/bin/sh\nsleep 1\n");
     for source in &sources {
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
         let name = text(source.file_stem());
