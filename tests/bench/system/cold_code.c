@@ -1,5 +1,6 @@
 /* Straight-line code that runs once: what a translator takes for code that it has never seen. The code is written first,
- * which is not counted: sums, shifts, loads, stores and branches not taken, one in eight. */
+ * which is not counted: sums, shifts, loads, stores and branches not taken, one in eight. A row gives the slowest of four runs, for
+ * translators that let code wait until it runs again. */
 #include "../elapsed.h"
 #include <sys/mman.h>
 
@@ -33,7 +34,14 @@ int main(void)
     }
     code[INSNS] = 0x8067; /* ret */
     __asm__ volatile("fence.i" ::: "memory");
-    double start = now();
-    ((void (*)(uint64_t *))code)(data);
-    return report("cold_code", start, data[7]);
+    double first = 0, slowest = 0;
+    for (int run = 0; run < 4; run++) {
+        double start = now();
+        ((void (*)(uint64_t *))code)(data);
+        double took = now() - start;
+        first = run ? first : took;
+        slowest = took > slowest ? took : slowest;
+    }
+    printf("ROW cold_code, slowest run, ns per instruction: %.1f\n", slowest * 1e9 / INSNS);
+    return report("cold_code", now() - first, data[7]);
 }
