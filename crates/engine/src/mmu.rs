@@ -218,6 +218,7 @@ pub fn amo_result(kind: u8, bytes: u32, old: u64, operand: u64) -> u64 {
 
 impl<G: Guest> Mmu<G> for Tcg<G> {
     fn load(&mut self, g: &mut G, va: u64, op: MemOp) -> Result<u64, Stop> {
+        self.loaded = Some(va);
         let raw = match self.hit(va, op.bytes() as u64, Access::Read) {
             Some(host) => crate::raw::load(host, op.bytes()),
             None => self.load_slow(g, va, op.bytes())?,

@@ -78,12 +78,44 @@ struct Trail {
     pcs: Vec<u64>,
     /// Host addresses of the pages in which they lie, by guest address.
     pages: Vec<(u64, u64)>,
+    /// Those that load from another page each few times, in ascending order.
+    wandering: Vec<u64>,
 }
 
 impl Trail {
     /// Host address of the page that the instruction at `pc` lies in.
     fn page(&self, pc: u64) -> Option<u64> {
         self.pages.iter().find(|(page, _)| *page == pc & !4095).map(|(_, host)| *host)
+    }
+}
+
+/// The pages that loads have met on a walk.
+#[derive(Default)]
+struct Loads(HashMap<u64, Load>);
+
+/// What one of them did: how often, from how many other pages than the time before, and from which the last time.
+#[derive(Default)]
+struct Load {
+    times: u32,
+    changes: u32,
+    page: u64,
+}
+
+impl Loads {
+    /// The instruction at `pc` has loaded from `va`.
+    fn note(&mut self, pc: u64, va: u64) {
+        let page = va >> 12;
+        let load = self.0.entry(pc).or_default();
+        load.changes += (load.times != 0 && load.page != page) as u32;
+        load.times += 1;
+        load.page = page;
+    }
+    /// Those that were in another page at least one time of eight, in ascending order.
+    fn wandering(self) -> Vec<u64> {
+        let mut pcs: Vec<u64> =
+            self.0.into_iter().filter(|(_, l)| l.changes * 8 >= l.times).map(|(pc, _)| pc).collect();
+        pcs.sort_unstable();
+        pcs
     }
 }
 
@@ -263,9 +295,12 @@ impl Shared {
         bus.refresh();
         for mut path in pieces(way) {
             let Some(host_page) = trail.page(path.page) else { continue };
+            let here = trail.wandering.iter().filter(|&&pc| pc & !4095 == path.page);
+            let wandering: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path) else {
+                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path, &wandering)
+                else {
                     break;
                 };
                 path.offsets.drain(..n as usize);
@@ -280,13 +315,14 @@ impl Shared {
         mode: u32,
         host_page: u64,
         path: &Path,
+        wandering: &[u16],
     ) -> Option<u32> {
         let &offset = path.offsets.first()?;
         if self.cache().is_region(Key::new(host_page, offset, mode)) {
             return None;
         }
         let pc = path.page + offset as u64;
-        let at = At { mode, host_page, offset, second: None, pc, me: None, path: &path.offsets };
+        let at = At { mode, host_page, offset, second: None, pc, me: None, path: &path.offsets, wandering };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
 }
@@ -305,13 +341,19 @@ impl<G: Guest> Tcg<G> {
     /// Interprets instructions and tells the regions' thread which.
     pub(crate) fn walk(&mut self, g: &mut G, frame: &Frame) -> Step {
         let (mode, space) = (g.mode(), self.space);
-        let mut trail = Trail { mode, pcs: Vec::with_capacity(WALK), pages: Vec::new() };
+        let mut trail =
+            Trail { mode, pcs: Vec::with_capacity(WALK), pages: Vec::new(), wandering: Vec::new() };
+        let mut loads = Loads::default();
         let mut step = Step::Done;
         while trail.pcs.len() < WALK && g.mode() == mode && self.space == space {
             let pc = frame.pc();
             let page = pc & !4095;
             trail.pcs.push(pc);
+            self.loaded = None;
             step = self.interpret(g);
+            if let Some(va) = self.loaded {
+                loads.note(pc, va);
+            }
             if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) != 0 {
                 break;
             }
@@ -322,6 +364,7 @@ impl<G: Guest> Tcg<G> {
                 trail.pages.push((page, host_page));
             }
         }
+        trail.wandering = loads.wandering();
         self.shared.regions.add(trail);
         step
     }

@@ -76,6 +76,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) left_region: bool,
     /// Where the vCPU was when it was asked.
     pub(crate) sightings: Sightings,
+    /// The address that was loaded from last otherwise than by translated code.
+    pub(crate) loaded: Option<u64>,
 }
 
 // SAFETY note: `guest` is null outside `run`; the struct moves between threads only then.
@@ -113,6 +115,7 @@ impl<G: Guest> Tcg<G> {
             cold: false,
             left_region: false,
             sightings: Sightings::default(),
+            loaded: None,
             shared,
             tlb: Sets::new(parallel),
             frame: None,
@@ -294,6 +297,7 @@ impl<G: Guest> Tcg<G> {
                 pc: g.pc(),
                 me: Some(&self.activity),
                 path: &[],
+                wandering: &[],
             },
         );
         self.activity.begin(before);
@@ -320,6 +324,7 @@ impl<G: Guest> Tcg<G> {
             pc: g.pc(),
             me: Some(&self.activity),
             path: &[],
+            wandering: &[],
         };
         shared.translate::<G>(&self.config, &self.bus, &at).map(|m| (m.id, m.address))
     }

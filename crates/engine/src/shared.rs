@@ -79,6 +79,8 @@ pub(crate) struct At<'a> {
     pub(crate) me: Option<&'a Activity>,
     /// Offsets of the instructions that a region follows, and of where it goes then; empty for a block.
     pub(crate) path: &'a [u16],
+    /// Of these, offsets of those that load from one page after another, in ascending order.
+    pub(crate) wandering: &'a [u16],
 }
 
 /// What has been translated.
@@ -464,6 +466,7 @@ impl Shared {
             floats: G::has_floats(at.mode),
             insns: built.insns,
             region: is_region,
+            wandering: at.wandering,
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
             return None;

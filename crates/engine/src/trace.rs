@@ -57,7 +57,7 @@ impl Trace {
         }
     }
     /// The host code.
-    pub(crate) fn emitted(&self, code: &host::Code, placement: &host::Placement) {
+    pub(crate) fn emitted(&self, code: &host::Code, placement: &host::Placement<'_>) {
         if log::enabled(LogMask::OUT_ASM) {
             let mut text = format!("OUT: [size={}]\n  -- guest addr 0x{:016x}\n", code.bytes.len(), self.pc);
             let (usual, apart) = code.bytes.split_at(code.hot as usize);

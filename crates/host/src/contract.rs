@@ -301,7 +301,7 @@ pub struct Point {
 
 /// What a block's code has to know besides the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub struct Placement<'a> {
     /// Where it will run; a multiple of 16.
     pub base: u64,
     /// Where the part of it that is rarely reached will run.
@@ -314,6 +314,8 @@ pub struct Placement {
     pub insns: u32,
     /// Whether it may leave for the block at an instruction of its own, to have an access made there that misses the TLB.
     pub region: bool,
+    /// Instructions (offsets from the page base, ascending) that load from another page again and again: not to be guessed from a site.
+    pub wandering: &'a [u16],
 }
 
 /// The code of one block.

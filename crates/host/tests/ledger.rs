@@ -102,8 +102,15 @@ fn the_code_is_as_recorded() {
     };
     let bless = std::env::var_os("TINAMOU_BLESS").is_some();
     let mut emitter = Emitter::new(config(), stubs);
-    let placement =
-        Placement { base: BASE, apart: APART, entry: 0x100, floats: true, insns: 1, region: false };
+    let placement = Placement {
+        base: BASE,
+        apart: APART,
+        entry: 0x100,
+        floats: true,
+        insns: 1,
+        region: false,
+        wandering: &[],
+    };
     let mut code = Code::default();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let mut seen = 0;

@@ -48,6 +48,10 @@ pub struct Emitter {
     pub(super) groups: [Group; GROUPS],
     pub(super) next_group: usize,
     pub(super) next_site: u32,
+    /// Sites that this block may still have: none is to serve two of its places.
+    pub(super) sites_left: u32,
+    /// See [`Placement::wandering`].
+    wandering: Vec<u16>,
     /// The groups that the accesses to come would lead, the next one last.
     pub(super) ahead: Vec<Group>,
     /// Accesses in a row; see `series.rs`.
@@ -110,6 +114,8 @@ impl Emitter {
             groups: [Group::NONE; GROUPS],
             next_group: 0,
             next_site: 0,
+            sites_left: 0,
+            wandering: Vec::new(),
             ahead: Vec::new(),
             series: Vec::new(),
             members: Vec::new(),
@@ -135,7 +141,7 @@ impl Emitter {
         &mut self,
         block: &Block,
         helpers: &dyn Fn(u16) -> HelperInfo,
-        placement: &Placement,
+        placement: &Placement<'_>,
         out: &mut Code,
     ) -> Result<(), TooComplex> {
         self.reset(block, placement);
@@ -159,7 +165,7 @@ impl Emitter {
         if self.too_complex { Err(TooComplex) } else { Ok(()) }
     }
 
-    fn reset(&mut self, block: &Block, placement: &Placement) {
+    fn reset(&mut self, block: &Block, placement: &Placement<'_>) {
         self.asm.start(placement.base);
         self.vals.clear();
         self.vals.resize(block.insts.len() + GROUPS, Value::NEW);
@@ -193,6 +199,13 @@ impl Emitter {
         self.flags = (NO, false, 0);
         self.looping = self.cfg.loops && block.insts.iter().any(again);
         self.too_complex = false;
+        self.sites_left = self.cfg.sites.map_or(0, |s| s.count);
+        self.wandering.clear();
+        self.wandering.extend_from_slice(placement.wandering);
+    }
+    /// Whether the instruction at hand is known to load from one page after another.
+    pub(super) fn wanders(&self) -> bool {
+        self.wandering.binary_search(&(self.insn as u16)).is_ok()
     }
 
     /// Pins the float slots, or none.

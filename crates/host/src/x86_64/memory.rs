@@ -387,7 +387,7 @@ impl Emitter {
         (Host::Leader(entry, k as u32), from, d)
     }
     /// The load `own` by the page remembered at its site: quick if that is the same again and again, and a detour if not.
-    /// So only blocks have sites that are loops, or the dispatchers of loops.
+    /// So only blocks have sites that are loops, or the dispatchers of loops, and only for loads that are not known to wander.
     fn site(
         &mut self,
         insts: &[Inst],
@@ -426,9 +426,13 @@ impl Emitter {
         let out = self.asm.jump(Some(cc::NE));
         (self.known_site(n, r), Some(out))
     }
-    /// The number of a site for an access.
+    /// The number of a site for an access; none if it would be of no use.
     fn new_site(&mut self) -> Option<u32> {
         let sites = self.cfg.sites?;
+        if self.sites_left == 0 || self.wanders() {
+            return None;
+        }
+        self.sites_left -= 1;
         let n = self.next_site;
         self.next_site = (n + 1) % sites.count;
         Some(n)

@@ -424,6 +424,7 @@ impl Machine {
             floats: true,
             insns: 1,
             region: false,
+            wandering: &[],
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
