@@ -230,12 +230,13 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     if let Some(n) = t.activity.functions.get(id as usize) {
         n.count();
     }
-    fp::take_flags(g);
     let Some(h) = G::HELPERS.get(id as usize) else {
         unreachable!("call of a function that the guest does not have")
     };
+    // Others look at no state that translated code may have, the float flags among it.
     let any = h.info.effects == ir::HelperEffects::Any;
     if any {
+        fp::take_flags(g);
         let frame = g.frame();
         let insn = frame.scratch[host::SCRATCH_INSN].load(Relaxed);
         frame.set_pc(frame.page.load(Relaxed).wrapping_add(insn));
@@ -246,8 +247,11 @@ extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const 
     }
     let result = (h.run)(g, t, args);
     t.follow_spaces(g);
+    if !any {
+        return t.answer(g, result, at);
+    }
     fp::go_on(g);
-    if any { t.answer_here(g, result) } else { t.answer(g, result, at) }
+    t.answer_here(g, result)
 }
 
 /// Finds the code for the frame's pc: its address, or status INTERRUPT to let the dispatcher do it.

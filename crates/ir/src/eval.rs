@@ -162,7 +162,7 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
 fn direction(op: Op) -> softfloat::Round {
     use softfloat::Round::*;
     match op {
-        Op::FToI32 | Op::FToI64 | Op::FFromI64Zero => TowardZero,
+        Op::FToI32 | Op::FToI64 | Op::FToU32 | Op::FToU64 | Op::FFromI64Zero => TowardZero,
         Op::FDownI64 | Op::FFromI64Down => Down,
         Op::FUpI64 | Op::FFromI64Up => Up,
         _ => NearestEven,
@@ -225,6 +225,15 @@ pub fn float(op: Op, ty: Ty, arg: impl Fn(usize) -> u64) -> Option<(u64, u8)> {
                 (Op::FToI32 | Op::FNearI32, false) => f64_to_i32(e, a()) as u32 as u64,
                 (_, true) => f32_to_i64(e, a32()) as u64,
                 (_, false) => f64_to_i64(e, a()) as u64,
+            }
+        }
+        (Op::FToU32 | Op::FToU64, _) => {
+            e.round = direction(op);
+            match (op, single) {
+                (Op::FToU32, true) => f32_to_u32(e, a32()) as u64,
+                (Op::FToU32, false) => f64_to_u32(e, a()) as u64,
+                (_, true) => f32_to_u64(e, a32()),
+                (_, false) => f64_to_u64(e, a()),
             }
         }
         (Op::FBits | Op::FFromBits, true) => a() as u32 as u64,

@@ -286,6 +286,10 @@ ops! {
     FDownI64 "fdowni64" (T) -> Is(Ty::I64), Flags;
     /// Float type to signed I64, rounded up, else as `ftoi64`.
     FUpI64 "fupi64" (T) -> Is(Ty::I64), Flags;
+    /// Float type to unsigned I32, rounded to zero, saturating as RISC-V does (NaN gives the largest, negative numbers zero).
+    FToU32 "ftou32" (T) -> Is(Ty::I32), Flags;
+    /// Float type to unsigned I64, else as `ftou32`.
+    FToU64 "ftou64" (T) -> Is(Ty::I64), Flags;
     /// The flags accrued since they were last forgotten, in the bit order of RISC-V's `fflags`. (Some may have been taken to where the
     /// guest keeps them already.)
     Accrued "accrued" () -> Is(Ty::I64), Flags;

@@ -34,7 +34,7 @@ pub fn types(op: Op) -> &'static [Ty] {
         Sext32 | Zext32 => &[Ty::I32],
         FAdd | FSub | FMul | FDiv | FSqrt | FMa | FNeg | FAbs | FNearI32 | FNearI64 | FEq | FLt | FLe
         | FCopySign | FMin | FMax | FDownI64 | FUpI64 | FFromI64Zero | FFromI64Down | FFromI64Up
-        | FFromU64 | FFromI64 | FFromI32 | FToI32 | FToI64 | FBits | FFromBits => FLOATS,
+        | FFromU64 | FFromI64 | FFromI32 | FToI32 | FToI64 | FToU32 | FToU64 | FBits | FFromBits => FLOATS,
         // The operation alone says both types.
         FWiden | FBox | FNarrow | FUnbox => FLOATS,
         ExitIf => &[Ty::I1],

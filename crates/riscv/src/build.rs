@@ -156,6 +156,8 @@ impl<'a> Build<'a> {
             Le => Op::FLe,
             ToI32 if rm == 1 => Op::FToI32,
             ToI64 if rm == 1 => Op::FToI64,
+            ToU32 if rm == 1 => Op::FToU32,
+            ToU64 if rm == 1 => Op::FToU64,
             ToI32 if near => Op::FNearI32,
             ToI64 if near => Op::FNearI64,
             ToI64 if rm == 2 => Op::FDownI64,
@@ -188,10 +190,10 @@ impl<'a> Build<'a> {
         };
         let ty = if w == Width::S { Ty::F32 } else { Ty::F64 };
         match f {
-            ToI32 | ToI64 => {
+            ToI32 | ToI64 | ToU32 | ToU64 => {
                 let v = match (f, w) {
-                    (ToI32, Width::S) => b.convert::<_, K32>(arithmetic, ty, self.single(rs[0])).sx(),
-                    (ToI32, _) => b.convert::<_, K32>(arithmetic, ty, self.double(rs[0])).sx(),
+                    (ToI32 | ToU32, Width::S) => b.convert::<_, K32>(arithmetic, ty, self.single(rs[0])).sx(),
+                    (ToI32 | ToU32, _) => b.convert::<_, K32>(arithmetic, ty, self.double(rs[0])).sx(),
                     (_, Width::S) => b.convert(arithmetic, ty, self.single(rs[0])),
                     _ => b.convert(arithmetic, ty, self.double(rs[0])),
                 };

@@ -70,8 +70,6 @@ functions! {
     LtQuiet 2 F X;
     /// Less or equal, quiet.
     LeQuiet 2 F X;
-    /// Classification.
-    Class 1 F X;
     /// To a signed word.
     ToI32 1 F X;
     /// To an unsigned word.
@@ -161,7 +159,6 @@ fn half(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
         Function::Le => return compare::le::<H>(env, a, b) as u64,
         Function::LtQuiet => return compare::lt_quiet::<H>(env, a, b) as u64,
         Function::LeQuiet => return compare::le_quiet::<H>(env, a, b) as u64,
-        Function::Class => return compare::classify::<H>(a) as u64,
         Function::ToI32 => return convert::to_signed::<H>(env, a, 32) as u64,
         Function::ToU32 => return convert::to_unsigned::<H>(env, a, 32) as i32 as u64,
         Function::ToI64 => return convert::to_signed::<H>(env, a, 64) as u64,
@@ -200,7 +197,6 @@ fn single(env: &mut Env, f: Function, ra: u64, rb: u64, rc: u64) -> u64 {
         Function::Le => return sf::f32_le(env, a, b) as u64,
         Function::LtQuiet => return sf::f32_lt_quiet(env, a, b) as u64,
         Function::LeQuiet => return sf::f32_le_quiet(env, a, b) as u64,
-        Function::Class => return sf::f32_classify(a) as u64,
         Function::ToI32 => return sf::f32_to_i32(env, a) as u64,
         Function::ToU32 => return sf::f32_to_u32(env, a) as i32 as u64,
         Function::ToI64 => return sf::f32_to_i64(env, a) as u64,
@@ -240,7 +236,6 @@ fn double(env: &mut Env, f: Function, a: u64, b: u64, c: u64) -> u64 {
         Function::Le => sf::f64_le(env, a, b) as u64,
         Function::LtQuiet => sf::f64_lt_quiet(env, a, b) as u64,
         Function::LeQuiet => sf::f64_le_quiet(env, a, b) as u64,
-        Function::Class => sf::f64_classify(a) as u64,
         Function::ToI32 => sf::f64_to_i32(env, a) as u64,
         Function::ToU32 => sf::f64_to_u32(env, a) as i32 as u64,
         Function::ToI64 => sf::f64_to_i64(env, a) as u64,

@@ -101,25 +101,3 @@ pub fn maxm<F: Format>(env: &mut Env, a: u64, b: u64) -> u64 {
     }
     if order::<F>(a) >= order::<F>(b) { a } else { b }
 }
-
-/// The `fclass` mask: exactly one of bits 0 (-infinity), 1 (negative normal), 2 (negative
-/// subnormal), 3 (-0), 4 (+0), 5 (positive subnormal), 6 (positive normal), 7 (+infinity),
-/// 8 (signaling NaN), 9 (quiet NaN).
-#[inline]
-pub fn classify<F: Format>(bits: u64) -> u32 {
-    let magnitude = bits & !F::SIGN;
-    if magnitude > F::INFINITY {
-        return if magnitude & F::QUIET != 0 { 1 << 9 } else { 1 << 8 };
-    }
-    let positive = if magnitude == F::INFINITY {
-        7
-    } else if magnitude > F::FRACTION {
-        6
-    } else if magnitude != 0 {
-        5
-    } else {
-        4
-    };
-    // The classes of negative numbers mirror the positive ones.
-    1 << if bits & F::SIGN != 0 { 7 - positive } else { positive }
-}

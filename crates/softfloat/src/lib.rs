@@ -28,7 +28,7 @@ macro_rules! operations {
      compare { $($compare:ident = $compare_of:path: $compare_doc:literal,)* }
      integer { $($integer:ident = $integer_of:ident $width:literal $to:ty: $integer_doc:literal,)* }
      from { $($from:ident = $from_of:ident $source:ty: $from_doc:literal,)* }
-     $fma:ident $sqrt:ident $classify:ident $round:ident $round_exact:ident $fli:ident
+     $fma:ident $sqrt:ident $round:ident $round_exact:ident $fli:ident
     ) => {
         $(
             #[doc = $binary_doc]
@@ -67,11 +67,6 @@ macro_rules! operations {
         #[inline]
         pub fn $sqrt(env: &mut Env, a: $bits) -> $bits {
             arithmetic::sqrt::<$format>(env, a.into()) as $bits
-        }
-        /// The `fclass` mask; see [`compare::classify`].
-        #[inline]
-        pub fn $classify(a: $bits) -> u32 {
-            compare::classify::<$format>(a.into())
         }
         /// Rounds to an integral value without raising NX (`fround`).
         #[inline]
@@ -121,7 +116,7 @@ operations! { Binary32, u32:
         f32_from_i64 = from_signed i64: "From a signed doubleword (`fcvt.s.l`).",
         f32_from_u64 = from_unsigned u64: "From an unsigned doubleword (`fcvt.s.lu`).",
     }
-    f32_fma f32_sqrt f32_classify f32_round f32_round_exact f32_load_immediate
+    f32_fma f32_sqrt f32_round f32_round_exact f32_load_immediate
 }
 
 operations! { Binary64, u64:
@@ -154,7 +149,7 @@ operations! { Binary64, u64:
         f64_from_i64 = from_signed i64: "From a signed doubleword (`fcvt.d.l`).",
         f64_from_u64 = from_unsigned u64: "From an unsigned doubleword (`fcvt.d.lu`).",
     }
-    f64_fma f64_sqrt f64_classify f64_round f64_round_exact f64_load_immediate
+    f64_fma f64_sqrt f64_round f64_round_exact f64_load_immediate
 }
 
 /// Single to double precision (`fcvt.d.s`).

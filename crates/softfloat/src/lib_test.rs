@@ -313,11 +313,6 @@ fn riscv_particulars() {
     let mut env = Env::default();
     assert!(!f32_le_quiet(&mut env, signaling, one));
     assert_eq!(env.flags, invalid);
-
-    let classes = [0xff80_0000, 0xbf80_0000, 0x8000_0001, minus_zero, 0, 1, one, infinity, signaling, nan];
-    for (class, bits) in classes.into_iter().enumerate() {
-        assert_eq!(f32_classify(bits), 1 << class);
-    }
 }
 
 #[test]

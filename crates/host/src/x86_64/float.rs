@@ -210,11 +210,15 @@ impl Emitter {
     }
     /// Has software do `op` on what lies in the scratch words.
     pub(super) fn soft(&mut self, op: Op, ty: Ty, dest: Reg) {
+        self.call_soft(op, ty);
+        let result = Rm::M(self.word(0));
+        self.asm.ins(MOVSD, false, dest, 0, result, 0);
+    }
+    /// The same with the result left in word 0.
+    pub(super) fn call_soft(&mut self, op: Op, ty: Ty) {
         let what = Rm::M(self.word(WORD_IMM));
         self.asm.ins(MOV_MI, true, 0, 0, what, crate::soft_code(op, ty) as i64);
         self.asm.call(self.stubs.soft);
-        let result = Rm::M(self.word(0));
-        self.asm.ins(MOVSD, false, dest, 0, result, 0);
     }
     /// Puts the operands of a fused multiply-add where the function that does it looks for them.
     fn fma_operands(&mut self, f: Fused) {
@@ -330,6 +334,31 @@ impl Emitter {
         let from = self.asm.jump(Some(cc::O));
         let back = self.asm.pos();
         self.cold.push(Cold::Saturate { from, back, dest: r, source: x, wide: w, double: d });
+        self.bind(v, r);
+    }
+    /// Numbers that are not negative and fit are converted as signed doublewords; the others are left to software.
+    pub(super) fn float_to_unsigned(&mut self, insts: &[Inst], i: &Inst, v: Val) {
+        let a = i.args[0];
+        let d = double(i.ty);
+        let x = self.xmm(insts, a);
+        self.take(a);
+        let r = self.dest(insts, v, NO, 0);
+        // The upper halves of numbers of one sign are in their order, and those with the sign bit are above all others.
+        self.asm.ins(MOVD_MR, d, x, 0, Rm::R(r), 0);
+        if d {
+            self.asm.ins(SHR_I, true, 0, 0, Rm::R(r), 32);
+        }
+        let limit: u32 = match (i.op == Op::FToU64, d) {
+            (true, true) => 0x43e0_0000,
+            (true, false) => 0x5f00_0000,
+            (false, true) => 0x41f0_0000,
+            (false, false) => 0x4f80_0000,
+        };
+        self.asm.ins(CMP_I, false, 0, 0, Rm::R(r), limit as i64);
+        let from = self.asm.jump(Some(cc::AE));
+        self.asm.ins(pick(d, CVTTSD2SI, CVTTSS2SI), true, r, 0, Rm::R(x), 0);
+        let back = self.asm.pos();
+        self.cold.push(Cold::SoftToInt { from, back, dest: r, source: x, op: i.op, ty: i.ty });
         self.bind(v, r);
     }
     pub(super) fn cold_saturate(&mut self, back: u32, dest: Reg, source: Reg, wide: bool, d: bool) {

@@ -403,6 +403,7 @@ impl Emitter {
             Op::FFromI64Zero | Op::FFromI64Down | Op::FFromI64Up | Op::FFromU64 => {
                 self.float_from_int_exactly(insts, i, v)
             }
+            Op::FToU32 | Op::FToU64 => self.float_to_unsigned(insts, i, v),
             Op::FDownI64 | Op::FUpI64 => self.float_to_int_directed(insts, i, v),
             Op::FEq | Op::FLt | Op::FLe => self.float_compare(insts, i, v),
             Op::FFromI64 | Op::FFromI32 => self.float_from_int(insts, i, v),

@@ -86,6 +86,8 @@ pub(super) enum Cold {
     SameOrNan { from: u32, back: u32, dest: Reg, operands: [Reg; 2], op: Op, ty: Ty },
     /// An integer that has to be rounded.
     SoftFromInt { from: u32, back: u32, dest: Reg, source: Reg, op: Op, ty: Ty },
+    /// A float that is no unsigned integer.
+    SoftToInt { from: u32, back: u32, dest: Reg, source: Reg, op: Op, ty: Ty },
     /// A conversion to integer that gave the indefinite value.
     Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
     /// MXCSR is to have no flags.
@@ -699,6 +701,13 @@ impl Emitter {
                 self.arrive(from);
                 self.asm.ins(MOV_MR, true, source, 0, Rm::M(word), 0);
                 self.soft(op, ty, dest);
+                self.jump_back(back);
+            }
+            Cold::SoftToInt { from, back, dest, source, op, ty } => {
+                self.arrive(from);
+                self.asm.ins(MOVSD_MR, false, source, 0, Rm::M(word), 0);
+                self.call_soft(op, ty);
+                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
                 self.jump_back(back);
             }
             Cold::Saturate { from, back, dest, source, wide, double } => {

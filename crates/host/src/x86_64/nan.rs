@@ -100,6 +100,8 @@ impl Emitter {
             | Op::FNearI64
             | Op::FDownI64
             | Op::FUpI64
+            | Op::FToU32
+            | Op::FToU64
             | Op::FBox => false,
             Op::Trunc | Op::FBits | Op::FFromBits => false,
             Op::FNeg if self.fuses(v) => false,

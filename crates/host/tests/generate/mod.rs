@@ -208,8 +208,16 @@ impl Gen<'_> {
             }
             8 => {
                 let a = self.pick(t);
-                let op = [Op::FToI32, Op::FToI64, Op::FNearI32, Op::FNearI64, Op::FDownI64, Op::FUpI64]
-                    [self.r.below(6) as usize];
+                let op = [
+                    Op::FToI32,
+                    Op::FToI64,
+                    Op::FNearI32,
+                    Op::FNearI64,
+                    Op::FDownI64,
+                    Op::FUpI64,
+                    Op::FToU32,
+                    Op::FToU64,
+                ][self.r.below(8) as usize];
                 self.push(op, t, &[a], 0);
             }
             9 => {

@@ -88,6 +88,31 @@ pub(crate) fn change_sign<M: Machine + ?Sized>(m: &M, w: Width, rd: u8, rs: u8, 
     let (a, top) = (read(m, w, rs), m.k(top(w)));
     write(m, w, rd, if clear { a & !top } else { a ^ top });
 }
+/// The least normal number of a width, infinity, and the bit that makes a NaN quiet.
+fn landmarks(w: Width) -> [u64; 3] {
+    match w {
+        Width::H => [0x0400, 0x7c00, 1 << 9],
+        Width::S => [0x0080_0000, 0x7f80_0000, 1 << 22],
+        Width::D => [0x0010_0000_0000_0000, 0x7ff0_0000_0000_0000, 1 << 51],
+    }
+}
+/// The class (Unprivileged ISA, "Floating-Point Classify Instruction") as one bit of ten: from minus infinity up, then the NaNs.
+fn classify<M: Machine>(m: &M, i: FXN, w: Width) -> Meaning {
+    if !m.float_state(false)? {
+        return Ok(());
+    }
+    let v = read(m, w, i.rs1);
+    let [normal, infinity, quiet] = landmarks(w).map(|c| m.k(c));
+    let (magnitude, sign) = (v & m.k(top(w) - 1), v & m.k(top(w)));
+    // 0 for zeros, 1 for subnormal, 2 for normal numbers, 3 for infinity.
+    let size = m.truth(m.k(0).lt_u(magnitude))
+        + m.truth(!magnitude.lt_u(normal))
+        + m.truth(!magnitude.lt_u(infinity));
+    let number = size ^ Int::select(sign.eq(m.k(0)), m.k(4), m.k(3));
+    let nan = m.k(8) + m.truth(!(v & quiet).eq(m.k(0)));
+    m.set(i.rd, m.k(1) << Int::select(infinity.lt_u(magnitude), nan, number));
+    Ok(())
+}
 pub(super) fn load<M: Machine>(m: &M, i: FL, w: Width) -> Meaning {
     if !m.float_state(true)? {
         return Ok(());
@@ -151,7 +176,7 @@ precision! { single F S "F.";
     Any feq_s     "1010000 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any flt_s     "1010000 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fle_s     "1010000 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
-    Any fclass_s  "1110000 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fclass_s  "1110000 00000 ..... 001 ..... 1010011" FXN |m, i| classify(m, i, W)?;
     Any fcvt_s_w  "1101000 00000 ..... ... ..... 1010011" XF |m, i| m.float(FromI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Any fcvt_s_wu "1101000 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Rv64 fcvt_s_l  "1101000 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
@@ -181,7 +206,7 @@ precision! { double D D "D.";
     Any feq_d     "1010001 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any flt_d     "1010001 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fle_d     "1010001 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
-    Any fclass_d  "1110001 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fclass_d  "1110001 00000 ..... 001 ..... 1010011" FXN |m, i| classify(m, i, W)?;
     Any fcvt_w_d  "1100001 00000 ..... ... ..... 1010011" FX |m, i| m.float(ToI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Any fcvt_wu_d "1100001 00001 ..... ... ..... 1010011" FX |m, i| m.float(ToU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Rv64 fcvt_l_d  "1100001 00010 ..... ... ..... 1010011" FX |m, i| m.float(ToI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
@@ -264,7 +289,7 @@ precision! { zfh Zfh H "Zfh: arithmetic on binary16.";
     Any feq_h     "1010010 ..... ..... 010 ..... 1010011" FCmp |m, i| m.float(Eq, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any flt_h     "1010010 ..... ..... 001 ..... 1010011" FCmp |m, i| m.float(Lt, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
     Any fle_h     "1010010 ..... ..... 000 ..... 1010011" FCmp |m, i| m.float(Le, W, EXACT, i.rd, [i.rs1, i.rs2, 0])?;
-    Any fclass_h  "1110010 00000 ..... 001 ..... 1010011" FXN |m, i| m.float(Class, W, EXACT, i.rd, [i.rs1, 0, 0])?;
+    Any fclass_h  "1110010 00000 ..... 001 ..... 1010011" FXN |m, i| classify(m, i, W)?;
     Any fcvt_h_w  "1101010 00000 ..... ... ..... 1010011" XF |m, i| m.float(FromI32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Any fcvt_h_wu "1101010 00001 ..... ... ..... 1010011" XF |m, i| m.float(FromU32, W, i.rm, i.rd, [i.rs1, 0, 0])?;
     Rv64 fcvt_h_l  "1101010 00010 ..... ... ..... 1010011" XF |m, i| m.float(FromI64, W, i.rm, i.rd, [i.rs1, 0, 0])?;
