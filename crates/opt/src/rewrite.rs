@@ -76,20 +76,23 @@ impl Scope {
         self.insts.push(i);
         Val(self.insts.len() as u32 - 1)
     }
-    /// Appends an instruction unless it takes the low half of what it has been taken of already.
+    /// Appends an instruction unless it takes the low half, or the extension with its sign, of what that has been taken of already.
     fn push_once(&mut self, i: Inst) -> Val {
-        if i.op != Op::Trunc {
-            return self.push(i);
-        }
         let n = i.args[0].index() % REMEMBERED;
-        if self.insts.get(self.halves[n].index()) != Some(&i) {
-            self.halves[n] = self.push(i);
+        let remembered = match i.op {
+            Op::Trunc => self.halves[n],
+            Op::Sext32 => self.extended[n],
+            _ => return self.push(i),
+        };
+        if self.insts.get(remembered.index()) == Some(&i) {
+            return remembered;
         }
-        self.halves[n]
-    }
-    /// `v` has been extended with its sign, as `to`.
-    fn note_extended(&mut self, v: Val, to: Val) {
-        self.extended[v.index() % REMEMBERED] = to;
+        let v = self.push(i);
+        match i.op {
+            Op::Trunc => self.halves[n] = v,
+            _ => self.extended[n] = v,
+        }
+        v
     }
     /// What to use for `v`: if it has been extended, the low half of that, so that only one of the two has to be kept.
     fn shortened(&mut self, v: Val) -> Val {
@@ -153,9 +156,6 @@ impl Rewriter {
             }
             self.rebase.before(&mut self.scope, &mut i);
             let v = self.place(i, rules);
-            if i.op == Op::Sext32 {
-                self.scope.note_extended(i.args[0], v);
-            }
             self.rebase.after(&self.scope, &i, v);
             self.map.push(v);
         }
