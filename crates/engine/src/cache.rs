@@ -350,7 +350,7 @@ impl Cache {
         self.code.write(self.used_apart, back);
         let dead = self.call(self.used - CALL_BYTES, self.dead_stubs[new.floats as usize]);
         self.code.write(self.used - CALL_BYTES, &dead.to_le_bytes()[..CALL_BYTES]);
-        self.used = (self.used + front.len() + CALL_BYTES).next_multiple_of(16);
+        self.used = (self.used + front.len() + CALL_BYTES).next_multiple_of(8);
         self.used_apart += back.len();
         let place = |o: u32| if o < hot { start + o } else { apart + o - hot };
         let links = self.links.len() as u32;

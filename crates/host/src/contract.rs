@@ -239,6 +239,9 @@ pub struct Stubs {
     pub fill: [u64; 6],
     /// By log2 of the size: store the second word on the stack to the address that is the first; takes both away.
     pub store: [u64; 8],
+    /// [`BASED`] bytes for each of the above that load or store, once for each register: adds it to the word that was pushed last, and
+    /// goes on as that does. See [`Stubs::access`].
+    pub based: u64,
     /// Atomics on scratch words 0 to 2, imm in word 4.
     pub amo: [u64; 2],
     /// Likewise.
@@ -278,6 +281,32 @@ pub struct Stubs {
     pub constants: u64,
 }
 
+/// Bytes of a stub at [`Stubs::based`].
+pub const BASED: u64 = 16;
+
+impl Stubs {
+    /// Those that load or store, in the order of [`Stubs::based`].
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = u64> + '_ {
+        [&self.load[..], &self.load_probe, &self.store, &self.store_probe].into_iter().flatten().copied()
+    }
+    /// Number `n` of those that load or store, and `probe` first or not, for an address pushed less the register `base`.
+    pub(crate) fn access(&self, store: bool, probe: bool, n: usize, base: Option<u8>) -> u64 {
+        let (rows, before) = match (store, probe) {
+            (false, false) => (&self.load[..], 0),
+            (false, true) => (&self.load_probe[..], self.load.len()),
+            (true, false) => (&self.store[..], 2 * self.load.len()),
+            (true, true) => (&self.store_probe[..], 2 * self.load.len() + self.store.len()),
+        };
+        match base {
+            None => rows[n],
+            Some(base) => {
+                let all = 2 * (self.load.len() + self.store.len());
+                self.based + BASED * (base as usize * all + before + n) as u64
+            }
+        }
+    }
+}
+
 /// A place where a direct jump can be patched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -302,7 +331,7 @@ pub struct Point {
 /// What a block's code has to know besides the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement<'a> {
-    /// Where it will run; a multiple of 16.
+    /// Where it will run; a multiple of 8.
     pub base: u64,
     /// Where the part of it that is rarely reached will run.
     pub apart: u64,

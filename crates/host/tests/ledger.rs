@@ -81,6 +81,7 @@ fn the_code_is_as_recorded() {
         load_probe: [0x1080; 16],
         store_probe: [0x1180; 8],
         fill: [0x1180; 6],
+        based: 0x2000,
         amo: [0x1200; 2],
         cas: [0x1300; 2],
         store_cond: [0x1400; 2],

@@ -283,6 +283,12 @@ impl Asm {
         let row = Row { w: row.w | (w as u8) << 3, ..row };
         let reg = if row.extension < 8 { row.extension } else { reg };
         match rm {
+            // The accumulator has forms of its own for long immediates, a byte shorter.
+            Rm::R(0) if row.opcode == 0x81 && row.prefix == 0 => {
+                let rex = if row.w != 0 { 0x48 } else { 0 };
+                let opcode = (row.extension as u64) << 3 | 5;
+                if rex == 0 { self.put(opcode, 1) } else { self.put(rex | opcode << 8, 2) }
+            }
             Rm::R(r) => self.registers(&row, reg, vvvv, r),
             Rm::M(m) => self.memory(&row, reg, vvvv, m),
             Rm::Rip(target) => self.relative(&row, reg, vvvv, target),
@@ -461,7 +467,7 @@ macro_rules! rows {
 }
 
 rows! {
-    INC_M "FF /0" "inc"; ADD "03 /r" "add"; ADD_I8 "83 /0 ib" "add"; ADD_I "81 /0 id" "add"; ADD_MR "01 /r" "add";
+    INC "FF /0" "inc"; ADD "03 /r" "add"; ADD_I8 "83 /0 ib" "add"; ADD_I "81 /0 id" "add"; ADD_MR "01 /r" "add";
     OR "0B /r" "or"; OR_I8 "83 /1 ib" "or"; OR_I "81 /1 id" "or"; OR_MR "09 /r" "or";
     AND "23 /r" "and"; AND_I8 "83 /4 ib" "and"; AND_I "81 /4 id" "and"; AND_MR "21 /r" "and";
     SUB "2B /r" "sub"; SUB_I8 "83 /5 ib" "sub"; SUB_I "81 /5 id" "sub"; SUB_MR "29 /r" "sub";

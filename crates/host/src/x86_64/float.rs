@@ -438,7 +438,7 @@ impl Emitter {
         self.bind(v, r);
     }
     pub(super) fn cold_accrued(&mut self, r: Reg, table: Reg) {
-        self.asm.ins(INC_M, false, 0, 0, Rm::M(Mem::at(RBP, self.cfg.layout.polls)), 0);
+        self.asm.ins(INC, false, 0, 0, Rm::M(Mem::at(RBP, self.cfg.layout.polls)), 0);
         self.ask_host(r, table);
     }
     fn watched(&self) -> Rm {

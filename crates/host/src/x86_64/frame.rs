@@ -97,6 +97,15 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.link[x] = s.leave_from(exit::LINK, stubs.leave[x]);
         stubs.dead[x] = s.leave_from(exit::DEAD, stubs.leave[x]);
     }
+    let accesses: Vec<u64> = stubs.accesses().collect();
+    stubs.based = s.here();
+    for base in 0..16 {
+        for &to in &accesses {
+            s.here();
+            s.asm.ins(ADD_MR, true, base, 0, Rm::M(Mem::at(RSP, 8)), 0);
+            s.asm.jump_to(None, to);
+        }
+    }
     if let Some(sites) = cfg.sites {
         for (row, r) in stubs.site.iter_mut().zip((0..16).filter(|&r| TEMPS >> r & 1 != 0)) {
             *row = std::array::from_fn(|n| s.site(r, 1 << n, sites));

@@ -132,6 +132,15 @@ impl Host {
     }
 }
 
+/// How a slow path makes its access.
+#[derive(Clone, Copy)]
+pub(super) struct Detour {
+    /// It looks into the TLB first.
+    pub(super) probe: bool,
+    /// What has to be added to the word that has been pushed.
+    pub(super) base: Option<Reg>,
+}
+
 /// How many groups can be open at once.
 pub(super) const GROUPS: usize = 8;
 /// Bytes that a group may span: the more, the likelier it crosses a page.
@@ -603,21 +612,23 @@ impl Emitter {
                         self.cold_site(base, disp, memop, (r, n, again));
                         self.mend(mends);
                     }
-                    _ => {
-                        self.mend(mends);
-                        self.cold_address(base, disp, host);
-                    }
+                    _ => self.mend(mends),
                 }
-                let probe = !matches!(host, Host::Alone(_) | Host::Site { .. });
-                self.cold_load(dest, memop, probe, insn);
+                let how = match host {
+                    Host::Alone(_) => Detour { probe: false, base: self.cold_address(base, disp) },
+                    Host::Site { .. } => Detour { probe: false, base: None },
+                    _ => Detour { probe: true, base: self.cold_address(base, disp) },
+                };
+                self.cold_load(dest, memop, how, insn);
                 self.jump_back(back);
             }
             Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
                 self.arrive(from);
                 self.mend(mends);
                 self.cold_value(value);
-                self.cold_address(base, disp, host);
-                self.cold_store(memop, !matches!(host, Host::Alone(_)), insn);
+                let probe = !matches!(host, Host::Alone(_));
+                let how = Detour { probe, base: self.cold_address(base, disp) };
+                self.cold_store(memop, how, insn);
                 self.jump_back(back);
             }
             Cold::Fill { back, from, base, range, r, need, site, out, target, mends } => {
@@ -746,9 +757,9 @@ impl Emitter {
         }
     }
     /// Loads from the address that has been pushed; looks into the TLB first if `probe`.
-    pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, probe: bool, insn: i64) {
+    pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, how: Detour, insn: i64) {
         let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
-        self.call_stub(if probe { self.stubs.load_probe[n] } else { self.stubs.load[n] }, insn);
+        self.call_stub(self.stubs.access(false, how.probe, n, how.base), insn);
         match dest {
             Loaded::R(r) => self.asm.pop(r),
             Loaded::X(x) => {
@@ -769,22 +780,18 @@ impl Emitter {
         }
     }
     /// Stores what has been pushed to the address that was pushed after it, likewise.
-    pub(super) fn cold_store(&mut self, memop: MemOp, probe: bool, insn: i64) {
+    pub(super) fn cold_store(&mut self, memop: MemOp, how: Detour, insn: i64) {
         let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
-        self.call_stub(if probe { self.stubs.store_probe[n] } else { self.stubs.store[n] }, insn);
+        self.call_stub(self.stubs.access(true, how.probe, n, how.base), insn);
     }
-    /// Pushes the full address. The addend's register may be used, but is zero again afterwards.
-    pub(super) fn cold_address(&mut self, base: Reg, disp: i32, host: Host) {
+    /// Pushes the address, or only the displacement; then the register that the stub is to add.
+    pub(super) fn cold_address(&mut self, base: Reg, disp: i32) -> Option<Reg> {
         if disp == 0 {
             self.asm.push(base);
-            return;
+            return None;
         }
-        let r = host.reg();
-        self.asm.ins(LEA, true, r, 0, Rm::M(Mem::at(base, disp)), 0);
-        self.asm.push(r);
-        if let Host::Follower(_) = host {
-            self.asm.ins(XOR, false, r, 0, Rm::R(r), 0);
-        }
+        self.asm.push_imm(disp);
+        Some(base)
     }
 }
 
