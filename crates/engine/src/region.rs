@@ -23,6 +23,7 @@ use crate::cache::Key;
 use crate::run::Tcg;
 use crate::shared::{At, Shared};
 use cpu::{Frame, Guest, Step};
+use ir::SLOTS;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -80,6 +81,8 @@ struct Trail {
     pages: Vec<(u64, u64)>,
     /// Those that load from another page each few times, in ascending order.
     wandering: Vec<u64>,
+    /// What the guest's slots held at instructions that a jump led back to.
+    values: HashMap<u64, Box<[u64; SLOTS]>>,
 }
 
 impl Trail {
@@ -299,8 +302,7 @@ impl Shared {
             let wandering: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail.mode, host_page, &path, &wandering)
-                else {
+                let Some(n) = self.make_region::<G>(config, &bus, trail, host_page, &path, &wandering) else {
                     break;
                 };
                 path.offsets.drain(..n as usize);
@@ -312,17 +314,20 @@ impl Shared {
         self: &Arc<Self>,
         config: &G::Config,
         bus: &Bus,
-        mode: u32,
+        trail: &Trail,
         host_page: u64,
         path: &Path,
         wandering: &[u16],
     ) -> Option<u32> {
+        let mode = trail.mode;
         let &offset = path.offsets.first()?;
         if self.cache().is_region(Key::new(host_page, offset, mode)) {
             return None;
         }
         let pc = path.page + offset as u64;
-        let at = At { mode, host_page, offset, second: None, pc, me: None, path: &path.offsets, wandering };
+        let values = trail.values.get(&pc).map(|values| &**values);
+        let path = &path.offsets;
+        let at = At { mode, host_page, offset, second: None, pc, me: None, path, wandering, values };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
 }
@@ -341,13 +346,21 @@ impl<G: Guest> Tcg<G> {
     /// Interprets instructions and tells the regions' thread which.
     pub(crate) fn walk(&mut self, g: &mut G, frame: &Frame) -> Step {
         let (mode, space) = (g.mode(), self.space);
-        let mut trail =
-            Trail { mode, pcs: Vec::with_capacity(WALK), pages: Vec::new(), wandering: Vec::new() };
+        let mut trail = Trail {
+            mode,
+            pcs: Vec::with_capacity(WALK),
+            pages: Vec::new(),
+            wandering: Vec::new(),
+            values: HashMap::new(),
+        };
         let mut loads = Loads::default();
         let mut step = Step::Done;
         while trail.pcs.len() < WALK && g.mode() == mode && self.space == space {
             let pc = frame.pc();
             let page = pc & !4095;
+            if trail.pcs.last().is_some_and(|&last| pc <= last) {
+                trail.values.entry(pc).or_insert_with(|| Box::new(crate::raw::slots(frame)));
+            }
             trail.pcs.push(pc);
             self.loaded = None;
             step = self.interpret(g);

@@ -298,6 +298,7 @@ impl<G: Guest> Tcg<G> {
                 me: Some(&self.activity),
                 path: &[],
                 wandering: &[],
+                values: None,
             },
         );
         self.activity.begin(before);
@@ -325,6 +326,7 @@ impl<G: Guest> Tcg<G> {
             me: Some(&self.activity),
             path: &[],
             wandering: &[],
+            values: None,
         };
         shared.translate::<G>(&self.config, &self.bus, &at).map(|m| (m.id, m.address))
     }

@@ -15,7 +15,7 @@ use crate::settle::{Owned, Settling};
 use crate::tlb;
 use crate::trace::{Trace, points};
 use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
-use ir::HelperInfo;
+use ir::{HelperInfo, SLOTS};
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
 use std::cell::Cell;
 use std::mem::offset_of;
@@ -81,6 +81,8 @@ pub(crate) struct At<'a> {
     pub(crate) path: &'a [u16],
     /// Of these, offsets of those that load from one page after another, in ascending order.
     pub(crate) wandering: &'a [u16],
+    /// What the slots held once when that was begun.
+    pub(crate) values: Option<&'a [u64; SLOTS]>,
 }
 
 /// What has been translated.
@@ -467,6 +469,7 @@ impl Shared {
             insns: built.insns,
             region: is_region,
             wandering: at.wandering,
+            values: at.values,
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
             return None;

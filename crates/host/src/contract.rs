@@ -345,6 +345,8 @@ pub struct Placement<'a> {
     pub region: bool,
     /// Instructions (offsets from the page base, ascending) that load from another page again and again: not to be guessed from a site.
     pub wandering: &'a [u16],
+    /// What the slots held once when it was entered: where tables may lie.
+    pub values: Option<&'a [u64; SLOTS]>,
 }
 
 /// The code of one block.

@@ -111,6 +111,7 @@ fn the_code_is_as_recorded() {
         insns: 1,
         region: false,
         wandering: &[],
+        values: None,
     };
     let mut code = Code::default();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");

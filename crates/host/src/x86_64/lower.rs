@@ -12,7 +12,7 @@ use super::memory::{Cold, GROUPS, Group};
 use super::nan::{Form, Pending};
 use super::series::{Member, Open, Series};
 use super::{PINS, TEMPS, XPINS};
-use crate::{Code, Config, Link, Placement, Point, Stubs, TooComplex};
+use crate::{Code, Config, Link, Placement, Point, SLOTS, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
 
 /// Translates blocks; keeps its tables from block to block so that nothing is allocated in the steady state.
@@ -52,6 +52,8 @@ pub struct Emitter {
     pub(super) sites_left: u32,
     /// See [`Placement::wandering`].
     wandering: Vec<u16>,
+    /// See [`Placement::values`].
+    pub(super) values: Option<Box<[u64; SLOTS]>>,
     /// The groups that the accesses to come would lead, the next one last.
     pub(super) ahead: Vec<Group>,
     /// Accesses in a row; see `series.rs`.
@@ -116,6 +118,7 @@ impl Emitter {
             next_site: 0,
             sites_left: 0,
             wandering: Vec::new(),
+            values: None,
             ahead: Vec::new(),
             series: Vec::new(),
             members: Vec::new(),
@@ -202,6 +205,7 @@ impl Emitter {
         self.sites_left = self.cfg.sites.map_or(0, |s| s.count);
         self.wandering.clear();
         self.wandering.extend_from_slice(placement.wandering);
+        self.values = placement.values.copied().map(Box::new);
     }
     /// Whether the instruction at hand is known to load from one page after another.
     pub(super) fn wanders(&self) -> bool {

@@ -11,13 +11,14 @@
 //! it may change the mapping; no other instruction of a block does.
 
 use super::WORD_IMM;
+use super::alloc::NONE;
 use super::asm::reg::*;
 use super::asm::*;
 use super::float::Fused;
 use super::lower::Emitter;
 use super::nan::Mends;
 use super::series::{Member, Moved};
-use crate::Point;
+use crate::{Point, SLOTS};
 use ir::{Inst, MemOp, Op, Ty, Val};
 
 /// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
@@ -177,31 +178,103 @@ const NEAR: u64 = 1 << 41;
 /// Displacements from here on are left as they are: ranges must fit the 32 bits of a displacement, counted from whichever base.
 const FAR: u32 = 1 << 20;
 
-/// What the base of access `i` is a small constant away from, and that constant: a value or, if that is where the access lies in
-/// relation to the block, [`PAGE`] and the number of its page.
-fn anchor(insts: &[Inst], i: &Inst) -> (u32, i64) {
+/// Where an access lies in relation to others.
+struct Anchor {
+    /// A value or, if that is where the access lies in relation to the block, [`PAGE`] and the number of its page.
+    base: u32,
+    /// How far from it the access's own base is, at least.
+    offset: i64,
+    /// How much farther it may be: more than 0 if an index is added that cannot be larger.
+    reach: i64,
+}
+
+/// What the base of access `i` is a small constant away from; or, if `values` tell what slots hold, an index into a table
+/// that lies in one page.
+fn anchor(insts: &[Inst], i: &Inst, values: Option<&[u64; SLOTS]>) -> Anchor {
     let (mut v, mut offset) = (i.args[0], 0i64);
     let disp = MemOp::disp(i.imm) as i64;
+    let near = |base: u32, offset: i64| Anchor { base, offset, reach: 0 };
     if disp.unsigned_abs() >= FAR as u64 {
-        return (v.0, 0);
+        return near(v.0, 0);
     }
+    // The anchor without the index, once there is one, and that index's greatest value.
+    let mut indexed: Option<(Anchor, i64)> = None;
     loop {
         let d = &insts[v.index()];
-        if d.op == Op::PcRel {
-            let first = (d.imm as i64).wrapping_add(offset + disp);
-            let in_page = first & 4095;
-            let whole = in_page + MemOp::of(i.imm).bytes() as i64 <= 4096 && first.unsigned_abs() < NEAR;
-            let page = PAGE | (first >> 12) as u32 & ((PAGE >> 1) - 1);
-            return if whole { (page, in_page - disp) } else { (v.0, offset) };
-        }
         let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
         match (d.op, d.ty) {
-            (Op::Add, Ty::I64) => match constant(d.args[1]).filter(|c| c.unsigned_abs() < SPAN as u64) {
-                Some(c) => (v, offset) = (d.args[0], offset + c),
-                None => return (v.0, offset),
-            },
-            _ => return (v.0, offset),
+            (Op::PcRel, _) if indexed.is_none() => {
+                let first = (d.imm as i64).wrapping_add(offset + disp);
+                let in_page = first & 4095;
+                let whole = in_page + MemOp::of(i.imm).bytes() as i64 <= 4096 && first.unsigned_abs() < NEAR;
+                let page = PAGE | (first >> 12) as u32 & ((PAGE >> 1) - 1);
+                return if whole { near(page, in_page - disp) } else { near(v.0, offset) };
+            }
+            (Op::Add, Ty::I64) => {
+                if let Some(c) = constant(d.args[1]).filter(|c| c.unsigned_abs() < SPAN as u64) {
+                    (v, offset) = (d.args[0], offset + c);
+                    continue;
+                }
+                if values.is_some() && indexed.is_none() {
+                    // The index may have a constant of its own.
+                    let of = |v: Val| {
+                        let d = &insts[v.index()];
+                        let own = (d.op == Op::Add).then(|| constant(d.args[1])).flatten();
+                        let own = own.filter(|c| c.unsigned_abs() < FAR as u64);
+                        let (v, c) = own.map_or((v, 0), |c| (d.args[0], c));
+                        most(insts, v, DEPTH).filter(|&most| most < 4096).map(|most| (most, c))
+                    };
+                    let [a, b, ..] = d.args;
+                    if let Some((base, (reach, c))) = of(b).map(|r| (a, r)).or_else(|| of(a).map(|r| (b, r)))
+                    {
+                        indexed = Some((near(v.0, offset), reach));
+                        (v, offset) = (base, offset + c);
+                        continue;
+                    }
+                }
+            }
+            _ => {}
         }
+        let Some((without, reach)) = indexed else { return near(v.0, offset) };
+        let group = Group::of(i, v.0, offset);
+        let fits = one_page(insts, values, v.0, (group.low, group.high + reach));
+        return if fits { Anchor { base: v.0, offset, reach } } else { without };
+    }
+}
+
+/// Whether the bytes between these displacements from `base` are known to lie in one page while slots hold `values`.
+fn one_page(insts: &[Inst], values: Option<&[u64; SLOTS]>, base: u32, (low, high): (i64, i64)) -> bool {
+    let (Some(values), Some(d)) = (values, insts.get(base as usize)) else { return false };
+    let at = |n: i64| values[d.imm as usize % SLOTS].wrapping_add(n as u64) >> 12;
+    d.op == Op::Get && at(low) == at(high)
+}
+
+/// How many instructions back the greatest value of an index is looked for.
+const DEPTH: u32 = 6;
+
+/// The greatest value that `v`, which is never negative, can have, if that is easily seen.
+fn most(insts: &[Inst], v: Val, depth: u32) -> Option<i64> {
+    let depth = depth.checked_sub(1)?;
+    let i = &insts[v.index()];
+    let [a, b, ..] = i.args;
+    let of = |v: Val| most(insts, v, depth);
+    let constant = |v: Val| Some(&insts[v.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
+    let word = |most: &i64| *most <= i32::MAX as i64;
+    match i.op {
+        Op::Const => Some(i.imm as i64).filter(|&c| c >= 0 && word(&c)),
+        Op::And => of(b).into_iter().chain(of(a)).min(),
+        Op::Zext8 => Some(0xff),
+        Op::FromBool => Some(1),
+        Op::Load if MemOp::of(i.imm) == MemOp::U8 => Some(0xff),
+        Op::Trunc | Op::Sext32 | Op::Zext32 => of(a).filter(word),
+        Op::Shl => of(a)?.checked_mul(1 << constant(b).filter(|n| (0..32).contains(n))?).filter(word),
+        Op::Shr => {
+            let bits = if i.ty == Ty::I32 { 32 } else { 64 };
+            let n = constant(b)? & (bits - 1);
+            (n >= bits - 31).then(|| (1i64 << (bits - n)) - 1)
+        }
+        Op::Add => (of(a)?).checked_add(of(b)?).filter(word),
+        _ => None,
     }
 }
 
@@ -272,14 +345,20 @@ impl Emitter {
     }
     /// Backward walk: notes the access `i` and puts the group it would lead on the list.
     pub(super) fn group_ahead(&mut self, insts: &[Inst], i: &Inst) {
-        let (base, offset) = anchor(insts, i);
-        let own = Group::of(i, base, offset);
+        let Anchor { base, offset, reach } = anchor(insts, i, self.values.as_deref());
+        let mut own = Group::of(i, base, offset);
+        own.high += reach;
+        if reach != 0 {
+            // Whoever leads looks for the page of the base itself.
+            self.vals[base as usize].uses += 1;
+        }
         let mut slot = self.next_group;
         for (k, g) in self.groups.iter().enumerate() {
             if g.base == own.base {
                 slot = k;
                 let (low, high) = (g.low.min(own.low), g.high.max(own.high));
-                if high - low < SPAN || base & PAGE != 0 {
+                let values = self.values.as_deref();
+                if high - low < SPAN || base & PAGE != 0 || one_page(insts, values, base, (low, high)) {
                     let write = g.write || own.write;
                     self.groups[k] = Group { low, high, write, followers: g.followers + 1, ..own };
                     self.ahead.push(self.groups[k]);
@@ -327,10 +406,14 @@ impl Emitter {
     /// displacement of the jump to the slow path, and where `result` goes: it is chosen before the jump if that may take a spill,
     /// which both paths must have behind them.
     fn host_address(&mut self, insts: &[Inst], i: &Inst, base: Reg, result: Option<Val>) -> (Host, u32, Reg) {
-        let (anchor, offset) = anchor(insts, i);
+        let Anchor { base: anchor, offset, reach } = anchor(insts, i, self.values.as_deref());
         let root = if anchor & PAGE != 0 { anchor } else { self.root(Val(anchor)) };
         let own = Group::of(i, root, offset);
+        let own = Group { high: own.high + reach, ..own };
         let led = self.ahead.pop().unwrap_or(own);
+        if reach != 0 {
+            self.take(Val(anchor));
+        }
         for k in 0..GROUPS {
             let (g, r) = (self.groups[k], self.pseudo + k as u32);
             if g.base == root && (g.write || !own.write) && g.low <= own.low && own.high <= g.high {
@@ -355,6 +438,14 @@ impl Emitter {
                 return (Host::Follower(host), from, d);
             }
         }
+        // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
+        let leaves = self.region && self.untouched && self.under_way;
+        let led = match reach {
+            0 => led,
+            // Only a region that can leave may guess where the table lies, and only others are reason to. (A store has no register left.)
+            _ if leaves && led.followers != 0 && !own.write => led,
+            _ => Group { base: NONE, followers: 0, ..Group::of(i, root, 0) },
+        };
         if led.followers == 0
             && !own.write
             && self.looping
@@ -362,9 +453,12 @@ impl Emitter {
         {
             return self.site(insts, Group::of(i, root, 0), base, n, result);
         }
-        // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
-        let range = (led.low - offset, led.high - offset);
-        let leaves = self.region && self.untouched && self.under_way && range.1 <= i32::MAX as i64;
+        let (base, range) = match reach {
+            _ if led.followers == 0 => (base, (own.low - offset, own.high - reach - offset)),
+            0 => (base, (led.low - offset, led.high - offset)),
+            _ => (self.gpr(insts, Val(anchor)), (led.low, led.high)),
+        };
+        let leaves = leaves && range.1 <= i32::MAX as i64;
         let followers = if self.region && !leaves { 0 } else { led.followers };
         let entry = self.temp(insts);
         let tag = self.temp(insts);

@@ -425,6 +425,7 @@ impl Machine {
             insns: 1,
             region: false,
             wandering: &[],
+            values: None,
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
