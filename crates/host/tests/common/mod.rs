@@ -14,6 +14,8 @@ pub const PAGE: u64 = 0x7_5000;
 pub const ENTRY: i64 = 0x800;
 /// The slot for float flags, which only `generate` writes as such.
 pub const FLAGS: u16 = 50;
+/// A slot that leads into the memory.
+pub const TABLE: u16 = 24;
 /// Statuses of the hooks.
 pub const LOOKED_UP: u64 = 32;
 pub const FAULT: u64 = 48;
@@ -99,6 +101,7 @@ impl World {
             *s = random.value();
         }
         slots[FLAGS as usize] &= random.next() & 31;
+        slots[TABLE as usize] = MEM + random.below(0x2000);
         let mem = (0..0x4000).map(|_| random.next() as u8).collect();
         World { slots, mem, log: Vec::new(), page: PAGE }
     }
@@ -216,18 +219,41 @@ pub enum Outcome {
 /// What the hooks get.
 struct Context {
     world: World,
+    /// What translated code sees of the memory: the pages lie apart from each other, and what lies behind one of them is none.
+    pages: Vec<u8>,
     frame: *mut Frame,
     /// Return address of the last hook that stopped.
     ra: u64,
 }
 
+/// Where a page of the memory lies in [`Context::pages`].
+fn page_at(page: usize) -> usize {
+    [0x4000, 0, 0x6000, 0x2000][page]
+}
+
+/// Bytes of [`Context::pages`].
+const PAGES: usize = 0x8000;
+
 impl Context {
+    /// Brings the memory from where translated code sees it, or there.
+    fn copy(&mut self, out: bool) {
+        for (n, page) in self.world.mem.chunks_exact_mut(4096).enumerate() {
+            let seen = &mut self.pages[page_at(n)..][..4096];
+            if out { seen.copy_from_slice(page) } else { page.copy_from_slice(seen) }
+        }
+    }
+    /// What leads from a guest address in the page to where translated code finds it.
+    fn addend(&self, page: usize) -> u64 {
+        (self.pages.as_ptr() as u64 + page_at(page) as u64).wrapping_sub(MEM + 4096 * page as u64)
+    }
     /// Runs `f` on the world with the frame's slots.
     fn with<T>(&mut self, ra: u64, f: impl FnOnce(&mut World) -> Result<T, u64>) -> Result<T, u64> {
         // SAFETY: the frame outlives the run, and nothing else refers to it while a hook runs.
         let frame = unsafe { &mut *self.frame };
         self.world.slots = frame.slots;
+        self.copy(false);
         let r = f(&mut self.world);
+        self.copy(true);
         frame.slots = self.world.slots;
         if r.is_err() {
             self.ra = ra;
@@ -271,9 +297,12 @@ unsafe extern "sysv64" fn hook_load(c: *mut Context, va: u64, m: u64, ra: u64) -
     clobber();
     pair(unsafe { &mut *c }.with(ra, |w| w.load(va, MemOp(m as u8))))
 }
-/// Only regions call it.
-unsafe extern "sysv64" fn hook_fill(_: *mut Context, _first: u64, _last: u64, _need: u64) -> u64 {
-    0
+/// The first page is had for all, the second for loads only, the third by nobody.
+unsafe extern "sysv64" fn hook_fill(c: *mut Context, first: u64, last: u64, need: u64) -> u64 {
+    clobber();
+    let page = first.wrapping_sub(MEM) >> 12;
+    let had = page == 0 || page == 1 && need == 0;
+    if had && (first ^ last) >> 12 == 0 { unsafe { &*c }.addend(page as usize) } else { 0 }
 }
 unsafe extern "sysv64" fn hook_store(c: *mut Context, va: u64, v: u64, m: u64, ra: u64) -> Pair {
     clobber();
@@ -414,6 +443,14 @@ impl Machine {
     }
     /// Translates a block into the code memory.
     pub fn translate(&mut self, block: &Block) -> Result<(), host::TooComplex> {
+        self.translate_as(block, None)
+    }
+    /// The same as a region if there are `values` that slots held once.
+    pub fn translate_as(
+        &mut self,
+        block: &Block,
+        values: Option<&[u64; SLOTS]>,
+    ) -> Result<(), host::TooComplex> {
         let base = self.memory as u64;
         // What calls have been made from is overwritten.
         self.calls.fill([u64::MAX, 0]);
@@ -423,9 +460,9 @@ impl Machine {
             entry: ENTRY,
             floats: true,
             insns: 1,
-            region: false,
+            region: values.is_some(),
             wandering: &[],
-            values: None,
+            values,
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
@@ -462,11 +499,12 @@ impl Machine {
             watched: -1,
             polls: 0,
         });
-        let mut c = Box::new(Context { world: world.clone(), frame: &mut *frame, ra: 0 });
-        let addend = (c.world.mem.as_ptr() as u64).wrapping_sub(MEM);
+        let mut c =
+            Box::new(Context { world: world.clone(), pages: vec![0xdb; PAGES], frame: &mut *frame, ra: 0 });
+        c.copy(true);
         let first = (MEM >> 12) as usize & 4095;
-        self.tlb[first] = [MEM, MEM, MEM, addend];
-        self.tlb[first + 1] = [MEM + 4096, u64::MAX, u64::MAX, addend];
+        self.tlb[first] = [MEM, MEM, MEM, c.addend(0)];
+        self.tlb[first + 1] = [MEM + 4096, u64::MAX, u64::MAX, c.addend(1)];
         frame.context = &raw mut *c as u64;
         if let Some(masked) = masked {
             catch_traps();
@@ -487,6 +525,7 @@ impl Machine {
             std::arch::asm!("ldmxcsr [{}]", in(reg) &clean);
             value
         };
+        c.copy(false);
         let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
         frame.slots[FLAGS as usize] |= bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4);
         c.world.slots = frame.slots;

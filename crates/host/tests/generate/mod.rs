@@ -1,7 +1,7 @@
 //! Random blocks, well-typed, whose guest addresses lie where `common` has memory or near it.
 #![allow(dead_code, missing_docs)]
 
-use crate::common::{FLAGS, MEM, Random, USED};
+use crate::common::{FLAGS, MEM, Random, TABLE, USED};
 use ir::{Block, Inst, MemOp, Op, Ty, Val};
 
 #[derive(Clone, Copy)]
@@ -16,6 +16,7 @@ struct Gen<'a> {
     b: Block,
     by_type: [Vec<Val>; 5],
     address: Option<Val>,
+    table: Option<Val>,
 }
 
 const TWO: [Op; 18] = [
@@ -66,6 +67,9 @@ impl Gen<'_> {
         match ty {
             Ty::I64 if self.r.one_in(6) => {
                 let o = if self.r.one_in(4) { self.r.next() } else { self.r.below(8192).wrapping_sub(2048) };
+                // A jump to an instruction of the block's own could go on for ever.
+                let own = crate::common::ENTRY as u64..crate::common::ENTRY as u64 + 0x200;
+                let o = if own.contains(&o) { o + 0x200 } else { o };
                 self.push(Op::PcRel, Ty::I64, &[], o)
             }
             Ty::I64 | Ty::F64 if !self.r.one_in(3) => {
@@ -99,12 +103,36 @@ impl Gen<'_> {
     fn float(&mut self) -> Ty {
         if self.r.one_in(2) { Ty::F32 } else { Ty::F64 }
     }
+    /// The address of an element of a table.
+    fn element(&mut self) -> Val {
+        let table = self.table.unwrap_or_else(|| self.push(Op::Get, Ty::I64, &[], TABLE as u64));
+        self.table = Some(table);
+        let index = self.pick(Ty::I64);
+        let mask = [0xff, 7, 0x1fc, 0xfff][self.r.below(4) as usize];
+        let mask = self.push(Op::Const, Ty::I64, &[], mask);
+        let mut index = self.push(Op::And, Ty::I64, &[index, mask], 0);
+        if self.r.one_in(2) {
+            let n = self.r.below(4);
+            let n = self.push(Op::Const, Ty::I64, &[], n);
+            index = self.push(Op::Shl, Ty::I64, &[index, n], 0);
+        }
+        if self.r.one_in(3) {
+            let c = self.r.below(64);
+            let c = self.push(Op::Const, Ty::I64, &[], c);
+            index = self.push(Op::Add, Ty::I64, &[index, c], 0);
+        }
+        let pair = if self.r.one_in(2) { [table, index] } else { [index, table] };
+        self.push(Op::Add, Ty::I64, &pair, 0)
+    }
     /// An address in or near the test's memory.
     fn address(&mut self) -> Val {
         if let Some(a) = self.address
             && !self.r.one_in(3)
         {
             return a;
+        }
+        if self.r.one_in(3) {
+            return self.element();
         }
         let a = self.pick(Ty::I64);
         let align = [0x1fff, 0x3fff, 0xff8, 0x1ff8, 0xffc][self.r.below(5) as usize];
@@ -325,14 +353,14 @@ impl Gen<'_> {
 
 /// A random block of about `length` instructions.
 pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
-    let mut g = Gen { r, b: Block::default(), by_type: Default::default(), address: None };
+    let mut g = Gen { r, b: Block::default(), by_type: Default::default(), address: None, table: None };
     let mut insn = crate::common::ENTRY;
     g.push(Op::Insn, Ty::I64, &[], insn as u64);
     while g.b.insts.len() < length {
-        match g.r.below(12) {
-            0 => {
-                g.push(Op::Insn, Ty::I64, &[], insn as u64);
+        match g.r.below(if mix.memory { 14 } else { 12 }) {
+            0 | 12.. => {
                 insn += 4;
+                g.push(Op::Insn, Ty::I64, &[], insn as u64);
             }
             1..4 => g.set(),
             4 if g.r.one_in(2) => {
