@@ -424,6 +424,36 @@ static void loops_across_pages(uint64_t hart)
     }
 }
 
+/* Loops that look things up in a table, which lies in one page for a while and then in two. */
+static uint8_t table[4 * 4096] PAGE_ALIGNED;
+static NOINLINE uint64_t look_up(const uint8_t *from, uint64_t seed)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < 1000; i++) {
+        seed = seed * 5 + 1 + (sum & 1);
+        sum += from[seed & 255] + from[512 + (seed >> 8 & 255)] + ((const uint16_t *)from)[256 + (seed >> 16 & 63)];
+    }
+    return sum;
+}
+static uint64_t entry(uint64_t at)
+{
+    return at * 7 & 0xff;
+}
+static void tables(uint64_t hart)
+{
+    for (uint64_t i = 0; i < sizeof table; i++)
+        table[i] = entry(i);
+    for (uint64_t round = 0; round < 1200; round++) {
+        uint64_t at = (round / 200 * 1000 + round % 7 * 2) % (sizeof table - 1024), seed = round, sum = 0;
+        for (int i = 0; i < 1000; i++) {
+            seed = seed * 5 + 1 + (sum & 1);
+            uint64_t pair = at + 512 + 2 * (seed >> 16 & 63);
+            sum += entry(at + (seed & 255)) + entry(at + 512 + (seed >> 8 & 255)) + entry(pair) + (entry(pair + 1) << 8);
+        }
+        check("sum", look_up(table + at, round), sum);
+    }
+}
+
 /* Operations whose float flags are known, among programs that ask for the flags all the time: those that the guest has not got
  * may be watched for then, and have to be there all the same. */
 #define FLOAT(text) __asm__ volatile(".option push\n.option arch, +d\n" text "\n.option pop\n" ::"r"(x), "r"(y) : "memory", "t0")
@@ -515,6 +545,7 @@ static const struct test tests[] = {
     { "large pages and small ones", large_pages },
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
+    { "a table in one page, and in two", tables },
     { "float flags, often asked for", float_flags },
 };
 static const size_t test_count = sizeof tests / sizeof *tests;
