@@ -240,7 +240,7 @@ pub struct Stubs {
     /// By log2 of the size: store the second word on the stack to the address that is the first; takes both away.
     pub store: [u64; 8],
     /// [`BASED`] bytes for each of the above that load or store, once for each register: adds it to the word that was pushed last, and
-    /// goes on as that does. See [`Stubs::access`].
+    /// goes on as that does.
     pub based: u64,
     /// Atomics on scratch words 0 to 2, imm in word 4.
     pub amo: [u64; 2],

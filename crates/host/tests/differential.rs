@@ -75,7 +75,7 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
 /// The part of the block before the instruction at `offset`, which is not its first, if there is one.
 fn before(block: &ir::Block, offset: u64) -> Option<ir::Block> {
     let n = block.insts.iter().rposition(|i| i.op == ir::Op::Insn && i.imm == offset)?;
-    let mut part = ir::Block { insts: block.insts[..n].to_vec(), ..block.clone() };
+    let mut part = ir::Block { insts: block.insts[..n].to_vec() };
     part.insts.push(ir::Inst { op: ir::Op::Goto, ty: ir::Ty::I64, args: [ir::Val::NONE; 4], imm: offset });
     (n > 0).then_some(part)
 }

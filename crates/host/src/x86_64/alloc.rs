@@ -246,7 +246,7 @@ impl Emitter {
                 self.asm.ins(POP, false, 0, 0, Rm::R(other), 0);
             }
         } else {
-            debug_assert!(false, "v{r} is nowhere: {i:?}");
+            debug_assert!(self.too_complex, "v{r} is nowhere: {i:?}");
         }
     }
     /// The general register that holds `v`, locked; fetches it if need be.

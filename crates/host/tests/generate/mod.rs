@@ -358,7 +358,7 @@ pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
     g.push(Op::Insn, Ty::I64, &[], insn as u64);
     while g.b.insts.len() < length {
         match g.r.below(if mix.memory { 14 } else { 12 }) {
-            0 | 12.. => {
+            0 | 12 | 13 => {
                 insn += 4;
                 g.push(Op::Insn, Ty::I64, &[], insn as u64);
             }
@@ -380,7 +380,7 @@ pub fn block(r: &mut Random, length: usize, mix: Mix) -> Block {
                     g.push(Op::Call, Ty::I64, &args, id);
                 }
             }
-            8..11 if mix.float => g.float_op(),
+            8..=10 if mix.float => g.float_op(),
             _ => g.integer_op(),
         }
     }
