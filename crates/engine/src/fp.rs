@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use cpu::{Frame, Guest};
-use host::MASKED;
+use host::{MASKED, flags_from_mxcsr, flags_to_mxcsr};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
 use std::sync::Once;
@@ -18,22 +18,10 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Questions from which on flags are watched for: they take some times as long as a trap.
 const OFTEN: u32 = 1000;
 
-/// MXCSR's flags: 0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact.
+/// All of MXCSR's flags.
 const FLAGS: u32 = 0x3f;
 /// From a flag to its mask.
 const MASKS: u32 = 7;
-
-/// MXCSR's flags in [`Guest::accrue_fp_flags`]'s order.
-fn to_guest(csr: u32) -> u8 {
-    let bit = |from: u32, to: u32| ((csr >> from & 1) << to) as u8;
-    bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4)
-}
-
-/// The other way round.
-fn to_host(flags: u8) -> u32 {
-    let bit = |from: u32, to: u32| (flags as u32 >> from & 1) << to;
-    bit(0, 5) | bit(1, 4) | bit(2, 3) | bit(3, 2) | bit(4, 0)
-}
 
 #[inline(always)]
 fn get() -> u32 {
@@ -78,7 +66,7 @@ pub(crate) fn resume(held: Held) {
 pub(crate) fn take_flags<G: Guest>(g: &mut G) {
     let Held(csr) = hold();
     if csr & FLAGS != 0 {
-        g.accrue_fp_flags(to_guest(csr));
+        g.accrue_fp_flags(flags_from_mxcsr(csr));
     }
 }
 
@@ -115,7 +103,7 @@ fn check(frame: &Frame, flags: impl Fn() -> u8) {
 fn watch(frame: &Frame, has: u8) {
     static ONCE: Once = Once::new();
     ONCE.call_once(catch_traps);
-    let watched = to_host(!has);
+    let watched = flags_to_mxcsr(!has);
     frame.polls.store(0, Relaxed);
     frame.mxcsr.store(MASKED & !(watched << MASKS), Relaxed);
     frame.watched.store(has as i32, Relaxed);

@@ -43,6 +43,18 @@ pub struct Layout {
 /// MXCSR with all exceptions masked, round to nearest, no flags.
 pub const MASKED: u32 = 0x1f80;
 
+/// MXCSR's flags (0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact) in the guest's order (0 inexact,
+/// 1 underflow, 2 overflow, 3 divide by zero, 4 invalid).
+pub const fn flags_from_mxcsr(csr: u32) -> u8 {
+    (csr >> 5 & 1 | (csr >> 4 & 1) << 1 | (csr >> 3 & 1) << 2 | (csr >> 2 & 1) << 3 | (csr & 1) << 4) as u8
+}
+
+/// The other way round.
+pub const fn flags_to_mxcsr(flags: u8) -> u32 {
+    let f = flags as u32;
+    f >> 4 & 1 | (f >> 3 & 1) << 2 | (f >> 2 & 1) << 3 | (f >> 1 & 1) << 4 | (f & 1) << 5
+}
+
 /// Words that [`Layout::scratch`] must have.
 pub const SCRATCH_WORDS: usize = 26;
 /// The scratch word that holds, in a call of a function with [`ir::HelperEffects::Any`], the calling instruction's offset

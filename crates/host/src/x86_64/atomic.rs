@@ -7,8 +7,9 @@
 use super::TEMPS;
 use super::asm::reg::*;
 use super::asm::*;
+use super::cold::Cold;
 use super::lower::Emitter;
-use super::memory::{Cold, memory_row};
+use super::memory::memory_row;
 use ir::{Inst, MemOp, Val};
 
 impl Emitter {

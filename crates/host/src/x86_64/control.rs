@@ -5,8 +5,8 @@
 
 use super::asm::reg::*;
 use super::asm::*;
+use super::cold::Cold;
 use super::lower::Emitter;
-use super::memory::Cold;
 use super::nan::Mends;
 use super::{WORD_IMM, WORD_INSN};
 use crate::Link;

@@ -5,8 +5,9 @@ use super::WORD_IMM;
 use super::alloc::NONE;
 use super::asm::reg::RBP;
 use super::asm::*;
+use super::cold::Cold;
 use super::lower::Emitter;
-use super::memory::{Cold, double};
+use super::memory::double;
 use super::nan::Form;
 use ir::{Inst, Op, Ty, Val};
 
@@ -488,9 +489,8 @@ const FLAG_TABLE: u64 = 144;
 
 /// That table, sixteen entries at a time.
 pub(super) fn flag_table() -> impl Iterator<Item = (u64, u64)> {
-    // MXCSR: 0 invalid, 1 denormal, 2 divide by zero, 3 overflow, 4 underflow, 5 inexact.
-    let flags =
-        |m: u64| (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | m >> 5 & 1;
-    let eight = move |from: u64| (0..8).fold(0, |w, n| w | flags(from + n) << (8 * n));
+    let eight = |from: u64| {
+        (0..8).fold(0, |w, n| w | (crate::flags_from_mxcsr((from + n) as u32) as u64) << (8 * n))
+    };
     (0..64).step_by(16).map(move |from| (eight(from), eight(from + 8)))
 }

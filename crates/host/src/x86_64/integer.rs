@@ -2,8 +2,8 @@
 
 use super::asm::reg::*;
 use super::asm::*;
+use super::cold::Cold;
 use super::lower::Emitter;
-use super::memory::Cold;
 use ir::{Inst, Op, Ty, Val};
 
 /// Whether the instruction works on 64 bits.

@@ -7,8 +7,9 @@
 
 use super::alloc::{NONE, Value};
 use super::asm::*;
+use super::cold::Cold;
 use super::forgive::Forgiving;
-use super::memory::{Cold, GROUPS, Group};
+use super::groups::{GROUPS, Group};
 use super::nan::{Form, Pending};
 use super::series::{Member, Open, Series};
 use super::{PINS, TEMPS, XPINS};

@@ -11,10 +11,12 @@
 mod alloc;
 pub mod asm;
 mod atomic;
+mod cold;
 mod control;
 mod float;
 mod forgive;
 mod frame;
+mod groups;
 mod integer;
 mod lower;
 mod memory;

@@ -9,8 +9,8 @@
 
 use super::alloc::NONE;
 use super::asm::*;
+use super::cold::Cold;
 use super::lower::Emitter;
-use super::memory::Cold;
 use ir::{Inst, Op, Val};
 
 /// How a register holds a float.

@@ -8,7 +8,7 @@
 
 use super::asm::*;
 use super::lower::Emitter;
-use super::memory::{Detour, Loaded, Stored};
+use super::memory::{Loaded, Stored};
 use super::nan::Mends;
 use ir::MemOp;
 
@@ -98,7 +98,7 @@ impl Emitter {
             if let Moved::Store(value) = m.moved {
                 self.cold_value(value);
             }
-            let how = Detour { probe: true, base: self.cold_address(m.base, m.disp) };
+            let how = self.cold_address(true, m.base, m.disp);
             match m.moved {
                 Moved::Load(dest) => self.cold_load(dest, m.memop, how, m.insn),
                 Moved::Store(_) => self.cold_store(m.memop, how, m.insn),

@@ -345,12 +345,6 @@ thread_local! {
     static WATCHING: std::cell::Cell<*mut Frame> = const { std::cell::Cell::new(std::ptr::null_mut()) };
 }
 
-/// MXCSR's flags for the guest's.
-fn to_host(flags: u8) -> u32 {
-    let bit = |from: u32, to: u32| (flags as u32 >> from & 1) << to;
-    bit(0, 5) | bit(1, 4) | bit(2, 3) | bit(3, 2) | bit(4, 0)
-}
-
 /// The contract's handler of traps (`host::Layout::watched`).
 extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands over a context of this type; only code that `run_watching` has entered has exceptions unmasked.
@@ -510,7 +504,7 @@ impl Machine {
             catch_traps();
             WATCHING.set(&raw mut *frame);
             frame.watched = masked as i32;
-            frame.mxcsr = host::MASKED & !(to_host(!masked) << 7);
+            frame.mxcsr = host::MASKED & !(host::flags_to_mxcsr(!masked) << 7);
         }
         let mut mxcsr = 0u32;
         let state = (&raw mut *frame as u64 + BIAS as u64) as *mut u8;
@@ -526,8 +520,7 @@ impl Machine {
             value
         };
         c.copy(false);
-        let bit = |from: u32, to: u32| ((mxcsr >> from & 1) << to) as u64;
-        frame.slots[FLAGS as usize] |= bit(5, 0) | bit(4, 1) | bit(3, 2) | bit(2, 3) | bit(0, 4);
+        frame.slots[FLAGS as usize] |= host::flags_from_mxcsr(mxcsr) as u64;
         c.world.slots = frame.slots;
         let offset_of = |ra: u64| {
             let at = (ra - self.memory as u64) as usize;

@@ -1,0 +1,316 @@
+//! Code that is rarely reached: what the other files put off while they emitted the block, emitted behind it.
+
+use super::WORD_IMM;
+use super::asm::reg::*;
+use super::asm::*;
+use super::float::Fused;
+use super::lower::Emitter;
+use super::memory::{Host, Loaded, Stored};
+use super::nan::Mends;
+use ir::{MemOp, Op, Ty};
+
+/// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
+/// returns to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cold {
+    /// A load that missed.
+    Load {
+        from: u32,
+        back: u32,
+        base: Reg,
+        disp: i32,
+        dest: Loaded,
+        memop: MemOp,
+        mends: Mends,
+        insn: i64,
+        host: Host,
+    },
+    /// A store that missed.
+    Store {
+        from: u32,
+        back: u32,
+        base: Reg,
+        disp: i32,
+        value: Stored,
+        memop: MemOp,
+        mends: Mends,
+        insn: i64,
+        host: Host,
+    },
+    /// An access of a region missed, that of the instruction at `target`.
+    Fill {
+        /// Where it goes on with the addend in `r`, if that is to be had.
+        back: u32,
+        from: u32,
+        base: Reg,
+        /// The first and the last byte that the addend is for.
+        range: (i32, i32),
+        r: Reg,
+        /// Which of [`Stubs::fill`].
+        need: usize,
+        /// The site whose page it was not in.
+        site: Option<u32>,
+        /// The displacement of another jump, which leaves in any case.
+        out: Option<u32>,
+        target: i64,
+        mends: Mends,
+    },
+    /// The leader of series number `index` missed.
+    Series { index: u32 },
+    /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
+    Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
+    /// A store-conditional whose condition is false.
+    NotStored { from: u32, back: u32, dest: Reg },
+    /// Division by zero.
+    DivideZero { from: u32, back: u32, wide: bool, remainder: bool },
+    /// Division by -1.
+    DivideMinusOne { from: u32, back: u32, wide: bool, remainder: bool },
+    /// A float result that is a NaN gets the canonical pattern.
+    Canonical { from: u32, back: u32, dest: Reg, double: bool },
+    /// Results are NaNs.
+    Mend { from: u32, back: u32, mends: Mends },
+    /// A fused multiply-add whose result is a NaN: done again in software for its flags.
+    FusedNan { from: u32, back: u32, dest: Reg, operands: Fused },
+    /// The operands of a minimum or maximum are equal, or one is a NaN; the flags say which.
+    SameOrNan { from: u32, back: u32, dest: Reg, operands: [Reg; 2], op: Op, ty: Ty },
+    /// An integer that has to be rounded.
+    SoftFromInt { from: u32, back: u32, dest: Reg, source: Reg, op: Op, ty: Ty },
+    /// A float that is no unsigned integer.
+    SoftToInt { from: u32, back: u32, dest: Reg, source: Reg, op: Op, ty: Ty },
+    /// A conversion to integer that gave the indefinite value.
+    Saturate { from: u32, back: u32, dest: Reg, source: Reg, wide: bool, double: bool },
+    /// MXCSR is to have no flags.
+    Forget { from: u32, back: u32 },
+    /// MXCSR is asked for its flags.
+    Accrued { from: u32, back: u32, r: Reg, table: Reg },
+    /// The flags in `lost` are to be forgotten.
+    Lose { from: u32, back: u32, r: Reg, table: Reg, lost: Reg },
+    /// A conditional exit to another page, or with NaNs to be mended.
+    Exit { from: u32, target: i64, mends: Mends },
+    /// The stub of link number `index`.
+    Link { index: u32 },
+    /// The interrupt word is not zero; the guest is at `resume`.
+    Interrupt { from: u32, resume: i64 },
+    /// The exit of an entry for which the budget does not suffice.
+    Spent { from: u32 },
+}
+
+/// How a slow path makes its access.
+#[derive(Clone, Copy)]
+pub(super) struct Detour {
+    /// It looks into the TLB first.
+    pub(super) probe: bool,
+    /// What has to be added to the word that has been pushed.
+    pub(super) base: Option<Reg>,
+}
+
+impl Emitter {
+    pub(super) fn jump_back(&mut self, back: u32) {
+        let at = self.asm.jump(None);
+        self.asm.patch(at, back);
+    }
+    pub(super) fn arrive(&mut self, from: u32) {
+        let here = self.asm.pos();
+        self.asm.patch(from, here);
+    }
+    /// Emits what was put off. Links come last: after everything that may add one.
+    pub(super) fn emit_cold(&mut self) {
+        let mut n = 0;
+        while n < self.cold.len() {
+            self.asm.room();
+            let c = self.cold[n];
+            n += 1;
+            self.cold_one(c);
+        }
+    }
+    fn cold_one(&mut self, c: Cold) {
+        let word = self.word(0);
+        match c {
+            Cold::Load { from, back, base, disp, dest, memop, mends, insn, host } => {
+                self.arrive(from);
+                match host {
+                    Host::Site { r, n, again } => {
+                        self.cold_site(base, disp, memop, (r, n, again));
+                        self.mend(mends);
+                    }
+                    _ => self.mend(mends),
+                }
+                let how = match host {
+                    // The address lies on the stack already.
+                    Host::Site { .. } => Detour { probe: false, base: None },
+                    _ => self.cold_address(!matches!(host, Host::Alone(_)), base, disp),
+                };
+                self.cold_load(dest, memop, how, insn);
+                self.jump_back(back);
+            }
+            Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
+                self.arrive(from);
+                self.mend(mends);
+                self.cold_value(value);
+                let how = self.cold_address(!matches!(host, Host::Alone(_)), base, disp);
+                self.cold_store(memop, how, insn);
+                self.jump_back(back);
+            }
+            Cold::Fill { back, from, base, range, r, need, site, out, target, mends } => {
+                self.arrive(from);
+                if let Some(n) = site {
+                    self.look_for_site(base, range.0, 0, (r, n, back));
+                }
+                for disp in [range.1, range.0] {
+                    self.sum(r, base, disp.into(), true);
+                    self.asm.push(r);
+                }
+                self.asm.call(self.stubs.fill[need + 3 * self.floats as usize]);
+                self.asm.ins(MOV, true, r, 0, Rm::M(word), 0);
+                self.asm.ins(TEST, true, r, 0, Rm::R(r), 0);
+                let filled = self.asm.jump(Some(cc::NE));
+                self.asm.patch(filled, back);
+                if let Some(out) = out {
+                    self.arrive(out);
+                }
+                self.exit(target, mends);
+            }
+            Cold::Series { index } => self.cold_series(index),
+            Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
+                for f in from {
+                    if f != 0 {
+                        self.arrive(f);
+                    }
+                }
+                self.late_arguments(late);
+                let m = Rm::M(self.word(WORD_IMM));
+                self.asm.ins(MOV_MI, true, 0, 0, m, imm as i64);
+                self.call_stub(stub, insn);
+                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::NotStored { from, back, dest } => {
+                self.arrive(from);
+                self.asm.mov_imm(dest, 1);
+                self.jump_back(back);
+            }
+            Cold::DivideZero { from, back, wide, remainder } => {
+                self.arrive(from);
+                if remainder {
+                    self.asm.ins(MOV, wide, RDX, 0, Rm::R(RAX), 0);
+                } else {
+                    self.asm.mov_imm(RAX, if wide { u64::MAX } else { u32::MAX as u64 });
+                }
+                self.jump_back(back);
+            }
+            Cold::DivideMinusOne { from, back, wide, remainder } => {
+                self.arrive(from);
+                if remainder {
+                    self.asm.mov_imm(RDX, 0);
+                } else {
+                    self.asm.ins(NEG, wide, 0, 0, Rm::R(RAX), 0);
+                }
+                self.jump_back(back);
+            }
+            Cold::Canonical { from, back, dest, double } => {
+                self.arrive(from);
+                let nan = self.stubs.constants + 16 * double as u64;
+                self.asm.ins(MOVAPS, false, dest, 0, Rm::Rip(nan), 0);
+                self.jump_back(back);
+            }
+            Cold::Mend { from, back, mends } => {
+                self.arrive(from);
+                self.mend(mends);
+                self.jump_back(back);
+            }
+            Cold::FusedNan { from, back, dest, operands } => {
+                self.arrive(from);
+                self.soft_fma(operands, dest);
+                self.jump_back(back);
+            }
+            Cold::SameOrNan { from, back, dest, operands, op, ty } => {
+                self.arrive(from);
+                self.cold_extreme(dest, operands, op, ty);
+                self.jump_back(back);
+            }
+            Cold::SoftFromInt { from, back, dest, source, op, ty } => {
+                self.arrive(from);
+                self.asm.ins(MOV_MR, true, source, 0, Rm::M(word), 0);
+                self.soft(op, ty, dest);
+                self.jump_back(back);
+            }
+            Cold::SoftToInt { from, back, dest, source, op, ty } => {
+                self.arrive(from);
+                self.asm.ins(MOVSD_MR, false, source, 0, Rm::M(word), 0);
+                self.call_soft(op, ty);
+                self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::Saturate { from, back, dest, source, wide, double } => {
+                self.arrive(from);
+                self.cold_saturate(back, dest, source, wide, double);
+            }
+            Cold::Forget { from, back } => {
+                self.arrive(from);
+                let clean = Rm::M(Mem::at(RBP, self.cfg.layout.mxcsr));
+                self.asm.ins(LDMXCSR, false, 0, 0, clean, 0);
+                self.jump_back(back);
+            }
+            Cold::Accrued { from, back, r, table } => {
+                self.arrive(from);
+                self.cold_accrued(r, table);
+                self.jump_back(back);
+            }
+            Cold::Lose { from, back, r, table, lost } => {
+                self.arrive(from);
+                self.cold_lose(back, r, table, lost);
+                self.jump_back(back);
+            }
+            Cold::Exit { from, target, mends } => {
+                self.arrive(from);
+                self.exit(target, mends);
+            }
+            Cold::Link { index } => self.link_stub(index),
+            Cold::Interrupt { from, resume } => {
+                self.arrive(from);
+                self.interrupt_stub(resume);
+            }
+            Cold::Spent { from } => {
+                self.arrive(from);
+                self.spent_stub();
+            }
+        }
+    }
+    /// Loads from the address that has been pushed.
+    pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, how: Detour, insn: i64) {
+        let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
+        self.call_stub(self.stubs.access(false, how.probe, n, how.base), insn);
+        match dest {
+            Loaded::R(r) => self.asm.pop(r),
+            Loaded::X(x) => {
+                self.asm.ins(MOVSD, false, x, 0, Rm::M(Mem::at(RSP, 0)), 0);
+                self.asm.ins(ADD_I, true, 0, 0, Rm::R(RSP), 8);
+            }
+        }
+    }
+    /// Pushes what is to be stored.
+    pub(super) fn cold_value(&mut self, value: Stored) {
+        match value {
+            Stored::R(r) => self.asm.push(r),
+            Stored::C(c) => self.asm.push_imm(c),
+            Stored::X(x) => {
+                self.asm.push(RAX);
+                self.asm.ins(MOVSD_MR, false, x, 0, Rm::M(Mem::at(RSP, 0)), 0);
+            }
+        }
+    }
+    /// Stores what has been pushed to the address that was pushed after it, likewise.
+    pub(super) fn cold_store(&mut self, memop: MemOp, how: Detour, insn: i64) {
+        let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
+        self.call_stub(self.stubs.access(true, how.probe, n, how.base), insn);
+    }
+    /// Pushes the address, or only the displacement, which the stub adds to the base; whether it is to `probe` first.
+    pub(super) fn cold_address(&mut self, probe: bool, base: Reg, disp: i32) -> Detour {
+        if disp == 0 {
+            self.asm.push(base);
+            return Detour { probe, base: None };
+        }
+        self.asm.push_imm(disp);
+        Detour { probe, base: Some(base) }
+    }
+}
