@@ -489,8 +489,7 @@ const FLAG_TABLE: u64 = 144;
 
 /// That table, sixteen entries at a time.
 pub(super) fn flag_table() -> impl Iterator<Item = (u64, u64)> {
-    let eight = |from: u64| {
-        (0..8).fold(0, |w, n| w | (crate::flags_from_mxcsr((from + n) as u32) as u64) << (8 * n))
-    };
+    let eight =
+        |from: u64| (0..8).fold(0, |w, n| w | (crate::flags_from_mxcsr((from + n) as u32) as u64) << (8 * n));
     (0..64).step_by(16).map(move |from| (eight(from), eight(from + 8)))
 }
