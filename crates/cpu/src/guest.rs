@@ -68,6 +68,9 @@ pub struct Mapping {
     pub physical: u64,
     /// log2 of the bytes around it that are mapped alike (12 for a 4 KiB page; less only where protection is finer).
     pub size_log2: u8,
+    /// log2 of the bytes around it that may be fetched from likewise, known to be so many if the access asked for is a fetch; at
+    /// most `size_log2`.
+    pub fetch_log2: u8,
     /// Loads are allowed.
     pub read: bool,
     /// Stores are allowed, and need no bookkeeping (dirty bit already set).
@@ -91,8 +94,10 @@ pub struct Space {
 /// What a guest asks to be forgotten of its translations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
-    /// Everything, e.g. after a change of physical memory protection.
+    /// Everything: what is allowed has changed beside the page tables (physical memory protection, triggers).
     All,
+    /// All that has been read from page tables.
+    Tables,
     /// All non-global mappings of the address space with this id, or of all (`None`).
     Space(Option<u64>),
     /// The page at this virtual address, in the address space with this id, or in all (`None`).

@@ -1,5 +1,6 @@
 //! The machine's memory map as one vCPU uses it.
 
+use crate::cache::WIDE;
 use memory::{AddressSpace, FlatView, Ram, Target};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -63,6 +64,12 @@ impl Bus {
             Target::Romd { ram, offset, .. } => Found::Ram(ram, offset + at, Store::Device),
             Target::Mmio { .. } => Found::Device,
         })
+    }
+    /// Whether the [`WIDE`] bytes around `pa`, which is `offset` bytes into a block of RAM, are those around it there.
+    pub(crate) fn has_in_a_row(&self, pa: u64, offset: u64) -> bool {
+        let first = pa & !(WIDE - 1);
+        let whole = |r: &memory::FlatRange| r.start <= first && r.last >= first + (WIDE - 1);
+        (pa ^ offset) & (WIDE - 1) == 0 && self.view.lookup(pa).is_some_and(whole)
     }
     /// Loads aligned bytes from RAM or ROM; `None` if something else is there.
     #[inline]

@@ -2,7 +2,8 @@
 //!
 //! A translation is keyed by the *host page* its first byte lies in (which names the physical page, whatever virtual
 //! addresses map to it), its offset there and the guest's mode. It never reaches beyond its page. Translations of one
-//! page jump to each other directly ([`Link`]); everything else goes through a vCPU's jump cache. So what a change of
+//! page jump to each other directly ([`Link`]), as do those of pages that wherever they run are mapped in a row
+//! ([`CodePage::wide`], part of the key); everything else goes through a vCPU's jump cache. So what a change of
 //! mappings makes stale is in the jump caches alone, and what a change of the bytes makes stale is found by page.
 //!
 //! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
@@ -41,14 +42,43 @@ fn places(bytes: usize) -> usize {
 /// See [`places`].
 const MANY_PLACES: usize = 512 << 10;
 
+/// A page of code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CodePage {
+    /// Its host address.
+    pub host: u64,
+    /// Whether it is run where all [`WIDE`] bytes around it, in the RAM block, are mapped in a row, so that translations can jump from one of these pages to
+    /// another.
+    pub wide: bool,
+}
+
+/// See [`CodePage::wide`]. Mappings of so many bytes are what supervisors put their own code in.
+pub const WIDE: u64 = 2 << 20;
+
+impl CodePage {
+    /// The page `n` pages further on.
+    fn beside(self, n: i16) -> CodePage {
+        CodePage { host: self.host.wrapping_add_signed((n as i64) << 12), ..self }
+    }
+}
+
 /// What names a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key(pub(crate) u64);
 
 impl Key {
-    /// The translation for `mode` of what stands at `offset` in the page at host address `host_page`.
-    pub fn new(host_page: u64, offset: u16, mode: u32) -> Key {
-        Key((host_page >> 12) << 18 | ((offset as u64 >> 1) & 0x7ff) << 7 | mode as u64 & 0x7f)
+    /// The translation for `mode` of what stands at `offset` in `page`.
+    pub fn new(page: CodePage, offset: u16, mode: u32) -> Key {
+        let place = ((offset as u64 >> 1) & 0x7ff) << 7;
+        Key((page.host >> 12) << 19 | (page.wide as u64) << 18 | place | mode as u64 & 0x7f)
+    }
+    /// The page.
+    pub(crate) fn page(self) -> CodePage {
+        CodePage { host: (self.0 >> 19) << 12, wide: self.0 >> 18 & 1 != 0 }
+    }
+    /// The mode.
+    pub(crate) fn mode(self) -> u32 {
+        self.0 as u32 & 0x7f
     }
     /// The offset.
     pub(crate) fn offset(self) -> u64 {
@@ -117,7 +147,7 @@ impl Block {
     }
 }
 
-/// A patchable jump from one block to another in the same page.
+/// A patchable jump from one block to another.
 struct Link {
     /// The block it lies in.
     from: Id,
@@ -125,7 +155,8 @@ struct Link {
     at: u32,
     /// Offset in code memory of the stub where it goes while it is not linked; 0 if it is a call itself then.
     stub: u32,
-    /// Offset in the page of its target.
+    /// Its target: in which page, counted from that of the block, and the offset there.
+    page: i16,
     target: u16,
     /// Whether it jumps to a block now, and the next link that jumps to the same one.
     linked: bool,
@@ -358,7 +389,8 @@ impl Cache {
             from: id,
             at: place(l.at),
             stub: l.stub.map_or(0, place),
-            target: l.target as u16,
+            page: (l.target >> 12) as i16,
+            target: l.target as u16 & 4095,
             linked: false,
             next: NONE,
         }));
@@ -422,11 +454,10 @@ impl Cache {
     }
     /// The first translation for `mode` that has what stands at `offset` of the page in it: its own offset, and bytes. (A vCPU that has come
     /// out at the last instruction of a block has another one that begins there.)
-    pub fn around(&self, host_page: u64, offset: u16, mode: u32) -> Option<(u16, u16)> {
-        let blocks = self.pages.get(&host_page)?.blocks.iter().map(|&id| &self.blocks[id as usize]);
-        let key = |b: &Block| b.key.page_and_mode() == Key::new(host_page, 0, mode).page_and_mode();
+    pub fn around(&self, page: CodePage, offset: u16, mode: u32) -> Option<(u16, u16)> {
+        let blocks = self.pages.get(&page.host)?.blocks.iter().map(|&id| &self.blocks[id as usize]);
         blocks
-            .filter(|b| !b.dead && b.host_page == host_page && key(b))
+            .filter(|b| !b.dead && b.key.page_and_mode() == Key::new(page, 0, mode).page_and_mode())
             .filter(|b| (b.offset..b.offset + b.bytes).contains(&offset))
             .min_by_key(|b| b.offset)
             .map(|b| (b.offset, b.bytes))
@@ -495,12 +526,11 @@ impl Cache {
     pub fn link_offset(&self, id: Id) -> Option<u16> {
         self.links.get(id as usize).map(|link| link.target)
     }
-    /// Link `id`: the key of its target in the mode of its own block, and the page; `None` if its block is dead.
-    pub fn link_target(&self, id: Id) -> Option<(Key, u64)> {
+    /// Link `id`: the key of its target in the mode of its own block; `None` if its block is dead.
+    pub fn link_target(&self, id: Id) -> Option<Key> {
         let link = self.links.get(id as usize)?;
         let from = &self.blocks[link.from as usize];
-        let mode = from.key.0 as u32 & 0x7f;
-        (!from.dead).then(|| (Key::new(from.host_page, link.target, mode), from.host_page))
+        (!from.dead).then(|| Key::new(from.key.page().beside(link.page), link.target, from.key.mode()))
     }
     /// Instructions of the block whose code begins at `address`, if it may be run twice.
     pub fn repeatable(&self, address: u64) -> Option<u16> {

@@ -1,27 +1,34 @@
 use super::*;
 
 const PAGE: u64 = 0x7fff_0000_0000;
+const HERE: CodePage = CodePage { host: PAGE, wide: false };
 
 fn cache() -> Cache {
     Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, [0, 0], [0x1000, 0x2000])
 }
 
+/// Where a link's displacement and stub are, and its target.
+type AtStubTarget = (u32, Option<u32>, i64);
+
 /// Sixteen bytes, with a link's displacement at 12.
-fn block(
+fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[AtStubTarget]) -> Id {
+    place(c, (HERE, offset, bytes), second, links)
+}
+
+/// The same in any page.
+fn place(
     c: &mut Cache,
-    offset: u16,
-    bytes: u16,
+    (page, offset, bytes): (CodePage, u16, u16),
     second: Option<u64>,
-    links: &[(u32, Option<u32>, u16)],
+    links: &[AtStubTarget],
 ) -> Id {
     let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 1, 2, 0, 0, 0, 0];
-    let links =
-        links.iter().map(|&(at, stub, target)| host::Link { at, stub, target: target.into() }).collect();
+    let links = links.iter().map(|&(at, stub, target)| host::Link { at, stub, target }).collect();
     let points = vec![host::Point { return_offset: 4, insn: offset as i64 + 2 }];
     let code = host::Code { bytes: code.to_vec(), hot: 16, links, points };
     c.insert(NewBlock {
-        key: Key::new(PAGE, offset, 5),
-        host_page: PAGE,
+        key: Key::new(page, offset, 5),
+        host_page: page.host,
         second,
         offset,
         bytes,
@@ -48,8 +55,13 @@ fn displacement(c: &Cache, id: Id) -> u32 {
 fn blocks_are_found_by_page_offset_and_mode() {
     let mut c = cache();
     let a = block(&mut c, 0x10, 8, None, &[]);
-    assert_eq!(c.find(Key::new(PAGE, 0x10, 5)).map(|f| f.0), Some(a));
-    for other in [Key::new(PAGE, 0x12, 5), Key::new(PAGE, 0x10, 4), Key::new(PAGE + 4096, 0x10, 5)] {
+    assert_eq!(c.find(Key::new(HERE, 0x10, 5)).map(|f| f.0), Some(a));
+    for other in [
+        Key::new(HERE, 0x12, 5),
+        Key::new(HERE, 0x10, 4),
+        Key::new(CodePage { host: PAGE + 4096, ..HERE }, 0x10, 5),
+        Key::new(CodePage { wide: true, ..HERE }, 0x10, 5),
+    ] {
         assert_eq!(c.find(other), None);
     }
 }
@@ -61,8 +73,8 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
     let b = block(&mut c, 0x20, 8, None, &[]);
     assert!(!c.invalidate(PAGE, 0x18, 8), "between the two: nothing dies");
     assert!(!c.invalidate(PAGE, 0x27, 1));
-    assert!(c.find(Key::new(PAGE, 0x10, 5)).is_some());
-    assert!(c.find(Key::new(PAGE, 0x20, 5)).is_none());
+    assert!(c.find(Key::new(HERE, 0x10, 5)).is_some());
+    assert!(c.find(Key::new(HERE, 0x20, 5)).is_none());
     let entry = c.address(b);
     let start = c.blocks[b as usize].start as usize;
     assert_eq!(c.code.read(start - 5, 1), [0xe8], "a call stands before it");
@@ -77,7 +89,7 @@ fn links_are_made_and_taken_back() {
     let mut c = cache();
     let a = block(&mut c, 0x10, 8, None, &[(12, Some(14), 0x20)]);
     let b = block(&mut c, 0x20, 8, None, &[]);
-    assert_eq!(c.link_target(0), Some((Key::new(PAGE, 0x20, 5), PAGE)));
+    assert_eq!(c.link_target(0), Some(Key::new(HERE, 0x20, 5)));
     assert_eq!(c.link_offset(0), Some(0x20));
     c.link(0, b);
     let (from, to) = (c.blocks[a as usize].start, c.blocks[b as usize].start);
@@ -86,6 +98,20 @@ fn links_are_made_and_taken_back() {
     assert_eq!(from.wrapping_add(16).wrapping_add(displacement(&c, a)), from + 14);
     c.invalidate(PAGE, 0x10, 1);
     assert_eq!(c.link_target(0), None, "a dead block's link leads nowhere");
+}
+
+#[test]
+fn links_lead_to_other_pages() {
+    let mut c = cache();
+    let wide = |host| CodePage { host, wide: true };
+    place(&mut c, (wide(PAGE), 0x10, 8), None, &[(12, Some(14), -0x1fe0)]);
+    assert_eq!(c.link_target(0), Some(Key::new(wide(PAGE - 0x2000), 0x20, 5)));
+    assert_eq!(c.link_offset(0), Some(0x20));
+    let to = place(&mut c, (wide(PAGE - 0x2000), 0x20, 8), None, &[]);
+    c.link(0, to);
+    assert_ne!(displacement(&c, 0), 2);
+    c.invalidate(PAGE - 0x2000, 0x20, 1);
+    assert_eq!(displacement(&c, 0), u32::MAX - 1, "its stub");
 }
 
 #[test]
@@ -110,7 +136,7 @@ fn an_instruction_across_two_pages_dies_with_either() {
         let mut c = cache();
         let second = PAGE + 8192;
         block(&mut c, 4094, 4, Some(second), &[]);
-        let key = Key::new(PAGE, 4094, 5);
+        let key = Key::new(HERE, 4094, 5);
         assert!(c.find(key).is_none() && c.find_crossing(key, second).is_some());
         assert!(c.find_crossing(key, second + 4096).is_none());
         assert!(forgotten(&mut c, written & !4095, written & 4095, 1));

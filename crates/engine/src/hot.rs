@@ -4,6 +4,7 @@
 //! at its interrupt word. That is at a jump back, or at one that goes by the jump cache, so at most a few blocks later:
 //! loops are found where they are, straight code at what it jumps to.
 
+use crate::cache::CodePage;
 use crate::shared::Shared;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +17,7 @@ const LISTED: usize = 20;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) address: u64,
-    pub(crate) host_page: u64,
+    pub(crate) page: CodePage,
     pub(crate) mode: u32,
 }
 

@@ -11,6 +11,7 @@
 //! RAM block tells the code cache.
 
 use crate::bus::{Found, Store};
+use crate::cache::WIDE;
 use crate::profile::Doing;
 use crate::run::Tcg;
 use crate::tlb::{CodeMapping, Kind, Rights};
@@ -64,9 +65,10 @@ impl<G: Guest> Tcg<G> {
             let set = if execute { self.code_set } else { self.data_set };
             let host_page = ram.host_ptr() as u64 + page;
             let rights = self.unwatched(va, rights);
+            let wide = rights.execute && 1 << mapping.fetch_log2 >= WIDE && self.bus.has_in_a_row(pa, offset);
             let set = self.tlb.set(set);
             if rights.execute {
-                set.note_code(CodeMapping::at(va, &mapping));
+                set.note_code(va, CodeMapping::at(va, &mapping), wide);
             }
             set.fill(va, host_page, rights, Kind { global: mapping.global, large: mapping.size_log2 > 12 });
             if write && ram.has_code(page) {
@@ -315,7 +317,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     fn flush(&mut self, g: &mut G, what: Flush) {
         self.activity.flushes.count();
         self.forget_sites();
-        if what == Flush::All && self.code_stays(g) {
+        if what == Flush::Tables && self.code_stays(g) {
             let code = self.code_set;
             self.tlb
                 .sets()
@@ -326,7 +328,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
         for set in self.tlb.sets() {
             let is_its = |id: Option<u64>| id.is_none_or(|id| id == G::space_id(set.owner()));
             match what {
-                Flush::All => set.flush(),
+                Flush::All | Flush::Tables => set.flush(),
                 Flush::Space(id) if is_its(id) => set.flush_own(),
                 Flush::Page(va, id) if is_its(id) => set.flush_page(va, id.is_some()),
                 _ => {}

@@ -19,7 +19,7 @@
 //! interrupt word, at a jump back. Whoever has been seen twice at one place walks.
 
 use crate::bus::Bus;
-use crate::cache::Key;
+use crate::cache::{CodePage, Key};
 use crate::run::Tcg;
 use crate::shared::{At, Shared};
 use cpu::{Frame, Guest, Step};
@@ -77,8 +77,8 @@ struct Trail {
     mode: u32,
     /// Guest addresses of the instructions, in order.
     pcs: Vec<u64>,
-    /// Host addresses of the pages in which they lie, by guest address.
-    pages: Vec<(u64, u64)>,
+    /// The pages in which they lie, by guest address.
+    pages: Vec<(u64, CodePage)>,
     /// Those that load from another page each few times, in ascending order.
     wandering: Vec<u64>,
     /// What the guest's slots held at instructions that a jump led back to.
@@ -86,9 +86,9 @@ struct Trail {
 }
 
 impl Trail {
-    /// Host address of the page that the instruction at `pc` lies in.
-    fn page(&self, pc: u64) -> Option<u64> {
-        self.pages.iter().find(|(page, _)| *page == pc & !4095).map(|(_, host)| *host)
+    /// The page that the instruction at `pc` lies in.
+    fn page(&self, pc: u64) -> Option<CodePage> {
+        self.pages.iter().find(|(at, _)| *at == pc & !4095).map(|(_, page)| *page)
     }
 }
 
@@ -297,12 +297,12 @@ impl Shared {
         let mut bus = Bus::new(self.memory.clone());
         bus.refresh();
         for mut path in pieces(way) {
-            let Some(host_page) = trail.page(path.page) else { continue };
+            let Some(page) = trail.page(path.page) else { continue };
             let here = trail.wandering.iter().filter(|&&pc| pc & !4095 == path.page);
             let wandering: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail, host_page, &path, &wandering) else {
+                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &wandering) else {
                     break;
                 };
                 path.offsets.drain(..n as usize);
@@ -315,19 +315,19 @@ impl Shared {
         config: &G::Config,
         bus: &Bus,
         trail: &Trail,
-        host_page: u64,
+        page: CodePage,
         path: &Path,
         wandering: &[u16],
     ) -> Option<u32> {
         let mode = trail.mode;
         let &offset = path.offsets.first()?;
-        if self.cache().is_region(Key::new(host_page, offset, mode)) {
+        if self.cache().is_region(Key::new(page, offset, mode)) {
             return None;
         }
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
         let path = &path.offsets;
-        let at = At { mode, host_page, offset, second: None, pc, me: None, path, wandering, values };
+        let at = At { mode, page, offset, second: None, pc, me: None, path, wandering, values };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
 }
@@ -340,8 +340,8 @@ impl<G: Guest> Tcg<G> {
             return false;
         }
         let (pc, mode) = (g.frame().pc(), g.mode());
-        let Some(host_page) = self.known_page(pc) else { return false };
-        self.sightings.seen(Key::new(host_page, (pc & 4095) as u16, mode))
+        let Some(page) = self.known_page(pc) else { return false };
+        self.sightings.seen(Key::new(page, (pc & 4095) as u16, mode))
     }
     /// Interprets instructions and tells the regions' thread which.
     pub(crate) fn walk(&mut self, g: &mut G, frame: &Frame) -> Step {
@@ -357,7 +357,7 @@ impl<G: Guest> Tcg<G> {
         let mut step = Step::Done;
         while trail.pcs.len() < WALK && g.mode() == mode && self.space == space {
             let pc = frame.pc();
-            let page = pc & !4095;
+            let at = pc & !4095;
             if trail.pcs.last().is_some_and(|&last| pc <= last) {
                 trail.values.entry(pc).or_insert_with(|| Box::new(crate::raw::slots(frame)));
             }
@@ -370,11 +370,11 @@ impl<G: Guest> Tcg<G> {
             if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) != 0 {
                 break;
             }
-            if trail.pages.last().is_none_or(|last| last.0 != page)
-                && !trail.pages.iter().any(|known| known.0 == page)
-                && let Some(host_page) = self.known_page(pc)
+            if trail.pages.last().is_none_or(|last| last.0 != at)
+                && !trail.pages.iter().any(|known| known.0 == at)
+                && let Some(page) = self.known_page(pc)
             {
-                trail.pages.push((page, host_page));
+                trail.pages.push((at, page));
             }
         }
         trail.wandering = loads.wandering();

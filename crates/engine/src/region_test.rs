@@ -68,7 +68,7 @@ fn a_way_is_cut_where_it_leaves_a_page() {
 #[test]
 fn whoever_is_seen_again_walks_but_not_for_ever() {
     let mut s = Sightings::default();
-    let key = Key::new(0x7fff_0000_0000, 0x10, 0);
+    let key = Key::new(CodePage { host: 0x7fff_0000_0000, wide: false }, 0x10, 0);
     let walks = (0..REMEMBERED).filter(|_| s.seen(key)).count();
     assert_eq!(walks, 3);
 }

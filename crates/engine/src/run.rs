@@ -13,7 +13,7 @@
 //! function that it called asks for it. All bookkeeping is here, none in the code.
 
 use crate::bus::Bus;
-use crate::cache::{Id, Key};
+use crate::cache::{CodePage, Id, Key};
 use crate::hot::Place;
 use crate::profile::{Activity, Doing};
 use crate::region::{self, Sightings};
@@ -240,7 +240,7 @@ impl<G: Guest> Tcg<G> {
         if self.shared.cpus.breakpoints.any() && self.shared.cpus.breakpoints.in_page(pc) {
             return Next::Interpret;
         }
-        let host_page = match self.code_page(g, pc) {
+        let page = match self.code_page(g, pc) {
             Ok(Some(page)) => page,
             Ok(None) => return Next::Interpret,
             Err(Stop::Trap(t)) => return Next::Fault(t),
@@ -250,13 +250,13 @@ impl<G: Guest> Tcg<G> {
             return Next::Interpret;
         }
         let offset = (pc & 4095) as u16;
-        let key = Key::new(host_page, offset, g.mode());
+        let key = Key::new(page, offset, g.mode());
         let (code, last) = match self.shared.index.get(key) {
             Some(found) => (self.shared.code.address(found as u32 as usize), pc),
             None if self.is_cold(key) => return Next::InterpretBlock,
-            None => match self.translate_block(g, host_page, offset) {
+            None => match self.translate_block(g, page, offset) {
                 Some((_, code)) => (code, pc),
-                None => match self.crossing_block(g, host_page, offset) {
+                None => match self.crossing_block(g, page, offset) {
                     Some((_, code)) => (code, pc.wrapping_add(G::MAX_INSN as u64)),
                     None => return Next::Interpret,
                 },
@@ -266,8 +266,8 @@ impl<G: Guest> Tcg<G> {
         self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
         Next::Code(code)
     }
-    /// Host address of the page that the pc lies in; `None` if it is not RAM.
-    fn code_page(&mut self, g: &mut G, pc: u64) -> Result<Option<u64>, Stop> {
+    /// The page that the pc lies in; `None` if it is not RAM.
+    fn code_page(&mut self, g: &mut G, pc: u64) -> Result<Option<CodePage>, Stop> {
         if let Some(page) = self.known_page(pc) {
             return Ok(Some(page));
         }
@@ -275,15 +275,21 @@ impl<G: Guest> Tcg<G> {
         Ok(self.known_page(pc))
     }
     /// The same, as far as the TLB knows.
-    pub(crate) fn known_page(&mut self, pc: u64) -> Option<u64> {
-        let e = self.tlb.set(self.code_set).entry(pc);
-        (e.execute.load(Relaxed) == pc & !4095).then(|| (pc & !4095).wrapping_add(e.addend.load(Relaxed)))
+    pub(crate) fn known_page(&mut self, pc: u64) -> Option<CodePage> {
+        let set = self.tlb.set(self.code_set);
+        let e = set.entry(pc);
+        if e.execute.load(Relaxed) != pc & !4095 {
+            return None;
+        }
+        // With breakpoints nothing may be run but what the dispatcher has found in the jump cache.
+        let wide = set.is_wide(pc) && !self.shared.cpus.breakpoints.any();
+        Some(CodePage { host: (pc & !4095).wrapping_add(e.addend.load(Relaxed)), wide })
     }
     /// Whether `key`, which has no translation, should not get one yet.
     fn is_cold(&self, key: Key) -> bool {
         !trace::Trace::any() && self.shared.heat.is_cold(key)
     }
-    fn translate_block(&mut self, g: &G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
+    fn translate_block(&mut self, g: &G, page: CodePage, offset: u16) -> Option<(Id, u64)> {
         let before = self.activity.begin(Doing::Translation);
         let shared = self.shared.clone();
         let made = shared.translate::<G>(
@@ -291,7 +297,7 @@ impl<G: Guest> Tcg<G> {
             &self.bus,
             &At {
                 mode: g.mode(),
-                host_page,
+                page,
                 offset,
                 second: None,
                 pc: g.pc(),
@@ -306,20 +312,20 @@ impl<G: Guest> Tcg<G> {
     }
     /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
     /// that page cannot be fetched from (then the interpreter takes the fault).
-    fn crossing_block(&mut self, g: &mut G, host_page: u64, offset: u16) -> Option<(Id, u64)> {
+    fn crossing_block(&mut self, g: &mut G, page: CodePage, offset: u16) -> Option<(Id, u64)> {
         if offset <= 4096 - G::MAX_INSN {
             return None;
         }
         let next = (g.pc() | 4095).wrapping_add(1);
-        let second = self.code_page(g, next).ok()??;
-        let key = Key::new(host_page, offset, g.mode());
+        let second = self.code_page(g, next).ok()??.host;
+        let key = Key::new(page, offset, g.mode());
         if let Some(found) = self.shared.cache().find_crossing(key, second) {
             return Some(found);
         }
         let shared = self.shared.clone();
         let at = At {
             mode: g.mode(),
-            host_page,
+            page,
             offset,
             second: Some(second),
             pc: g.pc(),
@@ -344,12 +350,12 @@ impl<G: Guest> Tcg<G> {
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;
         }
-        let Some((key, page)) = target else { return };
+        let Some(key) = target else { return };
         let to = match self.shared.index.get(key) {
             Some(found) => Some((found >> 32) as Id),
             None => {
                 self.cold = self.is_cold(key);
-                if self.cold { None } else { self.translate_block(g, page, offset).map(|(to, _)| to) }
+                if self.cold { None } else { self.translate_block(g, key.page(), offset).map(|(to, _)| to) }
             }
         };
         if let Some(to) = to {
@@ -384,11 +390,11 @@ impl<G: Guest> Tcg<G> {
     #[cold]
     fn say_where(&mut self, g: &mut G) {
         let (pc, mode) = (g.frame().pc(), g.mode());
-        let Ok(Some(host_page)) = self.code_page(g, pc) else { return };
-        let found = self.shared.cache().around(host_page, (pc & 4095) as u16, mode);
+        let Ok(Some(page)) = self.code_page(g, pc) else { return };
+        let found = self.shared.cache().around(page, (pc & 4095) as u16, mode);
         if let Some((offset, bytes)) = found {
             let address = (pc & !4095) + offset as u64;
-            self.shared.hot.found(Place { address, host_page, mode }, bytes);
+            self.shared.hot.found(Place { address, page, mode }, bytes);
         }
     }
     /// Runs the guest until somebody is to be told.

@@ -1,7 +1,7 @@
 //! What the vCPUs of a machine share: code memory, the code cache, the translator.
 
 use crate::bus::Bus;
-use crate::cache::{Cache, Id, Key, NewBlock};
+use crate::cache::{Cache, CodePage, Id, Key, NewBlock, WIDE};
 use crate::code::CodeMemory;
 use crate::heat::Heat;
 use crate::hot::Hot;
@@ -69,7 +69,7 @@ pub struct Shared {
 /// What is to be translated.
 pub(crate) struct At<'a> {
     pub(crate) mode: u32,
-    pub(crate) host_page: u64,
+    pub(crate) page: CodePage,
     pub(crate) offset: u16,
     /// The page that the instruction there crosses into.
     pub(crate) second: Option<u64>,
@@ -83,6 +83,14 @@ pub(crate) struct At<'a> {
     pub(crate) wandering: &'a [u16],
     /// What the slots held once when that was begun.
     pub(crate) values: Option<&'a [u64; SLOTS]>,
+}
+
+impl At<'_> {
+    /// See [`host::Placement::reach`]; the page lies at this offset in its RAM block.
+    fn reach(&self, offset: u64) -> (i64, i64) {
+        let before = if self.page.wide { (offset & (WIDE - 1)) as i64 } else { 0 };
+        (-before, if self.page.wide { WIDE as i64 - before } else { 4096 })
+    }
 }
 
 /// What has been translated.
@@ -376,11 +384,11 @@ impl Shared {
         bus: &Bus,
         at: &At<'_>,
     ) -> Option<Made> {
-        let key = Key::new(at.host_page, at.offset, at.mode);
+        let key = Key::new(at.page, at.offset, at.mode);
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
         let t = &mut *translator;
         let is_region = !at.path.is_empty();
-        let page = bus.ram_at(at.host_page)?;
+        let page = bus.ram_at(at.page.host)?;
         let second = match at.second {
             None => None,
             Some(second) => Some(bus.ram_at(second)?),
@@ -405,7 +413,7 @@ impl Shared {
                 return None;
             }
             cache.begin([
-                (at.host_page, start as u64, end as u64),
+                (at.page.host, start as u64, end as u64),
                 (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
             ]);
             // Nobody else places anything while we have the translator.
@@ -418,7 +426,7 @@ impl Shared {
                 self.protect(ram, offset, at.me?);
             }
         }
-        if [Some(at.host_page), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
+        if [Some(at.page.host), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
             return None;
         }
         // Whole words: a store that others make now tells the code cache only afterwards, and half an instruction of it would run
@@ -438,7 +446,7 @@ impl Shared {
         let goes_on = |offset: u16| {
             let left = branches.get();
             branches.set(left.saturating_sub(1));
-            left > 0 && self.heat.is_met(Key::new(at.host_page, offset, at.mode))
+            left > 0 && self.heat.is_met(Key::new(at.page, offset, at.mode))
         };
         let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
         let block = &mut t.block;
@@ -465,6 +473,7 @@ impl Shared {
             base: self.code.address(usual),
             apart: self.code.address(apart),
             entry: at.offset as i64,
+            reach: at.reach(page.1),
             floats: G::has_floats(at.mode),
             insns: built.insns,
             region: is_region,
@@ -511,7 +520,7 @@ impl Shared {
         }
         let (id, address) = cache.insert(NewBlock {
             key,
-            host_page: at.host_page,
+            host_page: at.page.host,
             second: at.second,
             offset: built.from,
             bytes: built.bytes as u16,

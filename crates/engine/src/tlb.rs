@@ -18,6 +18,7 @@
 //! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
+use crate::cache::WIDE;
 use cpu::{Access, Mapping, Space};
 use host::{CALLS, JUMPS};
 use std::sync::Arc;
@@ -190,6 +191,10 @@ pub struct Set {
     /// The mappings that the code in the jump cache lies in.
     code: Vec<CodeMapping>,
     jump_pages: Box<Pages>,
+    /// Numbers of the pieces of [`WIDE`] bytes of virtual space that are mapped in a row.
+    wide: Vec<u64>,
+    /// Gigabytes of virtual space with code in superpages.
+    large_code: Vec<u64>,
 }
 
 /// Which accesses may go straight to host memory.
@@ -231,6 +236,9 @@ impl CodeMapping {
 
 /// Mappings with code that a set remembers: a kernel and its modules have some hundreds.
 const CODE_MAPPINGS: usize = 512;
+
+/// Pieces of [`WIDE`] bytes that a set remembers as such.
+const WIDE_MAPPINGS: usize = 32;
 
 /// What else there is to know of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,6 +293,8 @@ impl Set {
             large: Vec::new(),
             code: Vec::new(),
             jump_pages: Box::new(Pages([0; Pages::BITS / 64])),
+            wide: Vec::new(),
+            large_code: Vec::new(),
         }
     }
     /// The page table that mappings which are not global belong to.
@@ -444,12 +454,23 @@ impl Set {
             self.entries.entries[ENTRIES..].iter().for_each(Entry::forget);
         }
     }
-    /// Code may be executed in this mapping.
+    /// Code at `va`, in this mapping, may be executed; if `wide`, the [`WIDE`] bytes around it are mapped in a row.
     #[inline]
-    pub fn note_code(&mut self, mapping: CodeMapping) {
+    pub fn note_code(&mut self, va: u64, mapping: CodeMapping, wide: bool) {
+        if wide && !self.is_wide(va) && self.wide.len() < WIDE_MAPPINGS {
+            self.wide.push(va / WIDE);
+        }
+        if mapping.size_log2 > 12 && !self.large_code.contains(&(va >> 30)) {
+            self.large_code.push(va >> 30);
+        }
         if !self.code.contains(&mapping) && self.code.len() <= CODE_MAPPINGS {
             self.code.push(mapping);
         }
+    }
+    /// Whether the [`WIDE`] bytes around `va` are mapped in a row, as far as that is known.
+    #[inline]
+    pub fn is_wide(&self, va: u64) -> bool {
+        self.wide.contains(&(va / WIDE))
     }
     /// The mappings that all code in the jump cache lies in, unless they are too many.
     pub fn code(&self) -> Option<&[CodeMapping]> {
@@ -485,6 +506,8 @@ impl Set {
     /// Forgets the jump cache.
     pub fn forget_jumps(&mut self) {
         self.code.clear();
+        self.wide.clear();
+        self.large_code.clear();
         self.own_code = false;
         self.forget_calls();
         for i in self.jumped.drain(..) {
@@ -512,7 +535,7 @@ impl Set {
     }
     /// Forgets the page at `va` (everything, if it may be part of a superpage); with `own`, only if it is not global.
     pub fn flush_page(&mut self, va: u64, own: bool) {
-        if self.large.contains(&(va >> 30)) {
+        if self.large.contains(&(va >> 30)) || self.large_code.contains(&(va >> 30)) {
             return if own { self.flush_own() } else { self.flush() };
         }
         self.forget_victims();

@@ -349,6 +349,9 @@ pub struct Placement<'a> {
     pub apart: u64,
     /// Offset of its first instruction from the page base.
     pub entry: i64,
+    /// Offsets from the page base that direct jumps may be linked to: first, end; multiples of 4096. The pages between are mapped
+    /// together wherever the block runs.
+    pub reach: (i64, i64),
     /// Whether its mode is one in which floats can be used.
     pub floats: bool,
     /// Guest instructions in it.

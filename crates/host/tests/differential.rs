@@ -26,6 +26,7 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
         let given = if optimised { &better } else { &block };
         let mut world = World::new(&mut random);
         let values = world.slots;
+        machine.reach = if random.one_in(2) { (0, 0x1000) } else { (-0x3000, 0x5000) };
         if machine.translate_as(given, random.one_in(2).then_some(&values)).is_err() {
             refused += 1;
             continue;
@@ -140,6 +141,34 @@ fn an_interrupt_leaves_before_a_jump_that_goes_back() {
         let mut w = world.clone();
         assert_eq!(machine.run(&mut w, 1), Outcome::At(PAGE + target as u64));
         assert_eq!(w.slots[20], world.slots[20].wrapping_add(1));
+    }
+}
+
+#[test]
+fn a_jump_to_another_page_is_linked_within_reach() {
+    let mut machine = Machine::new(Features::detect(), true);
+    let world = World::new(&mut Random(1));
+    machine.reach = (-0x1000, 0x2000);
+    // Where it goes; whether it is in reach and, if so, looks at the interrupt word.
+    for (target, linked, looks) in [
+        (-0x1000, true, true),
+        (-0x1002, false, false),
+        (0x1000, true, false),
+        (0x1ffc, true, false),
+        // What begins there may end in a page that is not known.
+        (0x1ffe, false, false),
+        (0x2000, false, false),
+    ] {
+        machine.translate(&jump_to(target)).unwrap();
+        let links: Vec<i64> = machine.code.links.iter().map(|l| l.target).collect();
+        assert_eq!(links, if linked { vec![target] } else { vec![] });
+        assert_eq!(!machine.code.points.is_empty(), looks, "{target:#x}");
+        for interrupt in [0, 1] {
+            let mut w = world.clone();
+            let there = Outcome::At(PAGE.wrapping_add_signed(target));
+            assert_eq!(machine.run(&mut w, interrupt), there);
+            assert_eq!(w.slots[20], world.slots[20].wrapping_add(1));
+        }
     }
 }
 

@@ -103,10 +103,11 @@ fn the_code_is_as_recorded() {
     };
     let bless = std::env::var_os("TINAMOU_BLESS").is_some();
     let mut emitter = Emitter::new(config(), stubs);
-    let placement = Placement {
+    let usual = Placement {
         base: BASE,
         apart: APART,
         entry: 0x100,
+        reach: (0, 0x1000),
         floats: true,
         insns: 1,
         region: false,
@@ -123,6 +124,8 @@ fn the_code_is_as_recorded() {
         let block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         ir::verify::verify(&block, &|id| Some(helper(id)))
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let placement =
+            if path.ends_with("wide.ir") { Placement { reach: (-0x2000, 0x2000), ..usual } } else { usual };
         emitter.emit(&block, &helper, &placement, &mut code).unwrap();
         let got = disassemble(&code);
         if bless {

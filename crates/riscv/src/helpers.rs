@@ -190,7 +190,7 @@ fn sfence_vma(h: &mut Hart, mmu: &mut dyn Mmu<Hart>, va: u64, asid: u64, which: 
     let space = (which & 2 != 0).then_some(asid & if h.config.rv32() { 0x1ff } else { 0xffff });
     let what = match (which & 1 != 0, space) {
         (true, s) => Flush::Page(h.wrap(va), s),
-        (false, None) => Flush::All,
+        (false, None) => Flush::Tables,
         (false, s) => Flush::Space(s),
     };
     mmu.flush(h, what);

@@ -58,6 +58,8 @@ struct Rules {
 
 /// Modes inside a space number.
 const BARE: u64 = 0;
+/// Who fetches is told of so many bytes alike at most.
+const FETCH_LOG2: u8 = 21;
 
 impl Hart {
     /// What decides how a privilege translates. Packed are: bits 0-42 PPN, 43-58 ASID, 59-60 mode (0 bare), 61-63 whose rules
@@ -186,18 +188,24 @@ impl Hart {
         if self.triggers.armed && self.triggers.in_page(va) {
             m.size_log2 = 0;
         }
+        m.fetch_log2 = match access {
+            // Pages with triggers may be near.
+            Access::Execute if !self.triggers.armed => m.size_log2.min(FETCH_LOG2),
+            _ => m.size_log2.min(12),
+        };
         if !self.config.has(Extension::Pmp) {
             return Ok(m);
         }
-        // Nobody uses more than a page at once, so the protection is asked about no more.
+        // Nobody uses more than a page at once but who fetches, so the protection is asked about no more.
         let page = m.size_log2.min(12);
-        let p = self.pmp.permission(m.physical, privilege, page);
+        let p = self.pmp.permission(m.physical, privilege, m.fetch_log2);
         if !p.allows(access) {
             return Err(access_fault(va, access));
         }
         m.read &= p.read;
         m.write &= p.write;
         m.execute &= p.execute;
+        m.fetch_log2 = m.fetch_log2.min(p.size_log2);
         if p.size_log2 < page {
             m.size_log2 = p.size_log2;
         }
@@ -213,8 +221,15 @@ impl Hart {
         let privilege = if access == Access::Execute { self.privilege() } else { self.data_privilege() };
         let rules = self.rules(privilege);
         let Some((scheme, root)) = self.scheme(&rules) else {
-            let m =
-                Mapping { physical: va, size_log2: 63, read: true, write: true, execute: true, global: true };
+            let m = Mapping {
+                physical: va,
+                size_log2: 63,
+                fetch_log2: 0,
+                read: true,
+                write: true,
+                execute: true,
+                global: true,
+            };
             return self.protect(va, access, privilege, m);
         };
         let update = self.get(slot::MENVCFG) & ADUE != 0;
@@ -269,6 +284,7 @@ impl Hart {
             let m = Mapping {
                 physical: leaf.physical,
                 size_log2: leaf.size_log2,
+                fetch_log2: 0,
                 read,
                 write: write && (pte | wanted) & DIRTY != 0,
                 execute,

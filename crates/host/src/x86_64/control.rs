@@ -54,7 +54,19 @@ impl Emitter {
     pub(super) fn looks_up(&self, target: i64) -> bool {
         target <= self.entry || self.called
     }
-    /// A patchable jump to `target` in this page.
+    /// A patchable jump to `target`, which is in reach.
+    fn link_to(&mut self, target: i64) {
+        if Self::in_page(target) {
+            // Not before the instruction: it may have changed what it reads, the link register.
+            self.look_up(target, target);
+        } else {
+            let page = Rm::M(Mem::at(RBP, self.cfg.layout.page));
+            self.asm.ins(ADD_I, true, 0, 0, page, target & !4095);
+            self.look_up(target, target & 4095);
+        }
+        self.link(target);
+    }
+    /// A patchable jump to `target`, of which the frame knows the page.
     fn link(&mut self, target: i64) {
         let place = self.asm.address(self.asm.pos()) % 8;
         if place > 3 {
@@ -85,6 +97,12 @@ impl Emitter {
     fn in_page(target: i64) -> bool {
         (0..4096).contains(&target)
     }
+    /// Whether a jump to `target` may be linked. An instruction may begin at the end of another page that ends in one more; which,
+    /// only the dispatcher knows.
+    fn in_reach(&self, target: i64) -> bool {
+        let (first, end) = self.reach;
+        Self::in_page(target) || (first..end).contains(&target) && target & 4095 != 4094
+    }
     pub(super) fn exit_if(&mut self, insts: &[Inst], i: &Inst) {
         let target = i.imm as i64;
         if Self::in_page(target) {
@@ -109,16 +127,13 @@ impl Emitter {
         }
     }
     pub(super) fn goto(&mut self, target: i64) {
-        if Self::in_page(target) {
-            // Not before the instruction: it may have changed what it reads, the link register.
-            self.look_up(target, target);
-        }
         if target == self.entry && self.cfg.loops {
             // Its own entry: no link is needed, an invalid block catches itself there.
+            self.look_up(target, target);
             let at = self.asm.jump(None);
             self.asm.patch(at, 0);
-        } else if Self::in_page(target) {
-            self.link(target);
+        } else if self.in_reach(target) {
+            self.link_to(target);
         } else {
             self.pc_to_rax(target);
             self.jump_rax();
@@ -137,9 +152,8 @@ impl Emitter {
     /// The way out of a conditional exit that has something to do first, or leads to another page.
     pub(super) fn exit(&mut self, target: i64, mends: Mends) {
         self.mend(mends);
-        if Self::in_page(target) {
-            self.look_up(target, target);
-            self.link(target);
+        if self.in_reach(target) {
+            self.link_to(target);
         } else {
             self.pc_to_rax(target);
             self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);

@@ -68,6 +68,8 @@ pub struct Emitter {
     /// Offset of the current guest instruction from the page base.
     pub(super) insn: i64,
     pub(super) entry: i64,
+    /// See [`Placement::reach`].
+    pub(super) reach: (i64, i64),
     /// Guest instructions in the block.
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
@@ -129,6 +131,7 @@ impl Emitter {
             points: Vec::new(),
             insn: 0,
             entry: 0,
+            reach: (0, 0),
             insns: 0,
             looping: false,
             region: false,
@@ -191,6 +194,7 @@ impl Emitter {
         self.points.clear();
         self.insn = placement.entry;
         self.entry = placement.entry;
+        self.reach = placement.reach;
         self.insns = placement.insns;
         self.region = placement.region;
         (self.untouched, self.under_way) = (false, false);

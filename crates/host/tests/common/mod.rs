@@ -380,6 +380,8 @@ pub struct Machine {
     tlb: Vec<[u64; 4]>,
     pub jump_cache: Vec<[u64; 2]>,
     pub calls: Vec<[u64; 2]>,
+    /// Of the next block; see [`host::Placement::reach`].
+    pub reach: (i64, i64),
 }
 
 const SIZE: usize = 1 << 20;
@@ -433,6 +435,7 @@ impl Machine {
             tlb: vec![[u64::MAX, u64::MAX, u64::MAX, 0]; 4096],
             jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
             calls: vec![[u64::MAX, 0]; host::CALLS],
+            reach: (0, 0x1000),
         }
     }
     /// Translates a block into the code memory.
@@ -452,6 +455,7 @@ impl Machine {
             base: base + CODE_AT as u64,
             apart: base + APART_AT as u64,
             entry: ENTRY,
+            reach: self.reach,
             floats: true,
             insns: 1,
             region: values.is_some(),
@@ -537,7 +541,7 @@ impl Machine {
         let outcome = match exit::split(value) {
             (LOOKED_UP, _) => Outcome::At(frame.pc),
             (FAULT | MISALIGNED | HELPER_TRAP, _) => Outcome::Stopped(value, insn_at(c.ra)),
-            (exit::INTERRUPT, at) => Outcome::At(PAGE.wrapping_add(insn_at(at) as u64)),
+            (exit::INTERRUPT, at) => Outcome::At(frame.page.wrapping_add(insn_at(at) as u64)),
             (exit::LINK, at) => {
                 let stub = offset_of(at - exit::CALL_BYTES);
                 let link = self
@@ -546,7 +550,8 @@ impl Machine {
                     .iter()
                     .find(|l| l.stub.unwrap_or(l.at - 1) == stub)
                     .expect("a link for the return address");
-                Outcome::At(PAGE.wrapping_add(link.target as u64))
+                // The way to the link has told the frame the page.
+                Outcome::At(frame.page.wrapping_add(link.target as u64 & 4095))
             }
             other => panic!("unknown exit {other:x?}"),
         };

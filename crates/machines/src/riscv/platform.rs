@@ -261,7 +261,7 @@ impl Platform for HartPlatform {
         Some(match outcome {
             // Others have waited for us to be here; what they asked is done before the next instruction.
             Outcome::Resume if fenced => {
-                mmu.flush(hart, Flush::All);
+                mmu.flush(hart, Flush::Tables);
                 mmu.synchronize_code();
                 Err(Stop::Exit(Exit::Kicked))
             }
@@ -275,7 +275,7 @@ impl Platform for HartPlatform {
                 hart.set_x(10, id as u64);
                 hart.set_x(11, entry.opaque);
                 hart.set_pc(entry.address);
-                mmu.flush(hart, Flush::All);
+                mmu.flush(hart, Flush::Tables);
                 Err(Stop::Exit(Exit::Halted))
             }
             Outcome::Stop => {
