@@ -28,7 +28,7 @@ impl Index {
     /// What lies together in a page lies together here: a vCPU that looks for one block looks for its neighbours next,
     /// and the host's caches are too small for the table.
     fn start(&self, key: Key) -> usize {
-        let (place, mixed) = (key.offset() >> 5, key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (place, mixed) = (key.offset() >> 3, key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15));
         ((mixed >> 32) as usize).wrapping_add(place as usize) & (self.places.len() - 1)
     }
     /// The value of `key`.

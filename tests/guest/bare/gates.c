@@ -322,6 +322,44 @@ static void large_pages(uint64_t hart)
     middle[1] = 0;
     SFENCE();
 }
+/* Jumps from page to page of a large page, whose pages become small ones, of which one is another, or none; and what they lead to is
+   written anew. */
+static void jump(uint8_t *from, int64_t to) /* even, less than 1 MiB */
+{
+    uint32_t n = (uint32_t)to;
+    *(volatile uint32_t *)from = (n >> 20 & 1) << 31 | (n >> 1 & 0x3ff) << 21 | (n >> 11 & 1) << 20 | (n >> 12 & 0xff) << 12 | 0x6f;
+}
+static void jumps_in_large_pages(uint64_t hart)
+{
+    enum { BETWEEN = 255 };
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t on = i * 7 % BETWEEN, back = on + BETWEEN, here = WINDOW + (2 << 20);
+        uint64_t from = i & 1 ? back : on, to = i & 1 ? on : back;
+        for (int k = 0; k < 2; k++) {
+            jump(large[k] + 4096 * from, 4096 * (int64_t)(to - from));
+            put_function((volatile uint32_t *)(large[k] + 4096 * to), i + k);
+        }
+        FENCE_I();
+        middle[1] = leaf(large[0], ALL);
+        SFENCE();
+        for (int turn = 0; turn < 3; turn++)
+            check("in a large page", call((void *)(here + 4096 * from)), i & 0x7ff);
+        put_function((volatile uint32_t *)(large[0] + 4096 * to), i + 5);
+        FENCE_I();
+        check("written", call((void *)(here + 4096 * from)), (i + 5) & 0x7ff);
+        if (i & 2)
+            SFENCE();
+        for (int at = 0; at < 512; at++)
+            other_leaves[at] = leaf(large[0] + 4096 * at, ALL);
+        other_leaves[to] = i & 4 ? leaf(large[1] + 4096 * to, ALL) : 0;
+        middle[1] = leaf(other_leaves, V);
+        SFENCE_PAGE(here + 4096 * to);
+        check("in small ones", call((void *)(here + 4096 * from)), i & 4 ? (i + 1) & 0x7ff : 0);
+        check("fetch", me()->cause, i & 4 ? 0 : FETCH_FAULT);
+    }
+    middle[1] = 0;
+    SFENCE();
+}
 /* A page of code becomes one of data, is written all over, and becomes code again. */
 static void page_reused(uint64_t hart)
 {
@@ -543,6 +581,7 @@ static const struct test tests[] = {
     { "address spaces, ASIDs used again", address_spaces },
     { "returns into a page that has been replaced", returns },
     { "large pages and small ones", large_pages },
+    { "jumps in large pages", jumps_in_large_pages },
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
     { "a table in one page, and in two", tables },
