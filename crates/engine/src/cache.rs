@@ -74,11 +74,15 @@ impl Key {
     }
     /// The page.
     pub(crate) fn page(self) -> CodePage {
-        CodePage { host: (self.0 >> 19) << 12, wide: self.0 >> 18 & 1 != 0 }
+        CodePage { host: (self.0 >> 19) << 12 & (u64::MAX >> 8), wide: self.0 >> 18 & 1 != 0 }
     }
     /// The mode.
     pub(crate) fn mode(self) -> u32 {
         self.0 as u32 & 0x7f
+    }
+    /// The translation with this name in which each access is on its own.
+    pub(crate) fn alone(self) -> Key {
+        Key(self.0 | 1 << 63)
     }
     /// The offset.
     pub(crate) fn offset(self) -> u64 {

@@ -71,6 +71,11 @@ impl<G: Guest> Tcg<G> {
                 this.left_region = this.shared.regions.are_made() && this.shared.cache().is_in_region(at);
             }
             exit::LINK => this.leave_by_link(g, at),
+            exit::ALONE => {
+                this.restore_pc(g, at);
+                this.give_back(g, at, false);
+                this.apart = true;
+            }
             exit::DEAD => {
                 let Some(offset) = this.shared.cache().dead_entry(at) else {
                     unreachable!("a dead block was entered that does not exist")
@@ -172,12 +177,17 @@ extern "sysv64" fn store<G: Guest>(context: *mut Tcg<G>, va: u64, value: u64, op
 }
 
 /// See [`host::Hooks::fill`].
-extern "sysv64" fn fill<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, need: u64) -> u64 {
+extern "sysv64" fn fill<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, need: u64, at: u64) -> Answer {
     // SAFETY: as in `load`.
     let (t, g) = unsafe { both(context, Doing::Memory) };
-    let addend = if (first ^ last) >> 12 == 0 { t.fill(g, first, need) } else { 0 };
-    t.activity.begin(Doing::Code);
-    addend
+    let whole = (first ^ last) >> 12 == 0;
+    match whole.then(|| t.fill(g, first, need)).flatten() {
+        Some(addend) => {
+            t.activity.begin(Doing::Code);
+            ok(addend)
+        }
+        None => Answer { value: 0, status: exit::ALONE | at << 8 },
+    }
 }
 
 /// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.

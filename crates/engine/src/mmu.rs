@@ -94,13 +94,13 @@ impl<G: Guest> Tcg<G> {
     }
     /// Has the TLB filled for an access of translated code that has not been made yet; see [`host::Hooks::fill`]. A fault is found again by
     /// whoever makes the access.
-    pub(crate) fn fill(&mut self, g: &mut G, va: u64, need: u64) -> u64 {
+    pub(crate) fn fill(&mut self, g: &mut G, va: u64, need: u64) -> Option<u64> {
         let access = if need == 2 { Access::Write } else { Access::Read };
         let needed = if need == 0 { Access::Read } else { Access::Write };
         let found =
             self.recall(va, needed).is_some() || matches!(self.place(g, va, access), Ok(Place::Direct(_)));
         let e = self.tlb.set(self.data_set).entry(va);
-        if found && e.tag(needed).load(Relaxed) == va & !4095 { e.addend.load(Relaxed) } else { 0 }
+        (found && e.tag(needed).load(Relaxed) == va & !4095).then(|| e.addend.load(Relaxed))
     }
     /// Host address of an access whose page has been driven out of the TLB by another one lately.
     fn recall(&mut self, va: u64, access: Access) -> Option<u64> {

@@ -327,7 +327,7 @@ impl Shared {
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
         let path = &path.offsets;
-        let at = At { mode, page, offset, second: None, pc, me: None, path, wandering, values };
+        let at = At { mode, page, offset, second: None, pc, me: None, alone: false, path, wandering, values };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
 }

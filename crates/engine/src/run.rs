@@ -72,6 +72,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) alone: bool,
     /// The code at the pc was found to be cold by who came out for that.
     pub(crate) cold: bool,
+    /// The accesses of the code at the pc have to be on their own.
+    pub(crate) apart: bool,
     /// It was a region that was left for the interrupt word last.
     pub(crate) left_region: bool,
     /// Where the vCPU was when it was asked.
@@ -113,6 +115,7 @@ impl<G: Guest> Tcg<G> {
             counter: shared.cpus.counter().cloned(),
             alone: false,
             cold: false,
+            apart: false,
             left_region: false,
             sightings: Sightings::default(),
             loaded: None,
@@ -266,6 +269,23 @@ impl<G: Guest> Tcg<G> {
         self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
         Next::Code(code)
     }
+    /// The same for code whose accesses are on their own. The jump cache does not know it.
+    fn find_alone(&mut self, g: &mut G) -> Next {
+        let pc = g.frame().pc();
+        let page = match self.code_page(g, pc) {
+            Ok(Some(page)) => page,
+            Ok(None) | Err(Stop::Exit(_)) => return Next::Interpret,
+            Err(Stop::Trap(t)) => return Next::Fault(t),
+        };
+        let offset = (pc & 4095) as u16;
+        let key = Key::new(page, offset, g.mode()).alone();
+        let code = match self.shared.index.get(key) {
+            Some(found) => Some(self.shared.code.address(found as u32 as usize)),
+            None => self.translate_as(g, page, offset, true).map(|(_, code)| code),
+        };
+        g.frame().page.store(pc & !4095, Relaxed);
+        code.map_or(Next::Interpret, Next::Code)
+    }
     /// The page that the pc lies in; `None` if it is not RAM.
     fn code_page(&mut self, g: &mut G, pc: u64) -> Result<Option<CodePage>, Stop> {
         if let Some(page) = self.known_page(pc) {
@@ -290,6 +310,9 @@ impl<G: Guest> Tcg<G> {
         !trace::Trace::any() && self.shared.heat.is_cold(key)
     }
     fn translate_block(&mut self, g: &G, page: CodePage, offset: u16) -> Option<(Id, u64)> {
+        self.translate_as(g, page, offset, false)
+    }
+    fn translate_as(&mut self, g: &G, page: CodePage, offset: u16, alone: bool) -> Option<(Id, u64)> {
         let before = self.activity.begin(Doing::Translation);
         let shared = self.shared.clone();
         let made = shared.translate::<G>(
@@ -302,6 +325,7 @@ impl<G: Guest> Tcg<G> {
                 second: None,
                 pc: g.pc(),
                 me: Some(&self.activity),
+                alone,
                 path: &[],
                 wandering: &[],
                 values: None,
@@ -330,6 +354,7 @@ impl<G: Guest> Tcg<G> {
             second: Some(second),
             pc: g.pc(),
             me: Some(&self.activity),
+            alone: true,
             path: &[],
             wandering: &[],
             values: None,
@@ -438,10 +463,11 @@ impl<G: Guest> Tcg<G> {
                 self.shared.ask_clear(&handle);
                 return Exit::Kicked;
             }
-            let cold = std::mem::take(&mut self.cold);
+            let (cold, apart) = (std::mem::take(&mut self.cold), std::mem::take(&mut self.apart));
             let next = match self.next_counted(&frame) {
                 Some(()) => Next::Interpret,
                 None if cold => Next::InterpretBlock,
+                None if apart => self.find_alone(g),
                 None => self.find(g),
             };
             let exit = match next {

@@ -77,6 +77,8 @@ pub(crate) struct At<'a> {
     pub(crate) pc: u64,
     /// Whose vCPU's thread this is; `None` for the regions' thread, which makes translations only of pages that have some.
     pub(crate) me: Option<&'a Activity>,
+    /// Whether each access is to be on its own.
+    pub(crate) alone: bool,
     /// Offsets of the instructions that a region follows, and of where it goes then; empty for a block.
     pub(crate) path: &'a [u16],
     /// Of these, offsets of those that load from one page after another, in ascending order.
@@ -384,7 +386,10 @@ impl Shared {
         bus: &Bus,
         at: &At<'_>,
     ) -> Option<Made> {
-        let key = Key::new(at.page, at.offset, at.mode);
+        let key = match Key::new(at.page, at.offset, at.mode) {
+            key if at.alone && at.second.is_none() => key.alone(),
+            key => key,
+        };
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
         let t = &mut *translator;
         let is_region = !at.path.is_empty();
@@ -477,6 +482,7 @@ impl Shared {
             floats: G::has_floats(at.mode),
             insns: built.insns,
             region: is_region,
+            alone: at.alone,
             wandering: at.wandering,
             values: at.values,
         };

@@ -232,7 +232,7 @@ struct Account {
     end: State,
     /// The slots above the register files, at the end.
     others: [u64; SLOTS - FILES],
-    /// Before each instruction of a region, which may be left at any of them.
+    /// Before each instruction, at any of which the code may be left.
     before: Vec<State>,
     trap: Option<Trap>,
     /// It could not be told.
@@ -308,9 +308,7 @@ impl<G: Guest> Tcg<G> {
         let mut before = Vec::new();
         for n in 0..insns as usize {
             let last = frame.pc();
-            if path.is_some() {
-                before.push(state(shadow.stored.len()));
-            }
+            before.push(state(shadow.stored.len()));
             if let Step::Exit(_) = g.interpret(&mut shadow) {
                 break;
             }
@@ -341,7 +339,7 @@ impl<G: Guest> Tcg<G> {
             }
             Some(what) => what,
         };
-        // A region may have been left on the way, since an access missed the TLB.
+        // It may have been left on the way, for an access that has to be made on its own.
         let mut left_at = by.before.iter().filter(|state| state.pc == pc);
         left_at.all(|state| self.parting(g, by, state, None).is_some()).then_some(whole)
     }

@@ -198,9 +198,9 @@ pub struct Hooks {
     pub load: u64,
     /// `(context, va, value, memop, ra) -> (_, status)`: a store that missed.
     pub store: u64,
-    /// `(context, first, last, need) -> addend`: an access of bytes between these two missed and may be left to others; sees to it that the
-    /// TLB has their page. `need`: 0 a load; 1 a load now, and stores later; 2 a store. 0 if they lie in two pages, or if not
-    /// all of it can go straight to memory.
+    /// `(context, first, last, need, ra) -> (addend, status)`: an access of bytes between these two missed; sees to it that the TLB has
+    /// their page. `need`: 0 a load; 1 a load now, and stores later; 2 a store. Leaves with [`exit::ALONE`] if they lie in two pages, or
+    /// if not all of it can go straight to memory.
     pub fill: u64,
     /// `(context, args, imm, ra) -> (old, status)`: [`ir::Op::Amo`]; `args` points to address and operand, `imm`
     /// is the instruction's.
@@ -242,17 +242,12 @@ pub struct Stubs {
     pub leave: [u64; 2],
     /// By memop: load from the address on the stack; leaves the value in its place.
     pub load: [u64; 16],
-    /// As `load`, looking into the TLB first.
-    pub load_probe: [u64; 16],
-    /// As `store`, looking into the TLB first.
-    pub store_probe: [u64; 8],
-    /// By what is needed: takes the addresses of the first and the last byte from the stack; the addend, or 0, is in word 0. See
-    /// [`Hooks::fill`].
-    pub fill: [u64; 6],
     /// By log2 of the size: store the second word on the stack to the address that is the first; takes both away.
     pub store: [u64; 8],
-    /// [`BASED`] bytes for each of the above that load or store, once for each register: adds it to the word that was pushed last, and
-    /// goes on as that does.
+    /// By what is needed: the addend for the bytes whose first and last address are the first and second word on the stack; leaves it in
+    /// the place of the second. See [`Hooks::fill`].
+    pub fill: [u64; 6],
+    /// [`BASED`] bytes for each of the above, once for each register: adds it to the addresses, and goes on as that does.
     pub based: u64,
     /// Atomics on scratch words 0 to 2, imm in word 4.
     pub amo: [u64; 2],
@@ -297,25 +292,26 @@ pub struct Stubs {
 pub const BASED: u64 = 16;
 
 impl Stubs {
-    /// Those that load or store, in the order of [`Stubs::based`].
-    pub(crate) fn accesses(&self) -> impl Iterator<Item = u64> + '_ {
-        [&self.load[..], &self.load_probe, &self.store, &self.store_probe].into_iter().flatten().copied()
+    /// Those for which there is one at [`Stubs::based`], and how many addresses each takes.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = (u64, i32)> + '_ {
+        let one = self.load.iter().chain(&self.store).map(|&at| (at, 1));
+        one.chain(self.fill.iter().map(|&at| (at, 2)))
     }
-    /// Number `n` of those that load or store, and `probe` first or not, for an address pushed less the register `base`.
-    pub(crate) fn access(&self, store: bool, probe: bool, n: usize, base: Option<u8>) -> u64 {
-        let (rows, before) = match (store, probe) {
-            (false, false) => (&self.load[..], 0),
-            (false, true) => (&self.load_probe[..], self.load.len()),
-            (true, false) => (&self.store[..], 2 * self.load.len()),
-            (true, true) => (&self.store_probe[..], 2 * self.load.len() + self.store.len()),
-        };
-        match base {
-            None => rows[n],
-            Some(base) => {
-                let all = 2 * (self.load.len() + self.store.len());
-                self.based + BASED * (base as usize * all + before + n) as u64
-            }
-        }
+    /// The one that loads (`n` as in [`Stubs::load`]), for addresses less the register `base`, if that is given.
+    pub(crate) fn load_from(&self, n: usize, base: Option<u8>) -> u64 {
+        base.map_or(self.load[n], |base| self.based_at(base, n))
+    }
+    /// The one that stores, likewise.
+    pub(crate) fn store_to(&self, n: usize, base: Option<u8>) -> u64 {
+        base.map_or(self.store[n], |base| self.based_at(base, self.load.len() + n))
+    }
+    /// The one that fills, likewise.
+    pub(crate) fn fill_at(&self, n: usize, base: u8) -> u64 {
+        self.based_at(base, self.load.len() + self.store.len() + n)
+    }
+    fn based_at(&self, base: u8, n: usize) -> u64 {
+        let all = self.load.len() + self.store.len() + self.fill.len();
+        self.based + BASED * (base as usize * all + n) as u64
     }
 }
 
@@ -356,8 +352,10 @@ pub struct Placement<'a> {
     pub floats: bool,
     /// Guest instructions in it.
     pub insns: u32,
-    /// Whether it may leave for the block at an instruction of its own, to have an access made there that misses the TLB.
+    /// Whether it is a region: all its accesses may share looks into the TLB, whether others follow or not.
     pub region: bool,
+    /// Whether each access looks into the TLB for itself, so that [`exit::ALONE`] cannot happen.
+    pub alone: bool,
     /// Instructions (offsets from the page base, ascending) that load from another page again and again: not to be guessed from a site.
     pub wandering: &'a [u16],
     /// What the slots held once when it was entered: where tables may lie.
@@ -390,6 +388,9 @@ pub mod exit {
     /// The block at the return address is dead: whoever places blocks keeps room for a call of [`super::Stubs::dead`] before each,
     /// and leads its first two bytes there. The pc is its start.
     pub const DEAD: u64 = 4;
+    /// An access cannot be made as those of its block are, since it needs more than one entry of the TLB, or none will do. The pc is its
+    /// instruction, of which nothing has been done: another translation, with [`super::Placement::alone`], has to make it.
+    pub const ALONE: u64 = 5;
     /// The first kind that is free for statuses of hooks.
     pub const FIRST_FREE: u64 = 16;
     /// Bytes of the calls that leave.

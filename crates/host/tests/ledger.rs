@@ -78,8 +78,6 @@ fn the_code_is_as_recorded() {
     let stubs = Stubs {
         load: [0x1000; 16],
         store: [0x1100; 8],
-        load_probe: [0x1080; 16],
-        store_probe: [0x1180; 8],
         fill: [0x1180; 6],
         based: 0x2000,
         amo: [0x1200; 2],
@@ -111,6 +109,7 @@ fn the_code_is_as_recorded() {
         floats: true,
         insns: 1,
         region: false,
+        alone: false,
         wandering: &[],
         values: None,
     };

@@ -207,8 +207,6 @@ pub struct Asm {
     /// From this offset on the code will run elsewhere: `apart` bytes further than it would behind the rest.
     split: usize,
     apart: u64,
-    /// Instructions so far whose bytes depend on where they are.
-    relatives: u32,
 }
 
 /// Room that [`Asm::room`] guarantees.
@@ -219,7 +217,6 @@ impl Asm {
     pub fn start(&mut self, base: u64) {
         self.at = 0;
         self.base = base;
-        self.relatives = 0;
         self.split = usize::MAX;
         self.apart = 0;
         self.room();
@@ -228,16 +225,6 @@ impl Asm {
     pub fn split(&mut self, base: u64) {
         self.split = self.at;
         self.apart = base.wrapping_sub(self.base + self.at as u64);
-    }
-    /// How many instructions there were whose bytes depend on where they are.
-    pub fn relatives(&self) -> u32 {
-        self.relatives
-    }
-    /// Writes the bytes from `from` to `to` once more; none of them depends on where it is.
-    pub fn copy(&mut self, from: u32, to: u32) {
-        let (from, to) = (from as usize, to as usize);
-        self.buffer.copy_within(from..to, self.at);
-        self.at += to - from;
     }
     /// Absolute address of the byte at offset `at`.
     #[inline]
@@ -347,7 +334,6 @@ impl Asm {
         self.put(m.disp as u32 as u64, bytes);
     }
     fn relative(&mut self, row: &Row, reg: Reg, vvvv: Reg, target: u64) {
-        self.relatives += 1;
         let (acc, n) = Self::head(row, reg, vvvv, 0, false);
         let modrm = (reg & 7) << 3 | 5;
         self.put(acc | (modrm as u64) << n, n as usize / 8 + 1);
@@ -384,7 +370,6 @@ impl Asm {
     }
     /// A jump whose displacement is patched later; returns the displacement's offset.
     pub fn jump(&mut self, cc: Option<u8>) -> u32 {
-        self.relatives += 1;
         match cc {
             None => self.put(0xe9, 5),
             Some(cc) => self.put(0x0f | (0x80 | cc as u64) << 8, 6),
@@ -393,7 +378,6 @@ impl Asm {
     }
     /// `CALL` of an absolute address nearby.
     pub fn call(&mut self, target: u64) {
-        self.relatives += 1;
         self.put(0xe8, 5);
         self.patch_to(self.at as u32 - 4, target);
     }

@@ -26,18 +26,8 @@ pub(super) enum Cold {
         host: Host,
     },
     /// A store that missed.
-    Store {
-        from: u32,
-        back: u32,
-        base: Reg,
-        disp: i32,
-        value: Stored,
-        memop: MemOp,
-        mends: Mends,
-        insn: i64,
-        host: Host,
-    },
-    /// An access of a region missed, that of the instruction at `target`.
+    Store { from: u32, back: u32, base: Reg, disp: i32, value: Stored, memop: MemOp, mends: Mends, insn: i64 },
+    /// The leader of a group missed, an access of the instruction at `insn`.
     Fill {
         /// Where it goes on with the addend in `r`, if that is to be had.
         back: u32,
@@ -52,11 +42,9 @@ pub(super) enum Cold {
         site: Option<u32>,
         /// The displacement of another jump, which leaves in any case.
         out: Option<u32>,
-        target: i64,
+        insn: i64,
         mends: Mends,
     },
-    /// The leader of series number `index` missed.
-    Series { index: u32 },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
     Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
     /// A store-conditional whose condition is false.
@@ -95,15 +83,6 @@ pub(super) enum Cold {
     Spent { from: u32 },
 }
 
-/// How a slow path makes its access.
-#[derive(Clone, Copy)]
-pub(super) struct Detour {
-    /// It looks into the TLB first.
-    pub(super) probe: bool,
-    /// What has to be added to the word that has been pushed.
-    pub(super) base: Option<Reg>,
-}
-
 impl Emitter {
     pub(super) fn jump_back(&mut self, back: u32) {
         let at = self.asm.jump(None);
@@ -135,42 +114,39 @@ impl Emitter {
                     }
                     _ => self.mend(mends),
                 }
-                let how = match host {
+                let base = match host {
                     // The address lies on the stack already.
-                    Host::Site { .. } => Detour { probe: false, base: None },
-                    _ => self.cold_address(!matches!(host, Host::Alone(_)), base, disp),
+                    Host::Site { .. } => None,
+                    _ => self.cold_address(base, disp),
                 };
-                self.cold_load(dest, memop, how, insn);
+                self.cold_load(dest, memop, base, insn);
                 self.jump_back(back);
             }
-            Cold::Store { from, back, base, disp, value, memop, mends, insn, host } => {
+            Cold::Store { from, back, base, disp, value, memop, mends, insn } => {
                 self.arrive(from);
                 self.mend(mends);
                 self.cold_value(value);
-                let how = self.cold_address(!matches!(host, Host::Alone(_)), base, disp);
-                self.cold_store(memop, how, insn);
+                let base = self.cold_address(base, disp);
+                let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
+                self.call_stub(self.stubs.store_to(n, base), insn);
                 self.jump_back(back);
             }
-            Cold::Fill { back, from, base, range, r, need, site, out, target, mends } => {
+            Cold::Fill { back, from, base, range, r, need, site, out, insn, mends } => {
                 self.arrive(from);
                 if let Some(n) = site {
                     self.look_for_site(base, range.0, 0, (r, n, back));
                 }
-                for disp in [range.1, range.0] {
-                    self.sum(r, base, disp.into(), true);
-                    self.asm.push(r);
-                }
-                self.asm.call(self.stubs.fill[need + 3 * self.floats as usize]);
-                self.asm.ins(MOV, true, r, 0, Rm::M(word), 0);
-                self.asm.ins(TEST, true, r, 0, Rm::R(r), 0);
-                let filled = self.asm.jump(Some(cc::NE));
-                self.asm.patch(filled, back);
                 if let Some(out) = out {
                     self.arrive(out);
                 }
-                self.exit(target, mends);
+                self.mend(mends);
+                for disp in [range.1, range.0] {
+                    self.asm.push_imm(disp);
+                }
+                self.call_stub(self.stubs.fill_at(need + 3 * self.floats as usize, base), insn);
+                self.asm.pop(r);
+                self.jump_back(back);
             }
-            Cold::Series { index } => self.cold_series(index),
             Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
                 for f in from {
                     if f != 0 {
@@ -276,10 +252,10 @@ impl Emitter {
             }
         }
     }
-    /// Loads from the address that has been pushed.
-    pub(super) fn cold_load(&mut self, dest: Loaded, memop: MemOp, how: Detour, insn: i64) {
+    /// Loads from the address that has been pushed, less `base`.
+    fn cold_load(&mut self, dest: Loaded, memop: MemOp, base: Option<Reg>, insn: i64) {
         let n = (memop.0 & 7) as usize + 8 * self.floats as usize;
-        self.call_stub(self.stubs.access(false, how.probe, n, how.base), insn);
+        self.call_stub(self.stubs.load_from(n, base), insn);
         match dest {
             Loaded::R(r) => self.asm.pop(r),
             Loaded::X(x) => {
@@ -289,7 +265,7 @@ impl Emitter {
         }
     }
     /// Pushes what is to be stored.
-    pub(super) fn cold_value(&mut self, value: Stored) {
+    fn cold_value(&mut self, value: Stored) {
         match value {
             Stored::R(r) => self.asm.push(r),
             Stored::C(c) => self.asm.push_imm(c),
@@ -299,18 +275,13 @@ impl Emitter {
             }
         }
     }
-    /// Stores what has been pushed to the address that was pushed after it, likewise.
-    pub(super) fn cold_store(&mut self, memop: MemOp, how: Detour, insn: i64) {
-        let n = (memop.0 & 3) as usize + 4 * self.floats as usize;
-        self.call_stub(self.stubs.access(true, how.probe, n, how.base), insn);
-    }
-    /// Pushes the address, or only the displacement, which the stub adds to the base; whether it is to `probe` first.
-    pub(super) fn cold_address(&mut self, probe: bool, base: Reg, disp: i32) -> Detour {
+    /// Pushes the address, or only the displacement and says what the stub is to add.
+    fn cold_address(&mut self, base: Reg, disp: i32) -> Option<Reg> {
         if disp == 0 {
             self.asm.push(base);
-            return Detour { probe, base: None };
+            return None;
         }
         self.asm.push_imm(disp);
-        Detour { probe, base: Some(base) }
+        Some(base)
     }
 }

@@ -8,7 +8,6 @@ use super::asm::reg::*;
 use super::asm::*;
 use super::{FRAME_SPILLS, PINS, SPILLS, TEMPS, WORD_IMM, WORD_SAVE, XPINS, XTEMPS};
 use crate::{Config, Hooks, Stubs, exit};
-use ir::MemOp;
 
 /// Registers that a called function preserves (System V ABI), in the order in which `enter` pushes them.
 const PRESERVED: [u8; 6] = [RBX, RBP, R12, R13, R14, R15];
@@ -26,14 +25,15 @@ struct Hook {
     status: bool,
     /// It may have changed any slot.
     reload: bool,
-    /// Words that the block has pushed. One: the value takes its place. More: they are taken away. None: the value goes to
-    /// scratch word 0.
+    /// Words that the block has pushed. They are taken away but for the first one if it `leaves` 1: the value takes its place. Else
+    /// the value goes to scratch word 0.
     stack: u16,
+    leaves: u16,
 }
 
 impl Hook {
     fn new(address: u64, xmm: bool) -> Hook {
-        Hook { address, xmm, ra: None, status: false, reload: false, stack: 0 }
+        Hook { address, xmm, ra: None, status: false, reload: false, stack: 0, leaves: 0 }
     }
 }
 
@@ -70,13 +70,8 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
             stubs.load[memop as usize + 8 * x] = s.load(memop, xmm);
         }
         stubs.load[7 + 8 * x] = stubs.load[3 + 8 * x];
-        for n in 0..8 {
-            stubs.load_probe[n + 8 * x] = s.load_probe(MemOp(n as u8), stubs.load[n + 8 * x]);
-        }
         for memop in 0..4 {
-            let slow = s.store(memop, xmm);
-            stubs.store[memop as usize + 4 * x] = slow;
-            stubs.store_probe[memop as usize + 4 * x] = s.store_probe(MemOp(memop as u8), slow);
+            stubs.store[memop as usize + 4 * x] = s.store(memop, xmm);
         }
         for need in 0..3 {
             stubs.fill[need + 3 * x] = s.fill(need as u64, xmm);
@@ -97,12 +92,14 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.link[x] = s.leave_from(exit::LINK, stubs.leave[x]);
         stubs.dead[x] = s.leave_from(exit::DEAD, stubs.leave[x]);
     }
-    let accesses: Vec<u64> = stubs.accesses().collect();
+    let accesses: Vec<_> = stubs.accesses().collect();
     stubs.based = s.here();
     for base in 0..16 {
-        for &to in &accesses {
+        for &(to, addresses) in &accesses {
             s.here();
-            s.asm.ins(ADD_MR, true, base, 0, Rm::M(Mem::at(RSP, 8)), 0);
+            for n in 1..=addresses {
+                s.asm.ins(ADD_MR, true, base, 0, Rm::M(Mem::at(RSP, 8 * n)), 0);
+            }
             s.asm.jump_to(None, to);
         }
     }
@@ -236,7 +233,7 @@ impl Stub<'_> {
     /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8; it is given the places of what
     /// the block has pushed, the last first.
     fn hook(&mut self, hook: Hook, arguments: impl FnOnce(&mut Self, &dyn Fn(i32) -> Rm)) {
-        let Hook { address, xmm, ra, status, reload, stack } = hook;
+        let Hook { address, xmm, ra, status, reload, stack, leaves } = hook;
         self.store_pins();
         for (r, m) in self.temps() {
             self.asm.ins(MOV_MR, true, r, 0, m, 0);
@@ -269,7 +266,7 @@ impl Stub<'_> {
             let here = self.asm.pos();
             self.asm.patch(on, here);
         }
-        let result = if stack == 1 { pushed(0) } else { self.word(0) };
+        let result = if leaves == 1 { pushed(stack as i32 - 1) } else { self.word(0) };
         self.asm.ins(MOV_MR, true, RAX, 0, result, 0);
         if xmm {
             self.load_xpins();
@@ -282,11 +279,12 @@ impl Stub<'_> {
         for (r, m) in self.temps() {
             self.asm.ins(MOV, true, r, 0, m, 0);
         }
-        self.asm.ret(if stack > 1 { 8 * stack } else { 0 });
+        self.asm.ret(8 * (stack - leaves));
     }
     fn load(&mut self, memop: u64, xmm: bool) -> u64 {
         let at = self.here();
-        let hook = Hook { ra: Some(RCX), status: true, stack: 1, ..Hook::new(self.hooks.load, xmm) };
+        let hook =
+            Hook { ra: Some(RCX), status: true, stack: 1, leaves: 1, ..Hook::new(self.hooks.load, xmm) };
         self.hook(hook, |s, stack| {
             s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
             s.asm.mov_imm(RDX, memop);
@@ -305,59 +303,13 @@ impl Stub<'_> {
     }
     fn fill(&mut self, need: u64, xmm: bool) -> u64 {
         let at = self.here();
-        self.hook(Hook { stack: 2, ..Hook::new(self.hooks.fill, xmm) }, |s, stack| {
+        let hook =
+            Hook { ra: Some(R8), status: true, stack: 2, leaves: 1, ..Hook::new(self.hooks.fill, xmm) };
+        self.hook(hook, |s, stack| {
             s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
             s.asm.ins(MOV, true, RDX, 0, stack(1), 0);
             s.asm.mov_imm(RCX, need);
         });
-        at
-    }
-    /// Probes the TLB for the address that was pushed last and goes to `slow` on a miss; then `rax` holds the host address,
-    /// and `rax` and `rcx` are saved.
-    fn probe(&mut self, bytes: i32, write: bool, slow: u64) {
-        let va = Rm::M(Mem::at(RSP, 8));
-        let tlb = self.cfg.tlb;
-        let mask = ((1i64 << tlb.entries_log2) - 1) << tlb.entry_log2;
-        self.asm.ins(MOV_MR, true, RAX, 0, self.word(WORD_SAVE), 0);
-        self.asm.ins(MOV_MR, true, RCX, 0, self.word(WORD_SAVE + 1), 0);
-        self.asm.ins(MOV, true, RAX, 0, va, 0);
-        self.asm.ins(LEA, true, RCX, 0, Rm::M(Mem::at(RAX, bytes - 1)), 0);
-        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), (12 - tlb.entry_log2) as i64);
-        self.asm.ins(AND_I, true, 0, 0, Rm::R(RCX), -4096);
-        self.asm.ins(AND_I, false, 0, 0, Rm::R(RAX), mask);
-        self.asm.ins(ADD, true, RAX, 0, self.field(self.cfg.layout.tlb), 0);
-        let field = if write { tlb.write } else { tlb.read };
-        self.asm.ins(CMP, true, RCX, 0, Rm::M(Mem::at(RAX, field)), 0);
-        let hit = self.asm.jump(Some(cc::E));
-        self.restore();
-        self.asm.jump_to(None, slow);
-        let here = self.asm.pos();
-        self.asm.patch(hit, here);
-        self.asm.ins(MOV, true, RAX, 0, Rm::M(Mem::at(RAX, tlb.addend)), 0);
-        self.asm.ins(ADD, true, RAX, 0, va, 0);
-    }
-    fn restore(&mut self) {
-        self.asm.ins(MOV, true, RAX, 0, self.word(WORD_SAVE), 0);
-        self.asm.ins(MOV, true, RCX, 0, self.word(WORD_SAVE + 1), 0);
-    }
-    fn load_probe(&mut self, memop: MemOp, slow: u64) -> u64 {
-        let at = self.here();
-        self.probe(memop.bytes() as i32, false, slow);
-        let (row, w) = super::memory::load_row(memop);
-        self.asm.ins(row, w, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
-        self.asm.ins(MOV_MR, true, RCX, 0, Rm::M(Mem::at(RSP, 8)), 0);
-        self.restore();
-        self.asm.ret(0);
-        at
-    }
-    fn store_probe(&mut self, memop: MemOp, slow: u64) -> u64 {
-        let at = self.here();
-        self.probe(memop.bytes() as i32, true, slow);
-        self.asm.ins(MOV, true, RCX, 0, Rm::M(Mem::at(RSP, 16)), 0);
-        let row = super::memory::store_row(memop);
-        self.asm.ins(row, memop.bytes() == 8, RCX, 0, Rm::M(Mem::at(RAX, 0)), 0);
-        self.restore();
-        self.asm.ret(16);
         at
     }
     /// See [`Stubs::site`].

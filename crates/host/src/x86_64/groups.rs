@@ -157,6 +157,10 @@ impl Emitter {
             // Whoever leads looks for the page of the base itself.
             self.vals[base as usize].uses += 1;
         }
+        if self.alone {
+            self.ahead.push(own);
+            return;
+        }
         let mut slot = self.next_group;
         for (k, g) in self.groups.iter().enumerate() {
             if g.base == own.base {

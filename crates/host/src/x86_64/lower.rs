@@ -11,7 +11,6 @@ use super::cold::Cold;
 use super::forgive::Forgiving;
 use super::groups::{GROUPS, Group};
 use super::nan::{Form, Pending};
-use super::series::{Member, Open, Series};
 use super::{PINS, TEMPS, XPINS};
 use crate::{Code, Config, Link, Placement, Point, SLOTS, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
@@ -57,10 +56,6 @@ pub struct Emitter {
     pub(super) values: Option<Box<[u64; SLOTS]>>,
     /// The groups that the accesses to come would lead, the next one last.
     pub(super) ahead: Vec<Group>,
-    /// Accesses in a row; see `series.rs`.
-    pub(super) series: Vec<Series>,
-    pub(super) members: Vec<Member>,
-    pub(super) open: Option<Open>,
     /// Values from here on are the addends of `groups`.
     pub(super) pseudo: u32,
     pub(super) links: Vec<Link>,
@@ -74,12 +69,11 @@ pub struct Emitter {
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
     pub(super) looping: bool,
-    /// See [`Placement::region`].
+    /// See [`Placement::region`] and [`Placement::alone`].
     pub(super) region: bool,
+    pub(super) alone: bool,
     /// The current instruction has done nothing yet that others could see.
     pub(super) untouched: bool,
-    /// The current instruction is not the first one.
-    pub(super) under_way: bool,
     /// A function has been called.
     pub(super) called: bool,
     /// The flags are those of this register's value, if nothing has been emitted since: register, whether all 64 bits of it,
@@ -123,9 +117,6 @@ impl Emitter {
             wandering: Vec::new(),
             values: None,
             ahead: Vec::new(),
-            series: Vec::new(),
-            members: Vec::new(),
-            open: None,
             pseudo: 0,
             links: Vec::new(),
             points: Vec::new(),
@@ -135,8 +126,8 @@ impl Emitter {
             insns: 0,
             looping: false,
             region: false,
+            alone: false,
             untouched: false,
-            under_way: false,
             called: false,
             flags: (NO, false, 0),
             too_complex: false,
@@ -179,9 +170,6 @@ impl Emitter {
         self.pseudo = block.insts.len() as u32;
         self.groups = [Group::NONE; GROUPS];
         self.ahead.clear();
-        self.series.clear();
-        self.members.clear();
-        self.open = None;
         self.content = [NONE; 16];
         self.xcontent = [NONE; 16];
         self.slot_val = [NONE; 128];
@@ -196,8 +184,8 @@ impl Emitter {
         self.entry = placement.entry;
         self.reach = placement.reach;
         self.insns = placement.insns;
-        self.region = placement.region;
-        (self.untouched, self.under_way) = (false, false);
+        (self.region, self.alone) = (placement.region, placement.alone);
+        self.untouched = false;
         let again = |i: &Inst| match i.op {
             Op::ExitIf | Op::Goto => i.imm as i64 == placement.entry,
             Op::Jump => i.imm == 0,
@@ -424,7 +412,6 @@ impl Emitter {
                 self.call(insts, i, v, &info);
             }
             Op::Insn => {
-                self.under_way = n > 0;
                 (self.insn, self.untouched) = (i.imm as i64, true);
             }
             Op::ExitIf => self.exit_if(insts, i),

@@ -4,11 +4,12 @@
 //! of the *last* byte of the access: an access that crosses a page lies in the entry of its first byte, whose tag
 //! cannot equal the next page.
 //!
-//! Accesses of one base (`groups.rs`) are coalesced: the first of them (the leader) probes for the whole
-//! range that they cover, for writing if one of them writes, and leaves the addend in a temporary for the others
-//! (followers): those that come in a row with it need nothing (`series.rs`), others only see that it is not zero. It is zero
-//! after a miss; then each access takes its slow path, which looks into the TLB itself. A call forgets addends, since
-//! it may change the mapping; no other instruction of a block does.
+//! Accesses of one base (`groups.rs`) are coalesced: the first of them (the leader) probes for the whole range that they cover,
+//! for writing if one of them writes, and leaves the addend in a temporary for the others (followers), which look at nothing. If
+//! it misses it has the TLB filled and goes on. Where that cannot be (a device, a page boundary in the range, a page that may not be
+//! written yet), the block is left at the leader's instruction ([`exit::ALONE`](crate::exit::ALONE)), for a translation in which each access is on
+//! its own. An access with no followers has a slow path that makes it. A call forgets addends, since it may change the mapping; no other
+//! instruction of a block does.
 
 use super::asm::reg::*;
 use super::asm::*;
@@ -16,7 +17,6 @@ use super::cold::Cold;
 use super::groups::{Anchor, GROUPS, Group, PAGE, anchor};
 use super::lower::Emitter;
 use super::nan::Mends;
-use super::series::{Member, Moved};
 use crate::Point;
 use ir::{Inst, MemOp, Op, Ty, Val};
 
@@ -25,13 +25,7 @@ use ir::{Inst, MemOp, Op, Ty, Val};
 pub(super) enum Host {
     /// None: the register is free on the slow path.
     Alone(Reg),
-    /// It leaves the addend in the register, for group `n`, and begins a series.
-    Leader(Reg, u32),
-    /// It is in the series that is going on.
-    Member(Reg),
-    /// It has found zero in the register.
-    Follower(Reg),
-    /// In a region: it holds an addend, for whoever gets here.
+    /// It is in a group, or leads it: the register holds an addend for whoever gets here.
     Sure(Reg),
     /// It was not in the page of site `n`; with the addend in the register it goes on at `again`.
     Site { r: Reg, n: u32, again: u32 },
@@ -40,8 +34,7 @@ pub(super) enum Host {
 impl Host {
     fn reg(self) -> Reg {
         match self {
-            Host::Alone(r) | Host::Leader(r, _) | Host::Member(r) | Host::Follower(r) | Host::Sure(r) => r,
-            Host::Site { r, .. } => r,
+            Host::Alone(r) | Host::Sure(r) | Host::Site { r, .. } => r,
         }
     }
 }
@@ -49,14 +42,19 @@ impl Host {
 /// An access that has just been emitted.
 #[derive(Clone, Copy, Debug)]
 struct Access {
-    /// Where its instruction begins.
-    start: u32,
     base: Reg,
     disp: i32,
     memop: MemOp,
     moved: Moved,
     mends: Mends,
     insn: i64,
+}
+
+/// What an access moves.
+#[derive(Clone, Copy, Debug)]
+enum Moved {
+    Load(Loaded),
+    Store(Stored),
 }
 
 /// Where a loaded value goes.
@@ -136,20 +134,12 @@ impl Emitter {
                 if v.uses == 0 {
                     self.dying.push(r);
                 }
-                if self.region {
-                    return (Host::Sure(host), 0, d);
-                }
-                if self.in_series(k as u32) {
-                    return (Host::Member(host), 0, d);
-                }
-                self.asm.ins(TEST, true, host, 0, Rm::R(host), 0);
-                let from = self.asm.jump(Some(cc::E));
-                return (Host::Follower(host), from, d);
+                return (Host::Sure(host), 0, d);
             }
         }
-        // In a region a miss may leave for the block that begins here. (Were it the first instruction, that would be the region.)
-        let leaves = self.region && self.untouched && self.under_way;
-        // Only a region that can leave may guess where a table lies, and only others are reason to. (A store has no register left.)
+        // Whether the block may be left here. An instruction that has made an access already has to be finished.
+        let leaves = self.untouched && !self.alone;
+        // Only who can leave may guess where a table lies, and only others are reason to. (A store has no register left.)
         let alone = reach != 0 && (!leaves || led.followers == 0 || own.write);
         let led = if alone { Group::of(i, root, offset) } else { led };
         if led.followers == 0
@@ -164,11 +154,11 @@ impl Emitter {
         } else {
             (base, (led.low - offset, led.high - offset))
         };
-        let leaves = leaves && range.1 <= i32::MAX as i64;
-        let followers = if self.region && !leaves { 0 } else { led.followers };
+        let leaves = leaves && range.1 <= i32::MAX as i64 && (self.region || led.followers > 0);
+        let followers = if leaves { led.followers } else { 0 };
         let entry = self.temp(insts);
         let tag = self.temp(insts);
-        let site = (leaves && self.looping && !led.write).then(|| self.new_site()).flatten();
+        let site = (leaves && self.region && self.looping && !led.write).then(|| self.new_site()).flatten();
         let (from, out) = match site {
             Some(n) => self.group_site(base, range, n, entry, tag),
             None => (self.probe(base, range, led.write, entry, tag), None),
@@ -176,10 +166,10 @@ impl Emitter {
         let back = self.asm.pos();
         let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if leaves {
-            let (target, mends) = (self.insn, self.mends_now());
+            let (insn, mends) = (self.insn, self.mends_now());
             let need = led.write as usize + own.write as usize;
             let range = (range.0 as i32, range.1 as i32);
-            self.cold.push(Cold::Fill { back, from, base, range, r: entry, need, site, out, target, mends });
+            self.cold.push(Cold::Fill { back, from, base, range, r: entry, need, site, out, insn, mends });
         }
         if followers == 0 {
             return (if leaves { Host::Sure(entry) } else { Host::Alone(entry) }, from, d);
@@ -192,10 +182,7 @@ impl Emitter {
         *self.val_mut(r) =
             super::alloc::Value { uses: followers, gpr: entry, root: r, ..super::alloc::Value::NEW };
         self.content[entry as usize] = r;
-        if leaves {
-            return (Host::Sure(entry), from, d);
-        }
-        (Host::Leader(entry, k as u32), from, d)
+        (Host::Sure(entry), from, d)
     }
     /// The load `own` by the page remembered at its site: quick if that is the same again and again, and a detour if not.
     /// So only blocks have sites that are loops, or the dispatchers of loops, and only for loads that are not known to wander.
@@ -279,22 +266,20 @@ impl Emitter {
         let (insn, mends) = (self.insn, self.mends_now());
         if let Some(x) = self.loaded_float(insts, v, memop) {
             let (host, from, _) = self.host_address(insts, i, base, None);
-            let start = self.asm.pos();
             let row = if memop.bytes() == 8 { MOVSD } else { MOVSS };
             self.asm.ins(row, false, x, 0, Rm::M(Mem::sum(base, host.reg(), disp)), 0);
             self.xbind(v, x);
             let moved = Moved::Load(Loaded::X(x));
-            self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
+            self.put_off(host, from, Access { base, disp, memop, moved, mends, insn });
             return;
         }
         let (host, from, d) = self.host_address(insts, i, base, Some(v));
-        let start = self.asm.pos();
         let m = Rm::M(Mem::sum(base, host.reg(), disp));
         let (row, w) = load_row(memop);
         self.asm.ins(row, w, d, 0, m, 0);
         self.bind(v, d);
         let moved = Moved::Load(Loaded::R(d));
-        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
+        self.put_off(host, from, Access { base, disp, memop, moved, mends, insn });
     }
     /// The `xmm` register that the loaded value `v` goes to, if it is one that will be used as a float.
     fn loaded_float(&mut self, insts: &[Inst], v: Val, memop: MemOp) -> Option<Reg> {
@@ -311,32 +296,15 @@ impl Emitter {
     }
     /// Puts off the slow path of the access that has just been emitted.
     fn put_off(&mut self, host: Host, from: u32, a: Access) {
-        let Access { start, base, disp, memop, moved, mends, insn } = a;
+        let Access { base, disp, memop, moved, mends, insn } = a;
         let back = self.asm.pos();
         if matches!(host, Host::Sure(_)) {
             return;
         }
-        let (Host::Leader(r, _) | Host::Member(r)) = host else {
-            self.cold.push(match moved {
-                Moved::Load(dest) => Cold::Load { from, back, base, disp, dest, memop, mends, insn, host },
-                Moved::Store(value) => {
-                    Cold::Store { from, back, base, disp, value, memop, mends, insn, host }
-                }
-            });
-            return;
-        };
-        let live = (0..GROUPS as u32).any(|k| {
-            let v = self.val(self.pseudo + k);
-            v.gpr == r && v.uses > 0 && self.content[r as usize] == self.pseudo + k
+        self.cold.push(match moved {
+            Moved::Load(dest) => Cold::Load { from, back, base, disp, dest, memop, mends, insn, host },
+            Moved::Store(value) => Cold::Store { from, back, base, disp, value, memop, mends, insn },
         });
-        let m = Member { start, end: back, base, disp, memop, moved, mends, insn, host: r, live };
-        match host {
-            Host::Leader(_, group) => {
-                self.cold.push(Cold::Series { index: self.series.len() as u32 });
-                self.begin_series(group, from, m);
-            }
-            _ => self.join_series(m),
-        }
     }
     pub(super) fn store(&mut self, insts: &[Inst], i: &Inst) {
         let [a, b, ..] = i.args;
@@ -354,7 +322,6 @@ impl Emitter {
         let (host, from, _) = self.host_address(insts, i, base, None);
         self.take(a);
         self.take(b);
-        let start = self.asm.pos();
         let m = Rm::M(Mem::sum(base, host.reg(), disp));
         match stored {
             Stored::R(r) => {
@@ -376,7 +343,7 @@ impl Emitter {
         }
         let (insn, mends) = (self.insn, self.mends_now());
         let moved = Moved::Store(stored);
-        self.put_off(host, from, Access { start, base, disp, memop, moved, mends, insn });
+        self.put_off(host, from, Access { base, disp, memop, moved, mends, insn });
     }
 
     /// Calls a stub and notes the return address.

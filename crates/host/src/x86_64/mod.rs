@@ -21,7 +21,6 @@ mod integer;
 mod lower;
 mod memory;
 mod nan;
-mod series;
 mod xalloc;
 
 pub use frame::emit_stubs;

@@ -298,11 +298,15 @@ unsafe extern "sysv64" fn hook_load(c: *mut Context, va: u64, m: u64, ra: u64) -
     pair(unsafe { &mut *c }.with(ra, |w| w.load(va, MemOp(m as u8))))
 }
 /// The first page is had for all, the second for loads only, the third by nobody.
-unsafe extern "sysv64" fn hook_fill(c: *mut Context, first: u64, last: u64, need: u64) -> u64 {
+unsafe extern "sysv64" fn hook_fill(c: *mut Context, first: u64, last: u64, need: u64, ra: u64) -> Pair {
     clobber();
     let page = first.wrapping_sub(MEM) >> 12;
     let had = page == 0 || page == 1 && need == 0;
-    if had && (first ^ last) >> 12 == 0 { unsafe { &*c }.addend(page as usize) } else { 0 }
+    if had && (first ^ last) >> 12 == 0 {
+        Pair(unsafe { &*c }.addend(page as usize), 0)
+    } else {
+        Pair(0, exit::ALONE | ra << 8)
+    }
 }
 unsafe extern "sysv64" fn hook_store(c: *mut Context, va: u64, v: u64, m: u64, ra: u64) -> Pair {
     clobber();
@@ -382,6 +386,8 @@ pub struct Machine {
     pub calls: Vec<[u64; 2]>,
     /// Of the next block; see [`host::Placement::reach`].
     pub reach: (i64, i64),
+    /// See [`host::Placement::alone`].
+    pub alone: bool,
 }
 
 const SIZE: usize = 1 << 20;
@@ -436,6 +442,7 @@ impl Machine {
             jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
             calls: vec![[u64::MAX, 0]; host::CALLS],
             reach: (0, 0x1000),
+            alone: false,
         }
     }
     /// Translates a block into the code memory.
@@ -456,6 +463,7 @@ impl Machine {
             apart: base + APART_AT as u64,
             entry: ENTRY,
             reach: self.reach,
+            alone: self.alone,
             floats: true,
             insns: 1,
             region: values.is_some(),
@@ -541,7 +549,7 @@ impl Machine {
         let outcome = match exit::split(value) {
             (LOOKED_UP, _) => Outcome::At(frame.pc),
             (FAULT | MISALIGNED | HELPER_TRAP, _) => Outcome::Stopped(value, insn_at(c.ra)),
-            (exit::INTERRUPT, at) => Outcome::At(frame.page.wrapping_add(insn_at(at) as u64)),
+            (exit::INTERRUPT | exit::ALONE, at) => Outcome::At(frame.page.wrapping_add(insn_at(at) as u64)),
             (exit::LINK, at) => {
                 let stub = offset_of(at - exit::CALL_BYTES);
                 let link = self
