@@ -55,6 +55,8 @@ pub struct Frame {
     pub watched: AtomicI32,
     /// How often translated code has asked the host which flags it has raised.
     pub polls: AtomicU32,
+    /// Host address of the table of split groups.
+    pub splits: AtomicU64,
 }
 
 impl Default for Frame {
@@ -78,6 +80,7 @@ impl Default for Frame {
             site_addends: [const { AtomicU64::new(0) }; SITES],
             watched: AtomicI32::new(-1),
             polls: AtomicU32::new(0),
+            splits: AtomicU64::new(0),
         }
     }
 }

@@ -51,6 +51,7 @@ impl<G: Guest> Tcg<G> {
         let this: *mut Self = self;
         fp::enter(g);
         g.frame().context.store(this as u64, Relaxed);
+        g.frame().splits.store(self.splits.address(), Relaxed);
         // SAFETY: the code comes from the cache, made for this frame layout; the hooks get `this`, which is alive, keeps `shared`
         // alive, and is not otherwise used until `enter` returns.
         let value = unsafe {
@@ -71,17 +72,13 @@ impl<G: Guest> Tcg<G> {
                 this.left_region = this.shared.regions.are_made() && this.shared.cache().is_in_region(at);
             }
             exit::LINK => this.leave_by_link(g, at),
-            exit::ALONE => {
-                this.restore_pc(g, at);
-                this.give_back(g, at, false);
-                this.apart = true;
-            }
             exit::DEAD => {
                 let Some(offset) = this.shared.cache().dead_entry(at) else {
                     unreachable!("a dead block was entered that does not exist")
                 };
                 g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(offset as u64));
-                // The jump cache may still lead to it.
+                // What else may still lead to it.
+                this.splits.forget();
                 this.tlb.set(this.code_set).forget_jump(g.pc());
             }
             _ => {}
@@ -120,13 +117,35 @@ impl<G: Guest> Tcg<G> {
         if dispatch || g.frame().interrupt.load(Relaxed) != 0 {
             return None;
         }
-        match self.find(g) {
+        let apart = std::mem::take(&mut self.apart);
+        let found = if apart { self.find_alone(g) } else { self.find(g) };
+        match found {
             Next::Code(code) => Some(code),
             Next::InterpretBlock => {
                 self.cold = true;
                 None
             }
-            _ => None,
+            _ => {
+                self.apart = apart;
+                None
+            }
+        }
+    }
+    /// The group whose leader has called from host address `at` needs more than one entry of the TLB, or none will do: a
+    /// translation in which each access is on its own goes on there.
+    fn split(&mut self, g: &mut G, at: u64) -> Answer {
+        self.restore_pc(g, at);
+        self.give_back(g, at, false);
+        self.apart = true;
+        match self.handler(g) {
+            Some(code) => {
+                if self.counter.is_none() {
+                    self.splits.set(at, code);
+                }
+                self.activity.begin(Doing::Code);
+                Answer { value: code, status: exit::GO }
+            }
+            None => Answer { value: 0, status: STATUS },
         }
     }
     /// What a fault or a request of a hook means for the code that called it.
@@ -186,7 +205,7 @@ extern "sysv64" fn fill<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, n
             t.activity.begin(Doing::Code);
             ok(addend)
         }
-        None => Answer { value: 0, status: exit::ALONE | at << 8 },
+        None => t.split(g, at),
     }
 }
 

@@ -23,6 +23,7 @@ mod region;
 mod run;
 mod settle;
 mod shared;
+mod splits;
 mod symbols;
 mod tlb;
 mod trace;

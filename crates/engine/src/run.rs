@@ -19,6 +19,7 @@ use crate::profile::{Activity, Doing};
 use crate::region::{self, Sightings};
 use crate::settle::Owned;
 use crate::shared::{At, Shared};
+use crate::splits::Splits;
 use crate::tlb::{Entries, Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
@@ -74,6 +75,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) cold: bool,
     /// The accesses of the code at the pc have to be on their own.
     pub(crate) apart: bool,
+    /// Where groups that had to be split went on.
+    pub(crate) splits: Splits,
     /// It was a region that was left for the interrupt word last.
     pub(crate) left_region: bool,
     /// Where the vCPU was when it was asked.
@@ -116,6 +119,7 @@ impl<G: Guest> Tcg<G> {
             alone: false,
             cold: false,
             apart: false,
+            splits: Splits::default(),
             left_region: false,
             sightings: Sightings::default(),
             loaded: None,
@@ -212,6 +216,7 @@ impl<G: Guest> Tcg<G> {
         let breakpoints = self.shared.cpus.breakpoints.generation();
         if breakpoints != self.breakpoints {
             self.breakpoints = breakpoints;
+            self.splits.forget();
             self.tlb.sets().for_each(|s| s.forget_jumps());
         }
         let watchpoints = self.shared.cpus.watchpoints.generation();
@@ -228,6 +233,7 @@ impl<G: Guest> Tcg<G> {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.checks.forget();
+            self.splits.forget();
             self.tlb.sets().for_each(|s| s.forget_jumps());
         }
     }
@@ -270,7 +276,7 @@ impl<G: Guest> Tcg<G> {
         Next::Code(code)
     }
     /// The same for code whose accesses are on their own. The jump cache does not know it.
-    fn find_alone(&mut self, g: &mut G) -> Next {
+    pub(crate) fn find_alone(&mut self, g: &mut G) -> Next {
         let pc = g.frame().pc();
         let page = match self.code_page(g, pc) {
             Ok(Some(page)) => page,

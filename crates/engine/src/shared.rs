@@ -210,6 +210,7 @@ fn layout() -> host::Layout {
         mxcsr: at(offset_of!(Frame, mxcsr)),
         watched: at(offset_of!(Frame, watched)),
         polls: at(offset_of!(Frame, polls)),
+        splits: at(offset_of!(Frame, splits)),
         context: at(offset_of!(Frame, context)),
         entry_mask: at(offset_of!(Frame, entry_mask)),
         page_mask: at(offset_of!(Frame, page_mask)),

@@ -38,7 +38,13 @@ pub struct Layout {
     pub watched: i32,
     /// 32-bit word that counts how often MXCSR has been asked.
     pub polls: i32,
+    /// Host address of the table of split groups; see [`SPLITS`].
+    pub splits: i32,
 }
+
+/// Places of the table of split groups, 16 bytes each: the return address of a call for [`Hooks::fill`], and the code that goes on at its
+/// instruction if the bytes lie in two pages. What returns to `at` has the place `at / 16 % SPLITS`.
+pub const SPLITS: usize = 1024;
 
 /// MXCSR with all exceptions masked, round to nearest, no flags.
 pub const MASKED: u32 = 0x1f80;
@@ -199,8 +205,9 @@ pub struct Hooks {
     /// `(context, va, value, memop, ra) -> (_, status)`: a store that missed.
     pub store: u64,
     /// `(context, first, last, need, ra) -> (addend, status)`: an access of bytes between these two missed; sees to it that the TLB has
-    /// their page. `need`: 0 a load; 1 a load now, and stores later; 2 a store. Leaves with [`exit::ALONE`] if they lie in two pages, or
-    /// if not all of it can go straight to memory.
+    /// their page. `need`: 0 a load; 1 a load now, and stores later; 2 a store. If they lie in two pages, or if not all of it can go
+    /// straight to memory, the block is over: nothing has been done of its instruction at `ra`, which has to be run by a translation
+    /// with [`Placement::alone`].
     pub fill: u64,
     /// `(context, args, imm, ra) -> (old, status)`: [`ir::Op::Amo`]; `args` points to address and operand, `imm`
     /// is the instruction's.
@@ -354,7 +361,7 @@ pub struct Placement<'a> {
     pub insns: u32,
     /// Whether it is a region: all its accesses may share looks into the TLB, whether others follow or not.
     pub region: bool,
-    /// Whether each access looks into the TLB for itself, so that [`exit::ALONE`] cannot happen.
+    /// Whether each access looks into the TLB for itself, and [`Hooks::fill`] is not called.
     pub alone: bool,
     /// Instructions (offsets from the page base, ascending) that load from another page again and again: not to be guessed from a site.
     pub wandering: &'a [u16],
@@ -388,9 +395,6 @@ pub mod exit {
     /// The block at the return address is dead: whoever places blocks keeps room for a call of [`super::Stubs::dead`] before each,
     /// and leads its first two bytes there. The pc is its start.
     pub const DEAD: u64 = 4;
-    /// An access cannot be made as those of its block are, since it needs more than one entry of the TLB, or none will do. The pc is its
-    /// instruction, of which nothing has been done: another translation, with [`super::Placement::alone`], has to make it.
-    pub const ALONE: u64 = 5;
     /// The first kind that is free for statuses of hooks.
     pub const FIRST_FREE: u64 = 16;
     /// Bytes of the calls that leave.

@@ -28,6 +28,7 @@ fn config() -> Config {
             scratch: 968,
             watched: 0x700,
             polls: 0x704,
+            splits: 0x708,
         },
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],

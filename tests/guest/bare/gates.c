@@ -564,6 +564,33 @@ static void float_flags(uint64_t hart)
         }
 }
 
+/* Accesses of one base on both sides of a page's end, while the second page changes: the first store is made whatever becomes of the others. */
+static uint64_t both_sides(uint64_t at, uint64_t what)
+{
+    uint64_t value;
+    __asm__ volatile(TRY("", "sd %[what], 0(%[at])\n sd %[what], 8(%[at])\n ld %[value], 8(%[at])\n sd %[value], 16(%[at])")
+                     : [value] "=&r"(value) : [at] "r"(at), [what] "r"(what) : "memory", "t0");
+    return value;
+}
+static void groups_across_pages(uint64_t hart)
+{
+    volatile uint64_t *low = (volatile uint64_t *)(pages[9] + 4088), *high = (volatile uint64_t *)pages[10];
+    map(9, pages[9], DATA);
+    for (uint64_t i = 1; i < 4000; i++) {
+        static const uint64_t rights[] = { DATA, DATA & ~W, DATA, 0, DATA & ~D, DATA };
+        uint64_t flags = rights[i / 8 % 6], goes = (flags & W) && (flags & D);
+        map(10, pages[10], flags);
+        SFENCE();
+        high[0] = high[1] = 0;
+        check("value", both_sides(window(9) + 4088, i), goes ? i : 0);
+        check("cause", me()->cause, goes ? 0 : STORE_FAULT);
+        check("first", *low, i);
+        check("second", high[0], goes ? i : 0);
+        check("third", high[1], goes ? i : 0);
+        check("in one page", both_sides(window(9) + 8 * (i & 255), i), i);
+    }
+}
+
 static const struct test tests[] = {
     { "written, fenced, called, 100000 times", rewritten },
     { "written at many places of a page", rewritten_in_turn },
@@ -585,6 +612,7 @@ static const struct test tests[] = {
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
     { "a table in one page, and in two", tables },
+    { "groups of accesses across pages", groups_across_pages },
     { "float flags, often asked for", float_flags },
 };
 static const size_t test_count = sizeof tests / sizeof *tests;

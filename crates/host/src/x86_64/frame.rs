@@ -303,6 +303,7 @@ impl Stub<'_> {
     }
     fn fill(&mut self, need: u64, xmm: bool) -> u64 {
         let at = self.here();
+        self.split();
         let hook =
             Hook { ra: Some(R8), status: true, stack: 2, leaves: 1, ..Hook::new(self.hooks.fill, xmm) };
         self.hook(hook, |s, stack| {
@@ -311,6 +312,32 @@ impl Stub<'_> {
             s.asm.mov_imm(RCX, need);
         });
         at
+    }
+    /// If the two words on the stack are addresses in two pages, and the table of split groups knows the return address: goes where it says.
+    fn split(&mut self) {
+        let word = |n: i32| Rm::M(Mem::at(RSP, 8 * n));
+        let saved = [self.word(WORD_SAVE), self.word(WORD_SAVE + 1)];
+        self.asm.ins(MOV_MR, true, RAX, 0, saved[0], 0);
+        self.asm.ins(MOV, true, RAX, 0, word(1), 0);
+        self.asm.ins(XOR, true, RAX, 0, word(2), 0);
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), 12);
+        let whole = self.asm.jump(Some(cc::E));
+        self.asm.ins(MOV_MR, true, RCX, 0, saved[1], 0);
+        self.asm.ins(MOV, true, RAX, 0, word(0), 0);
+        self.asm.ins(MOV, false, RCX, 0, Rm::R(RAX), 0);
+        self.asm.ins(AND_I, false, 0, 0, Rm::R(RCX), (crate::SPLITS as i64 - 1) * 16);
+        self.asm.ins(ADD, true, RCX, 0, self.field(self.cfg.layout.splits), 0);
+        self.asm.ins(CMP, true, RAX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+        let unknown = self.asm.jump(Some(cc::NE));
+        // The return address and the two words.
+        self.add_rsp(24);
+        self.asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
+        let here = self.asm.pos();
+        self.asm.patch(unknown, here);
+        self.asm.ins(MOV, true, RCX, 0, saved[1], 0);
+        let here = self.asm.pos();
+        self.asm.patch(whole, here);
+        self.asm.ins(MOV, true, RAX, 0, saved[0], 0);
     }
     /// See [`Stubs::site`].
     fn site(&mut self, r: Reg, bytes: i32, sites: crate::Sites) -> u64 {

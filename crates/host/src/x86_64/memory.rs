@@ -7,8 +7,7 @@
 //! Accesses of one base (`groups.rs`) are coalesced: the first of them (the leader) probes for the whole range that they cover,
 //! for writing if one of them writes, and leaves the addend in a temporary for the others (followers), which look at nothing. If
 //! it misses it has the TLB filled and goes on. Where that cannot be (a device, a page boundary in the range, a page that may not be
-//! written yet), the block is left at the leader's instruction ([`exit::ALONE`](crate::exit::ALONE)), for a translation in which each access is on
-//! its own. An access with no followers has a slow path that makes it. A call forgets addends, since it may change the mapping; no other
+//! written yet), the block is left at the leader's instruction, for a translation in which each access is on its own. An access with no followers has a slow path that makes it. A call forgets addends, since it may change the mapping; no other
 //! instruction of a block does.
 
 use super::asm::reg::*;

@@ -21,6 +21,8 @@ pub const LOOKED_UP: u64 = 32;
 pub const FAULT: u64 = 48;
 pub const MISALIGNED: u64 = 64;
 pub const HELPER_TRAP: u64 = 80;
+/// With the return address above it.
+pub const ALONE: u64 = 96;
 
 #[repr(C, align(64))]
 pub struct Frame {
@@ -41,6 +43,7 @@ pub struct Frame {
     pub calls: u64,
     pub watched: i32,
     pub polls: u32,
+    pub splits: u64,
 }
 
 /// Few, so that different places in the code share them.
@@ -66,6 +69,7 @@ pub fn layout() -> Layout {
         mxcsr: at(std::mem::offset_of!(Frame, mxcsr)),
         watched: at(std::mem::offset_of!(Frame, watched)),
         polls: at(std::mem::offset_of!(Frame, polls)),
+        splits: at(std::mem::offset_of!(Frame, splits)),
     }
 }
 
@@ -305,7 +309,7 @@ unsafe extern "sysv64" fn hook_fill(c: *mut Context, first: u64, last: u64, need
     if had && (first ^ last) >> 12 == 0 {
         Pair(unsafe { &*c }.addend(page as usize), 0)
     } else {
-        Pair(0, exit::ALONE | ra << 8)
+        Pair(0, ALONE | ra << 8)
     }
 }
 unsafe extern "sysv64" fn hook_store(c: *mut Context, va: u64, v: u64, m: u64, ra: u64) -> Pair {
@@ -388,6 +392,8 @@ pub struct Machine {
     pub reach: (i64, i64),
     /// See [`host::Placement::alone`].
     pub alone: bool,
+    /// The table of split groups.
+    pub splits: Vec<[u64; 2]>,
 }
 
 const SIZE: usize = 1 << 20;
@@ -443,6 +449,7 @@ impl Machine {
             calls: vec![[u64::MAX, 0]; host::CALLS],
             reach: (0, 0x1000),
             alone: false,
+            splits: vec![[0, 0]; host::SPLITS],
         }
     }
     /// Translates a block into the code memory.
@@ -504,6 +511,7 @@ impl Machine {
             calls: self.calls.as_ptr() as u64,
             watched: -1,
             polls: 0,
+            splits: self.splits.as_ptr() as u64,
         });
         let mut c =
             Box::new(Context { world: world.clone(), pages: vec![0xdb; PAGES], frame: &mut *frame, ra: 0 });
@@ -549,7 +557,7 @@ impl Machine {
         let outcome = match exit::split(value) {
             (LOOKED_UP, _) => Outcome::At(frame.pc),
             (FAULT | MISALIGNED | HELPER_TRAP, _) => Outcome::Stopped(value, insn_at(c.ra)),
-            (exit::INTERRUPT | exit::ALONE, at) => Outcome::At(frame.page.wrapping_add(insn_at(at) as u64)),
+            (exit::INTERRUPT | ALONE, at) => Outcome::At(frame.page.wrapping_add(insn_at(at) as u64)),
             (exit::LINK, at) => {
                 let stub = offset_of(at - exit::CALL_BYTES);
                 let link = self
