@@ -326,3 +326,7 @@ pub fn access_fault(va: u64, access: Access) -> Trap {
     };
     Trap { cause, value: va }
 }
+
+#[cfg(test)]
+#[path = "mmu_test.rs"]
+mod test;

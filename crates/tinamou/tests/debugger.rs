@@ -142,3 +142,26 @@ fn a_debugger_comes_and_goes() {
     // "VM status: paused" of the monitor's `info status`.
     assert!(d.ask("qRcmd,696e666f20737461747573").starts_with("O564d207374617475733a20706175736564"));
 }
+
+#[test]
+fn breakpoints_are_met_behind_jumps_to_other_pages() {
+    let mut d = Debugger::start();
+    // j START+0x1010; there: addi a0, a0, 1 and j START+0x10. Without translation of addresses all pages lie in a row, and the
+    // translations jump to each other directly.
+    assert_eq!(d.ask(&format!("M{:x},4:6f00907f", START + 0x18)), "OK");
+    assert_eq!(d.ask(&format!("M{:x},8:130515006fe0dfff", START + 0x1010)), "OK");
+    for place in [0x1010, 0x10, 0x1014] {
+        let first = d.register(10);
+        assert_eq!(d.ask("D"), "OK");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        d.stream = connect(&d.socket);
+        assert_eq!(d.ask("?"), "T05thread:01;");
+        assert!(d.register(10) > first + 1000, "it has run");
+        assert_eq!(d.ask(&format!("Z0,{:x},4", START + place)), "OK");
+        for _ in 0..3 {
+            assert_eq!(d.ask("vCont;c"), "T05thread:01;");
+            assert_eq!(d.at(), place);
+        }
+        assert_eq!(d.ask(&format!("z0,{:x},4", START + place)), "OK");
+    }
+}
