@@ -84,6 +84,10 @@ impl Key {
     pub(crate) fn alone(self) -> Key {
         Key(self.0 | 1 << 63)
     }
+    /// Whether it is the name of such a one.
+    pub(crate) fn is_alone(self) -> bool {
+        self.0 >> 63 != 0
+    }
     /// The offset.
     pub(crate) fn offset(self) -> u64 {
         (self.0 >> 7 & 0x7ff) << 1
@@ -492,11 +496,11 @@ impl Cache {
         };
         (first + self.blocks[first..end].partition_point(|b| begin(b) <= o)).checked_sub(1)
     }
-    /// Where the guest is that has come to the dead block at host address `at`: offset from the page base.
-    pub fn dead_entry(&self, at: u64) -> Option<u16> {
+    /// The name of the dead block at host address `at`.
+    pub fn dead_entry(&self, at: u64) -> Option<Key> {
         let start = self.code.offset(at)? as u32;
         let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
-        Some(self.blocks[id].key.offset() as u16)
+        Some(self.blocks[id].key)
     }
     /// Whether the translation `key` is a region.
     pub fn is_region(&self, key: Key) -> bool {

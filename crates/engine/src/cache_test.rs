@@ -79,7 +79,7 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
     let start = c.blocks[b as usize].start as usize;
     assert_eq!(c.code.read(start - 5, 1), [0xe8], "a call stands before it");
     assert_eq!(c.code.read(start, 2), [0xeb, 0xf9], "which it jumps back to");
-    assert_eq!((c.dead_entry(entry), c.dead_entry(entry + 5)), (Some(0x20), None));
+    assert_eq!((c.dead_entry(entry), c.dead_entry(entry + 5)), (Some(Key::new(HERE, 0x20, 5)), None));
     assert!(forgotten(&mut c, PAGE, 0, 4096), "the page has no translation left");
     assert!(c.blocks[a as usize].dead);
 }

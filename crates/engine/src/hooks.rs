@@ -73,13 +73,16 @@ impl<G: Guest> Tcg<G> {
             }
             exit::LINK => this.leave_by_link(g, at),
             exit::DEAD => {
-                let Some(offset) = this.shared.cache().dead_entry(at) else {
+                let Some(key) = this.shared.cache().dead_entry(at) else {
                     unreachable!("a dead block was entered that does not exist")
                 };
-                g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(offset as u64));
-                // What else may still lead to it.
-                this.splits.forget();
-                this.tlb.set(this.code_set).forget_jump(g.pc());
+                g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(key.offset()));
+                // What may still lead to it.
+                if key.is_alone() {
+                    this.splits.forget();
+                } else {
+                    this.tlb.set(this.code_set).forget_jump(g.pc());
+                }
             }
             _ => {}
         }
@@ -134,6 +137,10 @@ impl<G: Guest> Tcg<G> {
     /// The group whose leader has called from host address `at` needs more than one entry of the TLB, or none will do: a
     /// translation in which each access is on its own goes on there.
     fn split(&mut self, g: &mut G, at: u64) -> Answer {
+        if let Some(code) = self.splits.get(at) {
+            self.activity.begin(Doing::Code);
+            return Answer { value: code, status: exit::GO };
+        }
         self.restore_pc(g, at);
         self.give_back(g, at, false);
         self.apart = true;

@@ -25,6 +25,11 @@ impl Splits {
     pub(crate) fn address(&self) -> u64 {
         self.places.as_ptr() as u64
     }
+    /// Where what returns to `at` goes on, if that is known.
+    pub(crate) fn get(&self, at: u64) -> Option<u64> {
+        let place = &self.places[at as usize / 16 % SPLITS];
+        (place[0].load(Relaxed) == at).then(|| place[1].load(Relaxed))
+    }
     /// What returns to `at` goes on in `code`.
     pub(crate) fn set(&self, at: u64, code: u64) {
         self.any.store(true, Relaxed);

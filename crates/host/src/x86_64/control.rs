@@ -94,6 +94,10 @@ impl Emitter {
         self.asm.patch(at, here);
         self.asm.call(self.stubs.link[self.floats as usize]);
     }
+    /// Whether a jump to `target` stays in this code. Code whose accesses are on their own goes back to code where they are not.
+    fn is_own_loop(&self, target: i64) -> bool {
+        target == self.entry && self.cfg.loops && !self.alone
+    }
     fn in_page(target: i64) -> bool {
         (0..4096).contains(&target)
     }
@@ -116,7 +120,7 @@ impl Emitter {
         if !mends.is_empty() {
             let from = self.asm.jump(Some(code));
             self.cold.push(Cold::Exit { from, target, mends });
-        } else if target == self.entry && self.cfg.loops {
+        } else if self.is_own_loop(target) {
             let at = self.asm.jump(Some(code));
             self.asm.patch(at, 0);
         } else if Self::in_page(target) {
@@ -127,7 +131,7 @@ impl Emitter {
         }
     }
     pub(super) fn goto(&mut self, target: i64) {
-        if target == self.entry && self.cfg.loops {
+        if self.is_own_loop(target) {
             // Its own entry: no link is needed, an invalid block catches itself there.
             self.look_up(target, target);
             let at = self.asm.jump(None);

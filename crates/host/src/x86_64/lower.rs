@@ -193,7 +193,7 @@ impl Emitter {
         };
         self.called = false;
         self.flags = (NO, false, 0);
-        self.looping = self.cfg.loops && block.insts.iter().any(again);
+        self.looping = self.cfg.loops && !self.alone && block.insts.iter().any(again);
         self.too_complex = false;
         self.sites_left = self.cfg.sites.map_or(0, |s| s.count);
         self.wandering.clear();
