@@ -120,8 +120,8 @@ impl<G: Guest> Tcg<G> {
         if dispatch || g.frame().interrupt.load(Relaxed) != 0 {
             return None;
         }
-        let apart = std::mem::take(&mut self.apart);
-        let found = if apart { self.find_alone(g) } else { self.find(g) };
+        let apart = self.apart.take();
+        let found = if apart == Some(g.pc()) { self.find_alone(g) } else { self.find(g) };
         match found {
             Next::Code(code) => Some(code),
             Next::InterpretBlock => {
@@ -143,7 +143,7 @@ impl<G: Guest> Tcg<G> {
         }
         self.restore_pc(g, at);
         self.give_back(g, at, false);
-        self.apart = true;
+        self.apart = Some(g.pc());
         match self.handler(g) {
             Some(code) => {
                 if self.counter.is_none() {

@@ -73,8 +73,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) alone: bool,
     /// The code at the pc was found to be cold by who came out for that.
     pub(crate) cold: bool,
-    /// The accesses of the code at the pc have to be on their own.
-    pub(crate) apart: bool,
+    /// The pc at which the accesses of the code have to be on their own.
+    pub(crate) apart: Option<u64>,
     /// Where groups that had to be split went on.
     pub(crate) splits: Splits,
     /// It was a region that was left for the interrupt word last.
@@ -118,7 +118,7 @@ impl<G: Guest> Tcg<G> {
             counter: shared.cpus.counter().cloned(),
             alone: false,
             cold: false,
-            apart: false,
+            apart: None,
             splits: Splits::default(),
             left_region: false,
             sightings: Sightings::default(),
@@ -469,7 +469,8 @@ impl<G: Guest> Tcg<G> {
                 self.shared.ask_clear(&handle);
                 return Exit::Kicked;
             }
-            let (cold, apart) = (std::mem::take(&mut self.cold), std::mem::take(&mut self.apart));
+            let cold = std::mem::take(&mut self.cold);
+            let apart = self.apart.take() == Some(frame.pc());
             let next = match self.next_counted(&frame) {
                 Some(()) => Next::Interpret,
                 None if cold => Next::InterpretBlock,
