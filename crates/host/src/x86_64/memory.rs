@@ -139,8 +139,8 @@ impl Emitter {
         // Whether the block may be left here. An instruction that has made an access already has to be finished.
         let leaves = self.untouched && !self.alone;
         // Only who can leave may guess where a table lies, and only others are reason to. (A store has no register left.)
-        let alone = reach != 0 && (!leaves || led.followers == 0 || own.write);
-        let led = if alone { Group::of(i, root, offset) } else { led };
+        let without = reach != 0 && (!leaves || led.followers == 0 || own.write);
+        let led = if without { Group::of(i, root, offset) } else { led };
         if led.followers == 0
             && !own.write
             && self.looping
@@ -148,7 +148,7 @@ impl Emitter {
         {
             return self.site(insts, Group::of(i, root, 0), base, n, result);
         }
-        let (base, range) = if reach != 0 && !alone {
+        let (base, range) = if reach != 0 && !without {
             (self.gpr(insts, Val(anchor)), (led.low, led.high))
         } else {
             (base, (led.low - offset, led.high - offset))
