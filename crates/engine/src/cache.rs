@@ -186,8 +186,6 @@ const IN_BLOCK: u16 = 1 << 15;
 pub struct NewBlock<'a> {
     /// Its name.
     pub key: Key,
-    /// Host address of its page.
-    pub host_page: u64,
     /// Host address of the page that its only instruction crosses into, if it does.
     pub second: Option<u64>,
     /// Bytes of the page that were looked at.
@@ -382,7 +380,7 @@ impl Cache {
     }
     /// Places a block. There is room, and it was made to run at [`Cache::next_offsets`].
     pub fn insert(&mut self, new: NewBlock<'_>) -> (Id, u64) {
-        let id = self.blocks.len() as Id;
+        let (id, host_page) = (self.blocks.len() as Id, new.key.page().host);
         let (start, apart, hot) = (self.used as u32, self.used_apart as u32, new.code.hot);
         let (front, back) = new.code.bytes.split_at(hot as usize);
         self.code.write(self.used, front);
@@ -415,7 +413,7 @@ impl Cache {
         self.marks_apart.note(apart as usize - self.code.len() / 2, id);
         self.blocks.push(Block {
             key: new.key,
-            host_page: new.host_page,
+            host_page,
             second: new.second.unwrap_or(0),
             offset: new.offset,
             bytes: new.bytes,
@@ -447,7 +445,7 @@ impl Cache {
             }
         }
         self.alive += 1;
-        for host_page in [Some(new.host_page), new.second].into_iter().flatten() {
+        for host_page in [Some(host_page), new.second].into_iter().flatten() {
             let (from, to) = self.blocks[id as usize].range_in(host_page);
             let page = self.pages.entry(host_page).or_default();
             page.blocks.push(id);

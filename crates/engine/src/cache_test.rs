@@ -28,7 +28,6 @@ fn place(
     let code = host::Code { bytes: code.to_vec(), hot: 16, links, points };
     c.insert(NewBlock {
         key: Key::new(page, offset, 5),
-        host_page: page.host,
         second,
         offset,
         bytes,

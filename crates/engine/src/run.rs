@@ -360,7 +360,7 @@ impl<G: Guest> Tcg<G> {
             second: Some(second),
             pc: g.pc(),
             me: Some(&self.activity),
-            alone: true,
+            alone: false,
             path: &[],
             wandering: &[],
             values: None,

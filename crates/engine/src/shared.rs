@@ -387,10 +387,8 @@ impl Shared {
         bus: &Bus,
         at: &At<'_>,
     ) -> Option<Made> {
-        let key = match Key::new(at.page, at.offset, at.mode) {
-            key if at.alone && at.second.is_none() => key.alone(),
-            key => key,
-        };
+        let key = Key::new(at.page, at.offset, at.mode);
+        let key = if at.alone { key.alone() } else { key };
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
         let t = &mut *translator;
         let is_region = !at.path.is_empty();
@@ -527,7 +525,6 @@ impl Shared {
         }
         let (id, address) = cache.insert(NewBlock {
             key,
-            host_page: at.page.host,
             second: at.second,
             offset: built.from,
             bytes: built.bytes as u16,

@@ -457,8 +457,11 @@ impl Set {
     /// Code at `va`, in this mapping, may be executed; if `wide`, the [`WIDE`] bytes around it are mapped in a row.
     #[inline]
     pub fn note_code(&mut self, va: u64, mapping: CodeMapping, wide: bool) {
-        if wide && !self.is_wide(va) && self.wide.len() < WIDE_MAPPINGS {
-            self.wide.push(va / WIDE);
+        match (self.is_wide(va), wide) {
+            (false, true) if self.wide.len() < WIDE_MAPPINGS => self.wide.push(va / WIDE),
+            // The guest has split a superpage and not fenced yet: from here on its pages count on their own.
+            (true, false) => self.wide.retain(|&piece| piece != va / WIDE),
+            _ => {}
         }
         if mapping.size_log2 > 12 && !self.large_code.contains(&(va >> 30)) {
             self.large_code.push(va >> 30);
