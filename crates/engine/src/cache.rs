@@ -9,7 +9,8 @@
 //! Code memory has two ends. From the front grows what usually runs; behind the middle grows what is *apart*: slow
 //! paths, exits, stubs of links. So the lines and pages that the host's caches see hold little that is not executed.
 //!
-//! A region (`region.rs`) takes the place of the block with its name, which becomes a jump to it in the same way in which a block dies.
+//! A region (`region.rs`) takes the place of the block with its name, which dies. (If that became a jump to the region, computed jumps would
+//! go on being led by it, and each would take two of the places in which the host remembers where they go.)
 //!
 //! A dead block is never freed on its own: its first two bytes become a jump to the call that stands before it, so that whoever
 //! still comes there falls out to the dispatcher, and the direct jumps into it are taken back. Room returns when the memory is full and everything is
@@ -429,19 +430,20 @@ impl Cache {
             dead: false,
         });
         self.insns.extend_from_slice(new.insns);
-        if !new.path.is_empty() {
-            self.counts.regions += 1;
-            match self.find(new.key) {
-                // What is checked is looked for each time, and must not become something else under who checks it.
-                _ if new.repeatable.is_some() => drop(self.paths.insert(start, new.path.into())),
-                Some((old, _)) => self.replace(old, id),
-                None => {}
-            }
-        }
+        let old = if new.path.is_empty() { None } else { self.find(new.key) };
         match new.second {
             None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
                 self.crossing.insert((new.key.0, second), id);
+            }
+        }
+        if !new.path.is_empty() {
+            self.counts.regions += 1;
+            match old {
+                // What is checked is looked for each time, and must not become something else under who checks it.
+                _ if new.repeatable.is_some() => drop(self.paths.insert(start, new.path.into())),
+                Some((old, _)) => self.replace(old, id),
+                None => {}
             }
         }
         self.alive += 1;
@@ -500,6 +502,12 @@ impl Cache {
         let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
         Some(self.blocks[id].key)
     }
+    /// The translation `key`, if it has all that a region along `path` would have, which takes so many bytes.
+    pub fn covers(&self, key: Key, path: &[u16], bytes: u32) -> Option<(Id, u64)> {
+        let found = self.find(key)?;
+        let b = &self.blocks[found.0 as usize];
+        (b.bytes as u32 >= bytes && path.is_sorted()).then_some(found)
+    }
     /// Whether the translation `key` is a region.
     pub fn is_region(&self, key: Key) -> bool {
         self.find(key).is_some_and(|(id, _)| self.blocks[id as usize].region)
@@ -523,10 +531,7 @@ impl Cache {
         let b = &mut self.blocks[old as usize];
         b.dead = true;
         self.alive -= 1;
-        let (at, target) = (b.start as usize - CALL_BYTES, self.blocks[new as usize].start);
-        let distance = target.wrapping_sub((at + CALL_BYTES) as u32) as u64;
-        self.code.patch(at, 0xe9 | distance << 8, CALL_BYTES);
-        self.code.patch(at + CALL_BYTES, BACK, 2);
+        self.code.patch(b.start as usize, BACK, 2);
     }
     /// Link `id`: the offset in the page of its target.
     pub fn link_offset(&self, id: Id) -> Option<u16> {

@@ -38,7 +38,7 @@ const LONGEST: usize = WALK / 2;
 /// A path that is shorter is left to the blocks.
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches.
-const ENTRY: usize = 4;
+const ENTRY: isize = 4;
 /// For how many looks a vCPU remembers where it was seen.
 const REMEMBERED: u32 = 256;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
@@ -147,7 +147,7 @@ fn follows(trail: &[u64], path: &[u64], at: usize) -> usize {
 }
 
 /// How many instructions of the trail a region for this path would run, less what its entries cost.
-fn worth(trail: &[u64], path: &[u64]) -> usize {
+fn worth(trail: &[u64], path: &[u64]) -> isize {
     let (mut at, mut covered, mut inside) = (0, 0, false);
     while at < trail.len() {
         let n = follows(trail, path, at);
@@ -156,9 +156,9 @@ fn worth(trail: &[u64], path: &[u64]) -> usize {
             at += 1;
             continue;
         }
-        covered += n;
+        covered += n as isize;
         if !inside {
-            covered = covered.saturating_sub(ENTRY);
+            covered -= ENTRY;
         }
         inside = n == path.len();
         at += n;
@@ -170,7 +170,7 @@ fn worth(trail: &[u64], path: &[u64]) -> usize {
 /// `is_one` already do not count.
 fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<&[u64]> {
     let mut last: HashMap<u64, usize> = HashMap::new();
-    let mut best: Option<(usize, &[u64])> = None;
+    let mut best: Option<(isize, &[u64])> = None;
     for (at, &pc) in trail.iter().enumerate().skip(1) {
         // Where a jump back inside a page leads, there a loop begins.
         let back = pc <= trail[at - 1] && pc & !4095 == trail[at - 1] & !4095;

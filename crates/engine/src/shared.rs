@@ -453,6 +453,9 @@ impl Shared {
             left > 0 && self.heat.is_met(Key::new(at.page, offset, at.mode))
         };
         let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
+        if is_region && let Some((id, address)) = self.cache().covers(key, &at.path[..=built.insns as usize], built.bytes) {
+            return Some(Made { id, address, insns: built.insns });
+        }
         let block = &mut t.block;
         if let Some(trace) = &trace {
             let mut bytes = t.page[built.from as usize..].to_vec();
