@@ -453,7 +453,10 @@ impl Shared {
             left > 0 && self.heat.is_met(Key::new(at.page, offset, at.mode))
         };
         let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
-        if is_region && let Some((id, address)) = self.cache().covers(key, &at.path[..=built.insns as usize], built.bytes) {
+        if is_region
+            && let Some((id, address)) =
+                self.cache().covers(key, &at.path[..=built.insns as usize], built.bytes)
+        {
             return Some(Made { id, address, insns: built.insns });
         }
         let block = &mut t.block;

@@ -40,6 +40,8 @@ pub(super) struct Value {
     pub as_int: bool,
     /// A comparison that forgets the flags that it raises itself, and the `forget` that need not.
     pub quiet: bool,
+    /// The instruction that is computed with this one; see [`super::integer::Twins`].
+    pub twin: u32,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
     pub home: u16,
 }
@@ -56,6 +58,7 @@ impl Value {
         as_float: false,
         as_int: false,
         quiet: false,
+        twin: NONE,
         home: 0,
     };
 }

@@ -50,9 +50,9 @@ pub(super) enum Cold {
     /// A store-conditional whose condition is false.
     NotStored { from: u32, back: u32, dest: Reg },
     /// Division by zero.
-    DivideZero { from: u32, back: u32, wide: bool, remainder: bool },
+    DivideZero { from: u32, back: u32, wide: bool },
     /// Division by -1.
-    DivideMinusOne { from: u32, back: u32, wide: bool, remainder: bool },
+    DivideMinusOne { from: u32, back: u32, wide: bool },
     /// A float result that is a NaN gets the canonical pattern.
     Canonical { from: u32, back: u32, dest: Reg, double: bool },
     /// Results are NaNs.
@@ -165,22 +165,16 @@ impl Emitter {
                 self.asm.mov_imm(dest, 1);
                 self.jump_back(back);
             }
-            Cold::DivideZero { from, back, wide, remainder } => {
+            Cold::DivideZero { from, back, wide } => {
                 self.arrive(from);
-                if remainder {
-                    self.asm.ins(MOV, wide, RDX, 0, Rm::R(RAX), 0);
-                } else {
-                    self.asm.mov_imm(RAX, if wide { u64::MAX } else { u32::MAX as u64 });
-                }
+                self.asm.ins(MOV, wide, RDX, 0, Rm::R(RAX), 0);
+                self.asm.mov_imm(RAX, if wide { u64::MAX } else { u32::MAX as u64 });
                 self.jump_back(back);
             }
-            Cold::DivideMinusOne { from, back, wide, remainder } => {
+            Cold::DivideMinusOne { from, back, wide } => {
                 self.arrive(from);
-                if remainder {
-                    self.asm.mov_imm(RDX, 0);
-                } else {
-                    self.asm.ins(NEG, wide, 0, 0, Rm::R(RAX), 0);
-                }
+                self.asm.mov_imm(RDX, 0);
+                self.asm.ins(NEG, wide, 0, 0, Rm::R(RAX), 0);
                 self.jump_back(back);
             }
             Cold::Canonical { from, back, dest, double } => {

@@ -1,5 +1,6 @@
 //! Integer instructions, comparisons and selection.
 
+use super::alloc::NONE;
 use super::asm::reg::*;
 use super::asm::*;
 use super::cold::Cold;
@@ -9,6 +10,47 @@ use ir::{Inst, Op, Ty, Val};
 /// Whether the instruction works on 64 bits.
 pub(super) fn wide(i: &Inst) -> bool {
     i.ty != Ty::I32
+}
+
+/// Instructions of which the host computes two at once: the halves of a product, quotient and remainder.
+#[derive(Default)]
+pub(super) struct Twins {
+    /// The ones that follow next behind the place of a backward walk.
+    product: Option<usize>,
+    quotient: Option<usize>,
+}
+
+/// What [`super::alloc::Value::twin`] of an instruction says that has been computed with its twin.
+pub(super) const DONE: u32 = u32::MAX - 1;
+
+/// Twins are at most so many instructions apart: the later one's result occupies a register meanwhile.
+const APART: usize = 24;
+
+impl Twins {
+    /// The instruction that can be computed with the one at `n`, to which the walk has come.
+    pub(super) fn before(&mut self, insts: &[Inst], n: usize) -> Option<usize> {
+        let i = &insts[n];
+        let [a, b, ..] = i.args;
+        let last = match i.op {
+            Op::Mul | Op::MulHs | Op::MulHu if i.ty == Ty::I64 => &mut self.product,
+            Op::DivS | Op::DivU | Op::RemS | Op::RemU => &mut self.quotient,
+            _ => return None,
+        };
+        let other = std::mem::replace(last, Some(n))?;
+        let o = &insts[other];
+        let same =
+            [a, b] == o.args[..2] || matches!(i.op, Op::Mul | Op::MulHs | Op::MulHu) && [b, a] == o.args[..2];
+        let pair = match (i.op, o.op) {
+            (Op::Mul, Op::MulHs | Op::MulHu) | (Op::MulHs | Op::MulHu, Op::Mul) => true,
+            (Op::DivS, Op::RemS) | (Op::RemS, Op::DivS) | (Op::DivU, Op::RemU) | (Op::RemU, Op::DivU) => true,
+            _ => false,
+        };
+        let twins = same && pair && i.ty == o.ty && other - n <= APART;
+        if twins {
+            *last = None;
+        }
+        twins.then_some(other)
+    }
 }
 
 impl Emitter {
@@ -198,9 +240,29 @@ impl Emitter {
         self.bind(v, d);
         true
     }
+    /// Counts the uses of the operands by `v` and its twin.
+    fn take_operands(&mut self, v: Val, a: Val, b: Val) {
+        for _ in 0..if self.val(v.0).twin == NONE { 1 } else { 2 } {
+            self.take(a);
+            self.take(b);
+        }
+    }
+    /// Puts the result, which is in `own`, and that of its twin, in `other`, both grabbed temporaries, where they are wanted.
+    fn results_from(&mut self, insts: &[Inst], v: Val, own: Reg, other: Reg) {
+        self.result_from(insts, v, own);
+        let twin = self.val(v.0).twin;
+        if twin != NONE {
+            // It must not be in the pinned register that it is set to before the place where it is due.
+            (self.val_mut(twin).twin, self.val_mut(twin).want) = (DONE, NO);
+            self.result_from(insts, Val(twin), other);
+        }
+    }
     pub(super) fn mul(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
         let w = wide(i);
+        if self.val(v.0).twin != NONE {
+            return self.product(insts, v, a, b, insts[self.val(v.0).twin as usize].op == Op::MulHs, false);
+        }
         if let Some(c) = self.imm(insts, b) {
             let src = self.rm(insts, a);
             self.take(a);
@@ -237,6 +299,9 @@ impl Emitter {
     }
     pub(super) fn mul_high(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;
+        if wide(i) && i.op != Op::MulHsu {
+            return self.product(insts, v, a, b, i.op == Op::MulHs, true);
+        }
         let x = self.gpr(insts, a);
         let y = self.gpr(insts, b);
         self.take(a);
@@ -260,30 +325,34 @@ impl Emitter {
             self.result_from(insts, v, d);
             return;
         }
-        if i.op == Op::MulHsu {
-            // Unsigned product minus `b` if `a` is negative; both are needed twice, so they go to memory.
-            let (m, n) = (self.word(0), self.word(1));
-            self.asm.ins(MOV_MR, true, x, 0, Rm::M(m), 0);
-            self.asm.ins(MOV_MR, true, y, 0, Rm::M(n), 0);
-            self.grab(insts, RAX);
-            self.grab(insts, RDX);
-            self.asm.ins(MOV, true, RAX, 0, Rm::M(m), 0);
-            self.asm.ins(MUL_A, true, 0, 0, Rm::M(n), 0);
-            self.asm.ins(MOV, true, RAX, 0, Rm::M(m), 0);
-            self.asm.ins(SAR_I, true, 0, 0, Rm::R(RAX), 63);
-            self.asm.ins(AND, true, RAX, 0, Rm::M(n), 0);
-            self.asm.ins(SUB, true, RDX, 0, Rm::R(RAX), 0);
-            self.result_from(insts, v, RDX);
-            return;
-        }
+        // Unsigned product minus `b` if `a` is negative; both are needed twice, so they go to memory.
+        let (m, n) = (self.word(0), self.word(1));
+        self.asm.ins(MOV_MR, true, x, 0, Rm::M(m), 0);
+        self.asm.ins(MOV_MR, true, y, 0, Rm::M(n), 0);
+        self.grab(insts, RAX);
+        self.grab(insts, RDX);
+        self.asm.ins(MOV, true, RAX, 0, Rm::M(m), 0);
+        self.asm.ins(MUL_A, true, 0, 0, Rm::M(n), 0);
+        self.asm.ins(MOV, true, RAX, 0, Rm::M(m), 0);
+        self.asm.ins(SAR_I, true, 0, 0, Rm::R(RAX), 63);
+        self.asm.ins(AND, true, RAX, 0, Rm::M(n), 0);
+        self.asm.ins(SUB, true, RDX, 0, Rm::R(RAX), 0);
+        self.result_from(insts, v, RDX);
+    }
+    /// The whole product of `a` and `b`: `v` is its upper or its lower half, the twin the other one.
+    fn product(&mut self, insts: &[Inst], v: Val, a: Val, b: Val, signed: bool, upper: bool) {
+        let x = self.gpr(insts, a);
+        let y = self.gpr(insts, b);
+        self.take_operands(v, a, b);
         // Multiplicand in rax, product in rdx:rax. Grabbing saves a live value but leaves the register as it is, so an
         // operand can still be read from there.
         let (x, y) = if y == RAX { (y, x) } else { (x, y) };
         self.grab(insts, RAX);
         self.copy(RAX, Rm::R(x));
         self.grab(insts, RDX);
-        self.asm.ins(if i.op == Op::MulHs { IMUL_A } else { MUL_A }, true, 0, 0, Rm::R(y), 0);
-        self.result_from(insts, v, RDX);
+        self.asm.ins(if signed { IMUL_A } else { MUL_A }, true, 0, 0, Rm::R(y), 0);
+        let (own, other) = if upper { (RDX, RAX) } else { (RAX, RDX) };
+        self.results_from(insts, v, own, other);
     }
     /// The carry-less product's low or high half.
     pub(super) fn carryless(&mut self, insts: &[Inst], i: &Inst, v: Val) {
@@ -330,8 +399,7 @@ impl Emitter {
         let divisor = self.constant(insts, b);
         let mut y = self.rm(insts, b);
         let x = self.rm(insts, a);
-        self.take(a);
-        self.take(b);
+        self.take_operands(v, a, b);
         if let Rm::R(r @ (RAX | RDX)) = y {
             y = Rm::M(self.word(0));
             self.asm.ins(MOV_MR, true, r, 0, y, 0);
@@ -343,12 +411,12 @@ impl Emitter {
         if divisor.is_none_or(|c| c == 0) {
             self.alu_imm(Op::Eq, w, y, 0);
             let from = self.asm.jump(Some(cc::E));
-            self.cold.push(Cold::DivideZero { from, back: 0, wide: w, remainder });
+            self.cold.push(Cold::DivideZero { from, back: 0, wide: w });
         }
         if signed && divisor.is_none_or(|c| c == -1) {
             self.alu_imm(Op::Eq, w, y, -1);
             let from = self.asm.jump(Some(cc::E));
-            self.cold.push(Cold::DivideMinusOne { from, back: 0, wide: w, remainder });
+            self.cold.push(Cold::DivideMinusOne { from, back: 0, wide: w });
         }
         if signed {
             self.asm.raw(if w { &[0x48, 0x99] } else { &[0x99] });
@@ -366,7 +434,8 @@ impl Emitter {
                 _ => {}
             }
         }
-        self.result_from(insts, v, if remainder { RDX } else { RAX });
+        let (own, other) = if remainder { (RDX, RAX) } else { (RAX, RDX) };
+        self.results_from(insts, v, own, other);
     }
     pub(super) fn shift(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let [a, b, ..] = i.args;

@@ -10,6 +10,7 @@ use super::asm::*;
 use super::cold::Cold;
 use super::forgive::Forgiving;
 use super::groups::{GROUPS, Group};
+use super::integer::{DONE, Twins};
 use super::nan::{Form, Pending};
 use super::{PINS, TEMPS, XPINS};
 use crate::{Code, Config, Link, Placement, Point, SLOTS, Stubs, TooComplex};
@@ -237,6 +238,7 @@ impl Emitter {
         let mut ahead: u32 = 0;
         let mut wanted = [NONE; 32];
         let mut forgiving = Forgiving::default();
+        let mut twins = Twins::default();
         for n in (0..insts.len()).rev() {
             let i = &insts[n];
             self.vals[n].root = n as u32;
@@ -299,6 +301,9 @@ impl Emitter {
                     self.vals[i.args[2].index()].term = true;
                 }
                 Op::Call => self.groups = [Group::NONE; GROUPS],
+                Op::Mul | Op::MulHs | Op::MulHu | Op::DivS | Op::DivU | Op::RemS | Op::RemU => {
+                    self.vals[n].twin = twins.before(insts, n).map_or(NONE, |other| other as u32);
+                }
                 _ => {}
             }
             if barrier {
@@ -350,6 +355,7 @@ impl Emitter {
                 self.vals[n].root = self.root(a);
                 return;
             }
+            Effects::Pure if self.vals[n].twin == DONE => return,
             _ => {}
         }
         self.before_inst(i, v);

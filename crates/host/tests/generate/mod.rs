@@ -302,6 +302,21 @@ impl Gen<'_> {
                 let (a, b) = (self.pick(t), self.pick(t));
                 self.push(op, t, &[a, b], 0);
             }
+            // Both halves of a product, or quotient and remainder, near one another.
+            1 if self.r.one_in(2) => {
+                let ops = [Op::Mul, Op::MulHs, Op::MulHu, Op::DivS, Op::RemS, Op::DivU, Op::RemU];
+                let (a, b) = (self.pick(t), self.pick(t));
+                let from = [0, 3, 5][self.r.below(3) as usize];
+                let n = if from == 0 { 3 } else { 2 };
+                for turn in 0..2 + self.r.below(3) {
+                    let op = ops[from + self.r.below(n) as usize];
+                    let (a, b) = if turn % 2 == 1 && from == 0 && self.r.one_in(3) { (b, a) } else { (a, b) };
+                    self.push(op, t, &[a, b], 0);
+                    if self.r.one_in(2) {
+                        self.set();
+                    }
+                }
+            }
             0..7 => {
                 let op = TWO[self.r.below(TWO.len() as u64) as usize];
                 let (a, b) = (self.pick(t), self.pick(t));
