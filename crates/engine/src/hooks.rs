@@ -34,6 +34,7 @@ impl<G: Guest> Tcg<G> {
             load: load::<G> as *const () as u64,
             store: store::<G> as *const () as u64,
             fill: fill::<G> as *const () as u64,
+            attempt: attempt::<G> as *const () as u64,
             amo: amo::<G> as *const () as u64,
             cas: cas::<G> as *const () as u64,
             store_cond: store_cond::<G> as *const () as u64,
@@ -214,6 +215,16 @@ extern "sysv64" fn fill<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, n
         }
         None => t.split(g, at),
     }
+}
+
+/// See [`host::Hooks::attempt`].
+extern "sysv64" fn attempt<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64, need: u64) -> Answer {
+    // SAFETY: as in `load`.
+    let (t, g) = unsafe { both(context, Doing::Memory) };
+    let whole = (first ^ last) >> 12 == 0;
+    let addend = whole.then(|| t.fill(g, first, need)).flatten();
+    t.activity.begin(Doing::Code);
+    addend.map_or(Answer { value: 0, status: 1 }, ok)
 }
 
 /// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.

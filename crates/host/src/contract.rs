@@ -117,7 +117,8 @@ pub struct Config {
     pub layout: Layout,
     /// Shape of the soft TLB.
     pub tlb: Tlb,
-    /// Slots that live in host registers, hottest first; at most [`PINNED`] are taken.
+    /// Slots that live in host registers, hottest first; at most [`PINNED`] are taken. In a region all of them that are below 32 need not be in the
+    /// frame when [`Hooks::attempt`] is called.
     pub hot_slots: Vec<u16>,
     /// Float slots that live in `xmm` registers where floats can be used, hottest first; at most [`PINNED_FLOATS`] are taken.
     pub hot_floats: Vec<u16>,
@@ -209,6 +210,9 @@ pub struct Hooks {
     /// straight to memory, the block is over: nothing has been done of its instruction at `ra`, which has to be run by a translation
     /// with [`Placement::alone`].
     pub fill: u64,
+    /// `(context, first, last, need) -> (addend, status)`: the same, but that nothing at all has been done if the status is not 0. Called in
+    /// regions, where not all slots are in the frame: not those of [`Config::hot_slots`].
+    pub attempt: u64,
     /// `(context, args, imm, ra) -> (old, status)`: [`ir::Op::Amo`]; `args` points to address and operand, `imm`
     /// is the instruction's.
     pub amo: u64,
@@ -254,6 +258,8 @@ pub struct Stubs {
     /// By what is needed: the addend for the bytes whose first and last address are the first and second word on the stack; leaves it in
     /// the place of the second. See [`Hooks::fill`].
     pub fill: [u64; 6],
+    /// Likewise. Zero flag not set: the addend is not to be had, and both words are still there. See [`Hooks::attempt`].
+    pub attempt: [u64; 6],
     /// [`BASED`] bytes for each of the above, once for each register: adds it to the addresses, and goes on as that does.
     pub based: u64,
     /// Atomics on scratch words 0 to 2, imm in word 4.
@@ -302,7 +308,7 @@ impl Stubs {
     /// Those for which there is one at [`Stubs::based`], and how many addresses each takes.
     pub(crate) fn accesses(&self) -> impl Iterator<Item = (u64, i32)> + '_ {
         let one = self.load.iter().chain(&self.store).map(|&at| (at, 1));
-        one.chain(self.fill.iter().map(|&at| (at, 2)))
+        one.chain(self.fill.iter().chain(&self.attempt).map(|&at| (at, 2)))
     }
     /// The one that loads (`n` as in [`Stubs::load`]), for addresses less the register `base`, if that is given.
     pub(crate) fn load_from(&self, n: usize, base: Option<u8>) -> u64 {
@@ -316,8 +322,12 @@ impl Stubs {
     pub(crate) fn fill_at(&self, n: usize, base: u8) -> u64 {
         self.based_at(base, self.load.len() + self.store.len() + n)
     }
+    /// The one that attempts to, likewise.
+    pub(crate) fn attempt_at(&self, n: usize, base: u8) -> u64 {
+        self.based_at(base, self.load.len() + self.store.len() + self.fill.len() + n)
+    }
     fn based_at(&self, base: u8, n: usize) -> u64 {
-        let all = self.load.len() + self.store.len() + self.fill.len();
+        let all = self.load.len() + self.store.len() + self.fill.len() + self.attempt.len();
         self.based + BASED * (base as usize * all + n) as u64
     }
 }

@@ -80,6 +80,7 @@ fn the_code_is_as_recorded() {
         load: [0x1000; 16],
         store: [0x1100; 8],
         fill: [0x1180; 6],
+        attempt: [0x1190; 6],
         based: 0x2000,
         amo: [0x1200; 2],
         cas: [0x1300; 2],

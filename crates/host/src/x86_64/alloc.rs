@@ -11,7 +11,7 @@
 
 use super::asm::*;
 use super::lower::Emitter;
-use super::{FRAME_SPILLS, SPILLS, TEMPS, WORD_SPILL};
+use super::{FRAME_SPILLS, SPILLS, WORD_SPILL};
 use ir::{Inst, Op, Ty, Val};
 
 /// No value.
@@ -28,7 +28,7 @@ pub(super) struct Value {
     pub gpr: Reg,
     /// `xmm` register that holds it.
     pub xmm: Reg,
-    /// Pinned register that it is about to be set to; `xmm` registers count from 16.
+    /// Pinned register that it is about to be set to; `xmm` registers count from 16, slots that are due from [`SLOT`].
     pub want: Reg,
     /// A comparison that has not been computed yet, a shift that the sum that uses it computes, or a change of sign that the fused
     /// multiply-add that uses it makes.
@@ -40,6 +40,8 @@ pub(super) struct Value {
     pub as_int: bool,
     /// A comparison that forgets the flags that it raises itself, and the `forget` that need not.
     pub quiet: bool,
+    /// The next of its uses ahead, in a region.
+    pub next: u32,
     /// The instruction that is computed with this one; see [`super::integer::Twins`].
     pub twin: u32,
     /// 0 or where in the frame it is: 1 + slot, or `SPILL` + spill.
@@ -58,10 +60,14 @@ impl Value {
         as_float: false,
         as_int: false,
         quiet: false,
+        next: NONE,
         twin: NONE,
         home: 0,
     };
 }
+
+/// What [`Value::want`] counts slots from.
+pub(super) const SLOT: Reg = 32;
 
 /// Homes from here on are spills.
 pub(super) const SPILL: u16 = 1000;
@@ -87,8 +93,9 @@ impl Emitter {
     pub(super) fn unlock(&mut self, r: Reg) {
         self.locked &= !(1 << r);
     }
-    pub(super) fn is_temp(r: Reg) -> bool {
-        r < 16 && TEMPS >> r & 1 != 0
+    /// Whether the register is one for values at the moment.
+    pub(super) fn is_temp(&self, r: Reg) -> bool {
+        r < 16 && self.pool >> r & 1 != 0
     }
     /// The memory operand for a home.
     pub(super) fn home_mem(&self, home: u16) -> Mem {
@@ -157,16 +164,22 @@ impl Emitter {
         }
         self.val_mut(r).gpr = NO;
         if self.val(r).uses > 0 && !self.elsewhere(insts, r) {
-            let home = self.spill_slot();
+            let home = if self.dues { self.due_home(r) } else { None };
+            let home = home.unwrap_or_else(|| self.spill_slot());
             let m = self.home_mem(home);
             self.asm.ins(MOV_MR, true, t, 0, Rm::M(m), 0);
             self.val_mut(r).home = home;
         }
     }
-    /// A free temporary, locked.
+    /// A free register for a value, locked.
+    #[inline]
     pub(super) fn temp(&mut self, insts: &[Inst]) -> Reg {
+        self.temp_of(insts, self.pool)
+    }
+    /// A free register of these, locked.
+    pub(super) fn temp_of(&mut self, insts: &[Inst], registers: u16) -> Reg {
         let mut best = NO;
-        let mut rest = TEMPS & !self.locked;
+        let mut rest = registers & !self.locked;
         // An empty one, else one whose value is elsewhere, else the least recently chosen.
         let mut rank = 0;
         while rest != 0 {
@@ -177,7 +190,13 @@ impl Emitter {
                 best = t;
                 break;
             }
-            let score = if self.elsewhere(insts, r) { 1000 } else { 1 } + self.age(t);
+            let elsewhere = self.elsewhere(insts, r);
+            let score = if self.dues {
+                // The one that is used last.
+                (self.next_use(r) / 2).max(1) + elsewhere as u32
+            } else {
+                self.age(t) + if elsewhere { 1000 } else { 1 }
+            };
             if score > rank {
                 (rank, best) = (score, t);
             }
@@ -200,7 +219,7 @@ impl Emitter {
     pub(super) fn grab(&mut self, insts: &[Inst], t: Reg) {
         let r = self.content[t as usize];
         if r != NONE && self.val(r).gpr == t && self.val(r).uses > 0 && !self.elsewhere(insts, r) {
-            let free = TEMPS & !self.locked & !(1 << t);
+            let free = self.pool & !self.locked & !(1 << t);
             let mut rest = free;
             while rest != 0 {
                 let o = rest.trailing_zeros() as Reg;
@@ -273,8 +292,11 @@ impl Emitter {
     pub(super) fn rm(&mut self, insts: &[Inst], v: Val) -> Rm {
         let r = self.root(v);
         let value = *self.val(r);
-        if value.gpr == NO && value.xmm == NO && value.home != 0 && value.uses <= 1 {
-            return Rm::M(self.home_mem(value.home));
+        if value.gpr == NO && value.xmm == NO && value.home != 0 {
+            let last = value.uses <= 1 || self.dues && self.next_use(r) == u32::MAX;
+            if last {
+                return Rm::M(self.home_mem(value.home));
+            }
         }
         Rm::R(self.gpr(insts, v))
     }
@@ -291,7 +313,7 @@ impl Emitter {
     /// The temporary of `v` if `v` has just been used for the last time, so that the result can go there.
     pub(super) fn dying_temp(&self, v: Val) -> Reg {
         let value = self.val(self.root(v));
-        if value.uses == 0 && Self::is_temp(value.gpr) { value.gpr } else { NO }
+        if value.uses == 0 && self.is_temp(value.gpr) { value.gpr } else { NO }
     }
     /// Whether pinned register `p` may be overwritten now without moving what it holds.
     fn may_overwrite(&mut self, insts: &[Inst], p: Reg) -> bool {
@@ -313,6 +335,9 @@ impl Emitter {
     /// register of a dying operand; else a free temporary.
     pub(super) fn dest(&mut self, insts: &[Inst], v: Val, reuse: Reg, avoid: u16) -> Reg {
         let want = self.vals[v.index()].want;
+        if (SLOT..NO).contains(&want) {
+            return self.due_dest(insts, (want - SLOT) as u16, reuse, avoid);
+        }
         if want < 16 && avoid >> want & 1 == 0 && self.may_overwrite(insts, want) {
             return want;
         }
@@ -341,7 +366,7 @@ impl Emitter {
             if v.uses != 0 {
                 continue;
             }
-            if Self::is_temp(v.gpr) {
+            if self.is_temp(v.gpr) {
                 self.content[v.gpr as usize] = NONE;
                 self.vals[r as usize].gpr = NO;
             }

@@ -19,7 +19,7 @@ impl Emitter {
         let mut late = [NO; 3];
         for (n, &a) in args.iter().enumerate() {
             let g = self.val(self.root(a)).gpr;
-            if g != NO && !Self::is_temp(g) {
+            if g != NO && !self.is_temp(g) {
                 self.lock(g);
                 late[n] = g;
                 places[n] = Rm::R(g);

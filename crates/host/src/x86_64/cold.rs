@@ -7,6 +7,7 @@ use super::float::Fused;
 use super::lower::Emitter;
 use super::memory::{Host, Loaded, Stored};
 use super::nan::Mends;
+use super::states::Map;
 use ir::{MemOp, Op, Ty};
 
 /// Code that is emitted behind the block. `from` is the displacement of the jump that leads to it, `back` where it
@@ -40,10 +41,14 @@ pub(super) enum Cold {
         need: usize,
         /// The site whose page it was not in.
         site: Option<u32>,
+        /// Log2 of the bytes that have to lie in its page.
+        bytes: u8,
         /// The displacement of another jump, which leaves in any case.
         out: Option<u32>,
         insn: i64,
         mends: Mends,
+        /// Where the guest's registers are, in a region.
+        map: Option<Map>,
     },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
     Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
@@ -74,11 +79,11 @@ pub(super) enum Cold {
     /// The flags in `lost` are to be forgotten.
     Lose { from: u32, back: u32, r: Reg, table: Reg, lost: Reg },
     /// A conditional exit to another page, or with NaNs to be mended.
-    Exit { from: u32, target: i64, mends: Mends },
+    Exit { from: u32, target: i64, mends: Mends, map: Map },
     /// The stub of link number `index`.
     Link { index: u32 },
     /// The interrupt word is not zero; the guest is at `resume`.
-    Interrupt { from: u32, resume: i64 },
+    Interrupt { from: u32, resume: i64, map: Map },
     /// The exit of an entry for which the budget does not suffice.
     Spent { from: u32 },
 }
@@ -131,10 +136,10 @@ impl Emitter {
                 self.call_stub(self.stubs.store_to(n, base), insn);
                 self.jump_back(back);
             }
-            Cold::Fill { back, from, base, range, r, need, site, out, insn, mends } => {
+            Cold::Fill { back, from, base, range, r, need, site, bytes, out, insn, mends, map } => {
                 self.arrive(from);
                 if let Some(n) = site {
-                    self.look_for_site(base, range.0, 0, (r, n, back));
+                    self.look_for_site(base, range.0, bytes, (r, n, back));
                 }
                 if let Some(out) = out {
                     self.arrive(out);
@@ -143,9 +148,22 @@ impl Emitter {
                 for disp in [range.1, range.0] {
                     self.asm.push_imm(disp);
                 }
-                self.call_stub(self.stubs.fill_at(need + 3 * self.floats as usize, base), insn);
+                let which = need + 3 * self.floats as usize;
+                let Some(map) = map else {
+                    self.call_stub(self.stubs.fill_at(which, base), insn);
+                    self.asm.pop(r);
+                    return self.jump_back(back);
+                };
+                self.asm.call(self.stubs.attempt_at(which, base));
+                let failed = self.asm.jump(Some(cc::NE));
                 self.asm.pop(r);
                 self.jump_back(back);
+                self.arrive(failed);
+                self.bring_home(map, 16);
+                self.call_stub(self.stubs.fill[which], insn);
+                // It is to be had by now. But everything is at home, and stays there.
+                self.asm.pop(RAX);
+                self.interrupt_stub(insn);
             }
             Cold::Atomic { from, back, stub, dest, imm, insn, late } => {
                 for f in from {
@@ -231,13 +249,14 @@ impl Emitter {
                 self.cold_lose(back, r, table, lost);
                 self.jump_back(back);
             }
-            Cold::Exit { from, target, mends } => {
+            Cold::Exit { from, target, mends, map } => {
                 self.arrive(from);
-                self.exit(target, mends);
+                self.exit(target, mends, map);
             }
             Cold::Link { index } => self.link_stub(index),
-            Cold::Interrupt { from, resume } => {
+            Cold::Interrupt { from, resume, map } => {
                 self.arrive(from);
+                self.bring_home(map, 0);
                 self.interrupt_stub(resume);
             }
             Cold::Spent { from } => {

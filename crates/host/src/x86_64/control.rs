@@ -8,6 +8,7 @@ use super::asm::*;
 use super::cold::Cold;
 use super::lower::Emitter;
 use super::nan::Mends;
+use super::states::Map;
 use super::{WORD_IMM, WORD_INSN};
 use crate::Link;
 use ir::{HelperEffects, HelperInfo, Inst, Op, Val};
@@ -21,7 +22,7 @@ impl Emitter {
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
             self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
             let from = self.asm.jump(Some(cc::NE));
-            self.cold.push(Cold::Interrupt { from, resume: self.entry });
+            self.cold.push(Cold::Interrupt { from, resume: self.entry, map: Map::default() });
             self.asm.ins(SUB_I, true, 0, 0, Rm::M(Mem::at(RBP, budget)), self.insns.into());
             let from = self.asm.jump(Some(cc::L));
             self.cold.push(Cold::Spent { from });
@@ -42,12 +43,12 @@ impl Emitter {
     /// and those to other pages look into the jump cache, where nothing is found while the word is not zero. A function that
     /// was called may have set the word because interrupts have been enabled; the guest may disable them again soon, so
     /// the look comes at once. `resume` is where the guest is then.
-    fn look_up(&mut self, target: i64, resume: i64) {
+    fn look_up(&mut self, target: i64, resume: i64, map: Map) {
         if self.looks_up(target) && self.cfg.budget.is_none() {
             let word = Mem::at(RBP, self.cfg.layout.interrupt);
             self.asm.ins(CMP_I8, false, 0, 0, Rm::M(word), 0);
             let from = self.asm.jump(Some(cc::NE));
-            self.cold.push(Cold::Interrupt { from, resume });
+            self.cold.push(Cold::Interrupt { from, resume, map });
         }
     }
     /// Whether a jump to `target` needs a look at the interrupt word.
@@ -58,11 +59,11 @@ impl Emitter {
     fn link_to(&mut self, target: i64) {
         if Self::in_page(target) {
             // Not before the instruction: it may have changed what it reads, the link register.
-            self.look_up(target, target);
+            self.look_up(target, target, Map::default());
         } else {
             let page = Rm::M(Mem::at(RBP, self.cfg.layout.page));
             self.asm.ins(ADD_I, true, 0, 0, page, target & !4095);
-            self.look_up(target, target & 4095);
+            self.look_up(target, target & 4095, Map::default());
         }
         self.link(target);
     }
@@ -109,17 +110,25 @@ impl Emitter {
     }
     pub(super) fn exit_if(&mut self, insts: &[Inst], i: &Inst) {
         let target = i.imm as i64;
-        if Self::in_page(target) {
-            self.look_up(target, self.insn);
+        if Self::in_page(target) && self.looks_up(target) {
+            let map = self.map(insts);
+            self.look_up(target, self.insn, map);
         }
         // Operands are fetched first, so that only the comparison lies between `start` and the jump.
         self.fetch_condition(insts, i.args[0]);
         let start = self.asm.pos();
         let code = self.condition(insts, i.args[0]);
-        let mends = self.mends_now();
-        if !mends.is_empty() {
+        let (mends, map) = (self.mends_now(), self.map(insts));
+        if mends.is_empty() && !map.is_empty() && self.is_own_loop(target) {
+            // The usual way on.
+            let past = self.asm.jump(Some(code ^ 1));
+            self.bring_home(map, 0);
+            let at = self.asm.jump(None);
+            self.asm.patch(at, 0);
+            self.arrive(past);
+        } else if !mends.is_empty() || !map.is_empty() {
             let from = self.asm.jump(Some(code));
-            self.cold.push(Cold::Exit { from, target, mends });
+            self.cold.push(Cold::Exit { from, target, mends, map });
         } else if self.is_own_loop(target) {
             let at = self.asm.jump(Some(code));
             self.asm.patch(at, 0);
@@ -127,13 +136,15 @@ impl Emitter {
             self.link_if(code, start, target);
         } else {
             let from = self.asm.jump(Some(code));
-            self.cold.push(Cold::Exit { from, target, mends });
+            self.cold.push(Cold::Exit { from, target, mends, map });
         }
     }
-    pub(super) fn goto(&mut self, target: i64) {
+    pub(super) fn goto(&mut self, insts: &[Inst], target: i64) {
+        let map = self.map(insts);
+        self.bring_home(map, 0);
         if self.is_own_loop(target) {
             // Its own entry: no link is needed, an invalid block catches itself there.
-            self.look_up(target, target);
+            self.look_up(target, target, Map::default());
             let at = self.asm.jump(None);
             self.asm.patch(at, 0);
         } else if self.in_reach(target) {
@@ -154,8 +165,9 @@ impl Emitter {
         }
     }
     /// The way out of a conditional exit that has something to do first, or leads to another page.
-    pub(super) fn exit(&mut self, target: i64, mends: Mends) {
+    pub(super) fn exit(&mut self, target: i64, mends: Mends, map: Map) {
         self.mend(mends);
+        self.bring_home(map, 0);
         if self.in_reach(target) {
             self.link_to(target);
         } else {
@@ -169,6 +181,7 @@ impl Emitter {
         if !Self::in_page(offset) || stack == NO {
             return self.take(a);
         }
+        let stack = self.pinned_now(insts, self.cfg.stack_slot);
         let address = self.gpr(insts, a);
         let (entry, code) = (self.temp(insts), self.temp(insts));
         call_entry(&mut self.asm, &self.cfg, entry, stack);

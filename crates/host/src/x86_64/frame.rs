@@ -29,11 +29,13 @@ struct Hook {
     /// the value goes to scratch word 0.
     stack: u16,
     leaves: u16,
+    /// The block is told whether the hook's status was 0, by the zero flag; else all that it has pushed stays there.
+    tells: bool,
 }
 
 impl Hook {
     fn new(address: u64, xmm: bool) -> Hook {
-        Hook { address, xmm, ra: None, status: false, reload: false, stack: 0, leaves: 0 }
+        Hook { address, xmm, ra: None, status: false, reload: false, stack: 0, leaves: 0, tells: false }
     }
 }
 
@@ -75,6 +77,7 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         }
         for need in 0..3 {
             stubs.fill[need + 3 * x] = s.fill(need as u64, xmm);
+            stubs.attempt[need + 3 * x] = s.attempt(need as u64, xmm);
         }
         stubs.amo[x] = s.with_arguments(hooks.amo, xmm);
         stubs.cas[x] = s.with_arguments(hooks.cas, xmm);
@@ -233,7 +236,7 @@ impl Stub<'_> {
     /// Calls a hook from a stub that a block has called: `arguments` fills rsi, rdx, rcx, r8; it is given the places of what
     /// the block has pushed, the last first.
     fn hook(&mut self, hook: Hook, arguments: impl FnOnce(&mut Self, &dyn Fn(i32) -> Rm)) {
-        let Hook { address, xmm, ra, status, reload, stack, leaves } = hook;
+        let Hook { address, xmm, ra, status, reload, stack, leaves, tells } = hook;
         self.store_pins();
         for (r, m) in self.temps() {
             self.asm.ins(MOV_MR, true, r, 0, m, 0);
@@ -267,7 +270,17 @@ impl Stub<'_> {
             self.asm.patch(on, here);
         }
         let result = if leaves == 1 { pushed(stack as i32 - 1) } else { self.word(0) };
+        let told = self.word(1);
+        let keeps = tells.then(|| {
+            self.asm.ins(MOV_MR, true, RDX, 0, told, 0);
+            self.asm.ins(TEST, true, RDX, 0, Rm::R(RDX), 0);
+            self.asm.jump(Some(cc::NE))
+        });
         self.asm.ins(MOV_MR, true, RAX, 0, result, 0);
+        if let Some(from) = keeps {
+            let here = self.asm.pos();
+            self.asm.patch(from, here);
+        }
         if xmm {
             self.load_xpins();
             for x in 0..XTEMPS {
@@ -278,6 +291,13 @@ impl Stub<'_> {
         self.load_pins(reload);
         for (r, m) in self.temps() {
             self.asm.ins(MOV, true, r, 0, m, 0);
+        }
+        if tells {
+            self.asm.ins(CMP_I8, true, 0, 0, told, 0);
+            let had = self.asm.jump(Some(cc::E));
+            self.asm.ret(0);
+            let here = self.asm.pos();
+            self.asm.patch(had, here);
         }
         self.asm.ret(8 * (stack - leaves));
     }
@@ -313,14 +333,37 @@ impl Stub<'_> {
         });
         at
     }
+    fn attempt(&mut self, need: u64, xmm: bool) -> u64 {
+        let at = self.here();
+        let saved = self.word(WORD_SAVE);
+        self.asm.ins(MOV_MR, true, RAX, 0, saved, 0);
+        self.in_two_pages();
+        self.asm.ins(MOV, true, RAX, 0, saved, 0);
+        let whole = self.asm.jump(Some(cc::E));
+        self.asm.ret(0);
+        let here = self.asm.pos();
+        self.asm.patch(whole, here);
+        let hook = Hook { stack: 2, leaves: 1, tells: true, ..Hook::new(self.hooks.attempt, xmm) };
+        self.hook(hook, |s, stack| {
+            s.asm.ins(MOV, true, RSI, 0, stack(0), 0);
+            s.asm.ins(MOV, true, RDX, 0, stack(1), 0);
+            s.asm.mov_imm(RCX, need);
+        });
+        at
+    }
+    /// Clears the zero flag if the two words on the stack are addresses in two pages; destroys `rax`.
+    fn in_two_pages(&mut self) {
+        let word = |n: i32| Rm::M(Mem::at(RSP, 8 * n));
+        self.asm.ins(MOV, true, RAX, 0, word(1), 0);
+        self.asm.ins(XOR, true, RAX, 0, word(2), 0);
+        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), 12);
+    }
     /// If the two words on the stack are addresses in two pages, and the table of split groups knows the return address: goes where it says.
     fn split(&mut self) {
         let word = |n: i32| Rm::M(Mem::at(RSP, 8 * n));
         let saved = [self.word(WORD_SAVE), self.word(WORD_SAVE + 1)];
         self.asm.ins(MOV_MR, true, RAX, 0, saved[0], 0);
-        self.asm.ins(MOV, true, RAX, 0, word(1), 0);
-        self.asm.ins(XOR, true, RAX, 0, word(2), 0);
-        self.asm.ins(SHR_I, true, 0, 0, Rm::R(RAX), 12);
+        self.in_two_pages();
         let whole = self.asm.jump(Some(cc::E));
         self.asm.ins(MOV_MR, true, RCX, 0, saved[1], 0);
         self.asm.ins(MOV, true, RAX, 0, word(0), 0);

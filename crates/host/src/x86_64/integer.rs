@@ -401,7 +401,11 @@ impl Emitter {
         let x = self.rm(insts, a);
         self.take_operands(v, a, b);
         if let Rm::R(r @ (RAX | RDX)) = y {
-            y = Rm::M(self.word(0));
+            y = if self.dues {
+                Rm::R(self.temp_of(insts, self.pool & !(1 << RAX | 1 << RDX)))
+            } else {
+                Rm::M(self.word(0))
+            };
             self.asm.ins(MOV_MR, true, r, 0, y, 0);
         }
         // The dividend must survive until rax has it; grabbing rax only moves values, it does not destroy.

@@ -5,13 +5,14 @@
 //! the pinned register that a value is set to soon; computing the value there saves a move. *Cold*: code out of line
 //! behind the block.
 
-use super::alloc::{NONE, Value};
+use super::alloc::{NONE, SLOT, Value};
 use super::asm::*;
 use super::cold::Cold;
 use super::forgive::Forgiving;
 use super::groups::{GROUPS, Group};
 use super::integer::{DONE, Twins};
 use super::nan::{Form, Pending};
+use super::states::{DUE, Misplaced, Use};
 use super::{PINS, TEMPS, XPINS};
 use crate::{Code, Config, Link, Placement, Point, SLOTS, Stubs, TooComplex};
 use ir::{Block, Effects, HelperEffects, HelperInfo, Inst, Op, Ty, Val};
@@ -70,6 +71,18 @@ pub struct Emitter {
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
     pub(super) looping: bool,
+    /// What slots are due to hold, in a region; see `states.rs`.
+    pub(super) due: [u32; DUE],
+    /// Whether a `set` only says so, at the moment.
+    pub(super) dues: bool,
+    /// Of the slots below [`DUE`], those that the guest has for its registers.
+    pub(super) registers: u32,
+    /// Registers for values, at the moment.
+    pub(super) pool: u16,
+    /// Index of the instruction at hand.
+    pub(super) at: u32,
+    pub(super) uses: Vec<Use>,
+    pub(super) maps: Vec<Misplaced>,
     /// See [`Placement::region`] and [`Placement::alone`].
     pub(super) region: bool,
     pub(super) alone: bool,
@@ -90,7 +103,16 @@ impl Emitter {
         for (&slot, &r) in cfg.hot_slots.iter().zip(&PINS) {
             pin[slot as usize % 128] = r;
         }
+        let registers =
+            cfg.hot_slots.iter().filter(|&&s| (s as usize) < DUE).fold(0, |all, s| all | 1u32 << s);
         Emitter {
+            due: [NONE; DUE],
+            dues: false,
+            registers,
+            pool: TEMPS,
+            at: 0,
+            uses: Vec::new(),
+            maps: Vec::new(),
             cfg,
             stubs,
             asm: Asm::default(),
@@ -186,6 +208,10 @@ impl Emitter {
         self.reach = placement.reach;
         self.insns = placement.insns;
         (self.region, self.alone) = (placement.region, placement.alone);
+        self.due = [NONE; DUE];
+        (self.dues, self.pool, self.at) = (self.region, TEMPS, 0);
+        self.uses.clear();
+        self.maps.clear();
         self.untouched = false;
         let again = |i: &Inst| match i.op {
             Op::ExitIf | Op::Goto => i.imm as i64 == placement.entry,
@@ -235,8 +261,8 @@ impl Emitter {
     fn count(&mut self, insts: &[Inst], helpers: &dyn Fn(u16) -> HelperInfo) {
         // Pinned registers with a set ahead that no trap or exit separates from here; the value they get.
         // General registers count from 0, `xmm` registers from 16.
-        let mut ahead: u32 = 0;
-        let mut wanted = [NONE; 32];
+        let mut ahead: u64 = 0;
+        let mut wanted = [NONE; 64];
         let mut forgiving = Forgiving::default();
         let mut twins = Twins::default();
         for n in (0..insts.len()).rev() {
@@ -258,7 +284,7 @@ impl Emitter {
             }
             let want = self.vals[n].want;
             if want != NO {
-                ahead &= !(1u32 << want);
+                ahead &= !(1u64 << want);
             }
             if forgiving.before(insts, n, self.cfg.flags_slot)
                 && let Some((forget, comparisons)) = forgiving.found()
@@ -316,6 +342,9 @@ impl Emitter {
             if Self::is_alias(insts, i) {
                 let a = i.args[0].index();
                 self.vals[a].uses += uses;
+                if self.region {
+                    self.join_uses(a as u32, n as u32);
+                }
                 let (float, int) = (self.vals[n].as_float, self.vals[n].as_int);
                 self.vals[a].as_float |= float || i.op == Op::FFromBits;
                 self.vals[a].as_int |= int && i.op != Op::FFromBits;
@@ -331,13 +360,19 @@ impl Emitter {
                     }
                     self.vals[a.index()].uses += 1;
                     self.vals[a.index()].as_int |= !matches!(i.op, Op::Set | Op::Store);
+                    if self.region && !(i.op == Op::Set && self.can_be_due(i.imm as u16)) {
+                        self.note_use(insts, a, n);
+                    }
                 }
             }
         }
     }
 
-    /// The register that a slot is pinned to: general ones count from 0, `xmm` ones from 16; or `NO`.
+    /// The register that a slot is pinned to: general ones count from 0, `xmm` ones from 16; or `NO`. What can be due counts from [`SLOT`].
     fn pinned(&self, slot: u64) -> u8 {
+        if self.region && self.can_be_due(slot as u16) {
+            return SLOT + slot as u8;
+        }
         let (p, x) = (self.pin[slot as usize % 128], self.xpin[slot as usize % 128]);
         if p == NO && x != NO { 16 + x } else { p }
     }
@@ -359,6 +394,20 @@ impl Emitter {
             _ => {}
         }
         self.before_inst(i, v);
+        if self.region {
+            self.at = n as u32;
+            let settled = match i.op {
+                Op::Amo | Op::Cas | Op::StoreCond | Op::Call | Op::Jump | Op::Leave => true,
+                // It has a slow path of its own, in which somebody may look.
+                Op::Load | Op::Store => !self.untouched || self.alone,
+                _ => false,
+            };
+            if settled {
+                self.settle_due(insts);
+            } else {
+                self.resume_due();
+            }
+        }
         match i.op {
             Op::Const | Op::PcRel => {}
             Op::Get => self.get(i, v),
@@ -422,7 +471,7 @@ impl Emitter {
             }
             Op::ExitIf => self.exit_if(insts, i),
             Op::WillReturn => self.will_return(insts, a, i.imm as i64),
-            Op::Goto => self.goto(i.imm as i64),
+            Op::Goto => self.goto(insts, i.imm as i64),
             Op::Jump => self.jump(insts, a, i.imm),
             Op::Leave => self.leave(),
             Op::Trunc | Op::FBits | Op::FFromBits => {}
@@ -434,6 +483,25 @@ impl Emitter {
 
     fn get(&mut self, i: &Inst, v: Val) {
         let slot = i.imm as u16 % 128;
+        if self.dues && self.can_be_due(slot) {
+            let known = self.due[slot as usize];
+            if known != NONE {
+                let uses = self.vals[v.index()].uses;
+                self.val_mut(known).uses += uses;
+                self.vals[v.index()].root = known;
+                return self.join_uses(known, v.0);
+            }
+            self.get_home(slot, v);
+            let r = self.root(v);
+            if r != v.0 {
+                self.join_uses(r, v.0);
+            }
+            return self.begin_due(slot, r);
+        }
+        self.get_home(slot, v);
+    }
+    /// The value that slot `slot` holds at its own place.
+    fn get_home(&mut self, slot: u16, v: Val) {
         let (p, x) = (self.pin[slot as usize], self.xpin[slot as usize]);
         let known = match (p, x) {
             (NO, NO) => self.slot_val[slot as usize],
@@ -478,6 +546,12 @@ impl Emitter {
         let slot = i.imm as u16 % 128;
         let v = i.args[0];
         let r = self.root(v);
+        if self.dues && self.can_be_due(slot) {
+            if self.val(r).deferred {
+                self.gpr(insts, v);
+            }
+            return self.set_due(slot, r);
+        }
         let p = self.pin[slot as usize];
         if p != NO {
             if self.content[p as usize] != r {
@@ -489,7 +563,7 @@ impl Emitter {
                 self.content[p as usize] = r;
                 // From here on the pinned register is the value's place, unless another pinned one is already.
                 let g = self.val(r).gpr;
-                if g == NO || Self::is_temp(g) {
+                if g == NO || self.is_temp(g) {
                     if g != NO {
                         self.content[g as usize] = NONE;
                     }

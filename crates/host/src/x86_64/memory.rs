@@ -155,7 +155,7 @@ impl Emitter {
         };
         let leaves = leaves && range.1 <= i32::MAX as i64 && (self.region || led.followers > 0);
         let followers = if leaves { led.followers } else { 0 };
-        let entry = self.temp(insts);
+        let entry = self.temp_of(insts, super::TEMPS);
         let tag = self.temp(insts);
         let site = (leaves && self.region && self.looping && !led.write).then(|| self.new_site()).flatten();
         let (from, out) = match site {
@@ -163,13 +163,30 @@ impl Emitter {
             None => (self.probe(base, range, led.write, entry, tag), None),
         };
         let back = self.asm.pos();
-        let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if leaves {
-            let (insn, mends) = (self.insn, self.mends_now());
+            let (insn, mends, map) = (self.insn, self.mends_now(), self.dues.then(|| self.map(insts)));
             let need = led.write as usize + own.write as usize;
             let range = (range.0 as i32, range.1 as i32);
-            self.cold.push(Cold::Fill { back, from, base, range, r: entry, need, site, out, insn, mends });
+            let bytes = 0;
+            self.cold.push(Cold::Fill {
+                back,
+                from,
+                base,
+                range,
+                r: entry,
+                need,
+                site,
+                bytes,
+                out,
+                insn,
+                mends,
+                map,
+            });
+        } else if self.dues {
+            // Its slow path could be looked into.
+            self.too_complex = true;
         }
+        let d = result.map_or(NO, |v| self.dest(insts, v, tag, 0));
         if followers == 0 {
             return (if leaves { Host::Sure(entry) } else { Host::Alone(entry) }, from, d);
         }
@@ -193,15 +210,33 @@ impl Emitter {
         n: u32,
         result: Option<Val>,
     ) -> (Host, u32, Reg) {
-        let r = self.temp(insts);
+        let r = self.temp_of(insts, super::TEMPS);
         let d = result.map_or(NO, |v| self.dest(insts, v, r, 0));
+        let map = self.dues.then(|| self.map(insts));
         self.sum(r, base, own.low, true);
         // The low bits that alignment wants zero stay in, and spoil the comparison if they are not.
         let bytes = own.high - own.low + 1;
         self.asm.ins(AND_I, true, 0, 0, Rm::R(r), -4096 | (bytes - 1));
         let from = self.known_site(n, r);
         let again = self.asm.pos();
-        (Host::Site { r, n, again }, from, d)
+        let Some(map) = map else { return (Host::Site { r, n, again }, from, d) };
+        let (range, site, log2) = ((own.low as i32, own.high as i32), Some(n), bytes.trailing_zeros() as u8);
+        let (insn, mends) = (self.insn, self.mends_now());
+        self.cold.push(Cold::Fill {
+            back: again,
+            from,
+            base,
+            range,
+            r,
+            need: 0,
+            site,
+            bytes: log2,
+            out: None,
+            insn,
+            mends,
+            map: Some(map),
+        });
+        (Host::Sure(r), from, d)
     }
     /// In a region that is a loop: the loads between `base + low` and `base + high` by the page remembered at their site, so that arrays which
     /// share an entry of the TLB do not drive each other out. Leaves the addend in `r`; gives the displacements of the jumps for another page

@@ -21,6 +21,7 @@ mod integer;
 mod lower;
 mod memory;
 mod nan;
+mod states;
 mod xalloc;
 
 pub use frame::emit_stubs;
