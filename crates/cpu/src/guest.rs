@@ -156,6 +156,9 @@ pub struct Fetch<'a> {
     /// Offsets of the instructions to follow, the first of them at `offset`, and of what comes behind the last one. Empty: straight on,
     /// until a jump or branch. The block leaves wherever the guest takes another way, and ends where the path cannot be followed.
     pub path: &'a [u16],
+    /// Offsets of branches on the path, in ascending order, that lead past instructions which only compute something: whether the guest goes through those
+    /// is not worth a jump. The path leads past them.
+    pub skips: &'a [u16],
     /// Whether a block should go on behind a branch, with the instruction at this offset; asked once for each branch.
     pub goes_on: &'a dyn Fn(u16) -> bool,
 }

@@ -502,11 +502,13 @@ impl Cache {
         let id = self.blocks.binary_search_by_key(&start, |b| b.start).ok()?;
         Some(self.blocks[id].key)
     }
-    /// The translation `key`, if it has all that a region along `path` would have, which takes so many bytes.
+    /// The translation `key`, if it has all that a region would have that follows `path`, whose last offset is where it goes then, and takes so
+    /// many bytes.
     pub fn covers(&self, key: Key, path: &[u16], bytes: u32) -> Option<(Id, u64)> {
-        let found = self.find(key)?;
-        let b = &self.blocks[found.0 as usize];
-        (b.bytes as u32 >= bytes && path.is_sorted()).then_some(found)
+        let (end, insns) = path.split_last()?;
+        let (found, loops) = (self.find(key)?, insns.first() == Some(end));
+        let longer = bytes > self.blocks[found.0 as usize].bytes as u32;
+        (!loops && !longer && insns.is_sorted()).then_some(found)
     }
     /// Whether the translation `key` is a region.
     pub fn is_region(&self, key: Key) -> bool {

@@ -22,9 +22,10 @@ use crate::bus::Bus;
 use crate::cache::{CodePage, Key};
 use crate::run::Tcg;
 use crate::shared::{At, Shared};
-use cpu::{Frame, Guest, Step};
+use cpu::{Fetch, Frame, Guest, Step};
 use ir::SLOTS;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -37,8 +38,10 @@ const UNROLLED: usize = 64;
 const LONGEST: usize = WALK / 2;
 /// A path that is shorter is left to the blocks.
 const SHORTEST: usize = 8;
-/// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches.
-const ENTRY: isize = 4;
+/// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches, and that it brings home when it is left.
+const ENTRY: isize = 6;
+/// Instructions that a branch may lead past for that to become a choice of values.
+const SKIPPED: usize = 4;
 /// For how many looks a vCPU remembers where it was seen.
 const REMEMBERED: u32 = 256;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
@@ -122,6 +125,14 @@ impl Loads {
     }
 }
 
+/// What the walk has told of the instructions of one page: offsets in ascending order.
+struct Notes<'a> {
+    /// See [`Trail::wandering`].
+    wandering: &'a [u16],
+    /// See [`Fetch::skips`].
+    skips: &'a [u16],
+}
+
 /// What is to be translated: instructions of one page.
 #[derive(Debug, PartialEq, Eq)]
 struct Path {
@@ -141,16 +152,11 @@ pub(crate) struct Regions {
     started: OnceLock<()>,
 }
 
-/// The length of the path `trail[from..to]` as far as the trail follows it from `at` on.
-fn follows(trail: &[u64], path: &[u64], at: usize) -> usize {
-    path.iter().zip(&trail[at..]).take_while(|(a, b)| a == b).count()
-}
-
-/// How many instructions of the trail a region for this path would run, less what its entries cost.
-fn worth(trail: &[u64], path: &[u64]) -> isize {
+/// How many instructions of `trail`, which begins with `path`, it would run, less what its entries cost.
+fn covered(trail: &[u64], path: &[u64]) -> isize {
     let (mut at, mut covered, mut inside) = (0, 0, false);
     while at < trail.len() {
-        let n = follows(trail, path, at);
+        let n = path.iter().zip(&trail[at..]).take_while(|(a, b)| a == b).count();
         if n == 0 {
             inside = false;
             at += 1;
@@ -166,11 +172,21 @@ fn worth(trail: &[u64], path: &[u64]) -> isize {
     covered
 }
 
-/// The loop of the trail that is worth most: its instructions, and the one that it comes back to. Loops that begin where there
-/// `is_one` already do not count.
-fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<&[u64]> {
+/// How many instructions of a trail a region for its part `turn` would run, as far as the rest of the trail tells; less what entries cost.
+fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
+    let path = &trail[turn.clone()];
+    let (before, behind) = (&trail[..turn.start], &trail[turn.end..]);
+    let rest = before.len() + behind.len();
+    let whole = (covered(before, path) + covered(behind, path)) * trail.len() as isize;
+    whole / rest.max(1) as isize
+}
+
+/// The loop of the trail that is worth most: its instructions, several times if it is short and goes round so often, and the one that it comes back
+/// to. Loops that begin where there `is_one` already do not count.
+fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>> {
     let mut last: HashMap<u64, usize> = HashMap::new();
-    let mut best: Option<(isize, &[u64])> = None;
+    let mut known: HashSet<&[u64]> = HashSet::new();
+    let mut best: Option<(isize, Range<usize>)> = None;
     for (at, &pc) in trail.iter().enumerate().skip(1) {
         // Where a jump back inside a page leads, there a loop begins.
         let back = pc <= trail[at - 1] && pc & !4095 == trail[at - 1] & !4095;
@@ -178,20 +194,94 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<&[u64]> {
             continue;
         }
         let Some(from) = last.insert(pc, at) else { continue };
-        let turn = at - from;
-        if turn > LONGEST || is_one(pc) {
+        if at - from > LONGEST || is_one(pc) || !known.insert(&trail[from..at]) {
             continue;
         }
-        let mut to = at;
-        while to + turn < trail.len() && to + turn - from <= UNROLLED && trail[to + turn] == pc {
-            to += turn;
-        }
-        let worth = worth(trail, &trail[from..to]);
-        if best.is_none_or(|(most, _)| worth > most) {
-            best = Some((worth, &trail[from..=to]));
+        let worth = worth(trail, &(from..at));
+        if best.as_ref().is_none_or(|(most, _)| worth > *most) {
+            best = Some((worth, from..at));
         }
     }
-    best.map(|(_, path)| path)
+    let turn = &trail[best?.1];
+    let times = usual_turns(trail, turn).min(UNROLLED / turn.len()).max(1);
+    let mut way = turn.repeat(times);
+    way.push(turn[0]);
+    Some(way)
+}
+
+/// How often the trail goes round `turn` at once, at least in the middle.
+fn usual_turns(trail: &[u64], turn: &[u64]) -> usize {
+    let (mut at, mut runs, mut turns) = (0, 0, 0);
+    while at < trail.len() {
+        let n = trail[at..].chunks_exact(turn.len()).take_while(|&next| next == turn).count();
+        runs += (n != 0) as usize;
+        turns += n;
+        at += (n * turn.len()).max(1);
+    }
+    turns / runs.max(1)
+}
+
+/// A branch of the trail that leads past a few instructions, or not.
+#[derive(Default)]
+struct Fork {
+    /// The instructions that it leads past, and where it leads.
+    past: Vec<u64>,
+    target: u64,
+    /// How often the guest was there, and how often it went past them.
+    times: usize,
+    skipped: usize,
+    /// It goes other ways as well.
+    other: bool,
+}
+
+/// The branches that lead past instructions which are all `plain`, taken so often and left out so often that a jump would not be foreseen.
+fn skips(trail: &[u64], mut plain: impl FnMut(u64) -> bool) -> HashMap<u64, Fork> {
+    let mut forks: HashMap<u64, Fork> = HashMap::new();
+    // Who goes straight on and comes to a place soon may have been able to go there at once.
+    for w in trail.windows(2) {
+        let far = w[1].wrapping_sub(w[0]);
+        if !(1..=4).contains(&far) && far <= 4 * (SKIPPED as u64 + 1) {
+            let fork = forks.entry(w[0]).or_default();
+            (fork.other, fork.target) = (fork.other || fork.skipped != 0 && fork.target != w[1], w[1]);
+            fork.skipped += 1;
+        }
+    }
+    for (n, pc) in trail.iter().enumerate() {
+        let Some(fork) = forks.get_mut(pc) else { continue };
+        fork.times += 1;
+        let behind = &trail[n + 1..];
+        let Some(to) = behind.iter().take(SKIPPED + 1).position(|&pc| pc == fork.target) else {
+            // The trail may end here.
+            fork.other |= behind.len() > SKIPPED;
+            continue;
+        };
+        let past = &behind[..to];
+        if !past.is_empty() {
+            fork.other |= !fork.past.is_empty() && fork.past != past;
+            fork.past = past.to_vec();
+        }
+    }
+    forks.retain(|_, f| {
+        let rare = f.skipped.min(f.times - f.skipped);
+        !f.other && rare * 8 >= f.times && f.past.is_sorted() && f.past.iter().all(|&pc| plain(pc))
+    });
+    forks
+}
+
+/// The trail without what `forks` lead past.
+fn without(trail: &[u64], forks: &HashMap<u64, Fork>) -> Vec<u64> {
+    let mut rest = Vec::with_capacity(trail.len());
+    let mut at = 0;
+    while at < trail.len() {
+        rest.push(trail[at]);
+        at += 1;
+        if let Some(fork) = forks.get(&trail[at - 1])
+            && trail[at..].starts_with(&fork.past)
+        {
+            at += fork.past.len();
+        }
+    }
+    rest
 }
 
 /// The pieces of `way` that lie in one page each.
@@ -293,16 +383,25 @@ impl Shared {
             let page = trail.page(pc);
             page.is_some_and(|p| self.cache().is_region(Key::new(p, (pc & 4095) as u16, trail.mode)))
         };
-        let Some(way) = busiest_loop(&trail.pcs, is_one) else { return };
         let mut bus = Bus::new(self.memory.clone());
         bus.refresh();
-        for mut path in pieces(way) {
+        // What is checked goes one way.
+        let forks = match self.options.verify {
+            true => HashMap::new(),
+            false => skips(&trail.pcs, |pc| self.is_plain::<G>(config, &bus, trail, pc)),
+        };
+        let Some(way) = busiest_loop(&without(&trail.pcs, &forks), is_one) else { return };
+        for mut path in pieces(&way) {
             let Some(page) = trail.page(path.page) else { continue };
             let here = trail.wandering.iter().filter(|&&pc| pc & !4095 == path.page);
             let wandering: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
+            let here = forks.keys().filter(|&pc| pc & !4095 == path.page);
+            let mut skips: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
+            skips.sort_unstable();
+            let notes = Notes { wandering: &wandering, skips: &skips };
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &wandering) else {
+                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &notes) else {
                     break;
                 };
                 path.offsets.drain(..n as usize);
@@ -317,7 +416,7 @@ impl Shared {
         trail: &Trail,
         page: CodePage,
         path: &Path,
-        wandering: &[u16],
+        notes: &Notes<'_>,
     ) -> Option<u32> {
         let mode = trail.mode;
         let &offset = path.offsets.first()?;
@@ -326,9 +425,35 @@ impl Shared {
         }
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
-        let path = &path.offsets;
-        let at = At { mode, page, offset, second: None, pc, me: None, alone: false, path, wandering, values };
+        let (path, &Notes { wandering, skips }) = (&path.offsets, notes);
+        let at = At {
+            mode,
+            page,
+            offset,
+            second: None,
+            pc,
+            me: None,
+            alone: false,
+            path,
+            skips,
+            wandering,
+            values,
+        };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
+    }
+    /// Whether the instruction at `pc` only computes something.
+    fn is_plain<G: Guest>(&self, config: &G::Config, bus: &Bus, trail: &Trail, pc: u64) -> bool {
+        let Some((ram, at)) = trail.page(pc).and_then(|page| bus.ram_at(page.host)) else { return false };
+        let mut page = [0; 4096];
+        ram.read(at, &mut page);
+        let (offset, builder) = ((pc & 4095) as u16, ir::Builder::new());
+        let fetch =
+            Fetch { offset, page: &page, next: None, limit: 1, path: &[], skips: &[], goes_on: &|_| false };
+        let built = G::build(trail.mode, config, &fetch, &builder);
+        let block = builder.block();
+        let last = block.insts.last().is_some_and(|i| i.op == ir::Op::Goto);
+        let plain = |i: &ir::Inst| matches!(i.op, ir::Op::Set | ir::Op::Goto) || i.is_plain();
+        built.insns == 1 && last && block.insts.iter().all(plain)
     }
 }
 

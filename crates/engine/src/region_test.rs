@@ -8,7 +8,7 @@ fn turns(pc: u64, n: u64, turns: usize) -> Vec<u64> {
 }
 
 fn chosen(trail: &[u64]) -> Vec<u64> {
-    busiest_loop(trail, |_| false).map(<[u64]>::to_vec).unwrap_or_default()
+    busiest_loop(trail, |_| false).unwrap_or_default()
 }
 
 #[test]

@@ -333,6 +333,7 @@ impl<G: Guest> Tcg<G> {
                 me: Some(&self.activity),
                 alone,
                 path: &[],
+                skips: &[],
                 wandering: &[],
                 values: None,
             },
@@ -362,6 +363,7 @@ impl<G: Guest> Tcg<G> {
             me: Some(&self.activity),
             alone: false,
             path: &[],
+            skips: &[],
             wandering: &[],
             values: None,
         };

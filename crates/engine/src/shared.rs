@@ -81,6 +81,8 @@ pub(crate) struct At<'a> {
     pub(crate) alone: bool,
     /// Offsets of the instructions that a region follows, and of where it goes then; empty for a block.
     pub(crate) path: &'a [u16],
+    /// See [`Fetch::skips`].
+    pub(crate) skips: &'a [u16],
     /// Of these, offsets of those that load from one page after another, in ascending order.
     pub(crate) wandering: &'a [u16],
     /// What the slots held once when that was begun.
@@ -159,7 +161,7 @@ impl Translator {
         &mut self,
         mode: u32,
         config: &G::Config,
-        (offset, next, path): (u16, Option<[u8; 16]>, &[u16]),
+        (offset, next, path, skips): (u16, Option<[u8; 16]>, &[u16], &[u16]),
         goes_on: &dyn Fn(u16) -> bool,
         limit: u32,
         apart: bool,
@@ -167,7 +169,7 @@ impl Translator {
         let mut limit = limit;
         loop {
             self.builder.clear();
-            let fetch = Fetch { offset, page: &self.page[..], next, limit, goes_on, path };
+            let fetch = Fetch { offset, page: &self.page[..], next, limit, goes_on, path, skips };
             let built = G::build(mode, config, &fetch, &self.builder);
             if built.insns == 0 {
                 return None;
@@ -444,7 +446,7 @@ impl Shared {
             bytes
         });
         let trace = Trace::of(at.pc);
-        let fetch = (at.offset, next, at.path);
+        let fetch = (at.offset, next, at.path, at.skips);
         // Where instructions are counted, all of a block's are taken at its entry.
         let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
         let goes_on = |offset: u16| {

@@ -1,6 +1,6 @@
 //! Blocks and instructions as data.
 
-use crate::{Op, Ty};
+use crate::{Effects, Op, Ty};
 use std::fmt;
 
 /// Names the result of the instruction with this index in its block.
@@ -93,6 +93,11 @@ pub struct Inst {
 }
 
 impl Inst {
+    /// Whether it only computes something from what is there, quickly.
+    pub fn is_plain(&self) -> bool {
+        let slow = matches!(self.op, Op::DivS | Op::DivU | Op::RemS | Op::RemU | Op::Clmul | Op::ClmulH);
+        self.op == Op::Insn || matches!(self.op.effects(), Effects::Pure | Effects::Reads) && !slow
+    }
     /// The operands that are there.
     pub fn operands(&self) -> impl Iterator<Item = Val> + '_ {
         self.args.iter().copied().take_while(|v| v.is_some())

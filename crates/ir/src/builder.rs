@@ -16,7 +16,20 @@ pub const SLOTS: usize = 128;
 pub struct Builder {
     block: RefCell<Block>,
     slots: RefCell<[Val; SLOTS]>,
+    skip: RefCell<Option<Box<Skip>>>,
     done: Cell<bool>,
+}
+
+/// Instructions that the guest may skip.
+struct Skip {
+    /// Whether it does.
+    when: Val,
+    /// Index of the first instruction of the block that it skips.
+    from: usize,
+    /// What the slots held before.
+    slots: [Val; SLOTS],
+    /// Those that are set.
+    set: Vec<u16>,
 }
 
 /// Kinds of value that a [`V`] can name.
@@ -64,6 +77,7 @@ impl Builder {
         Builder {
             block: RefCell::new(Block { insts: Vec::with_capacity(256) }),
             slots: RefCell::new([Val::NONE; SLOTS]),
+            skip: RefCell::new(None),
             done: Cell::new(false),
         }
     }
@@ -71,7 +85,30 @@ impl Builder {
     pub fn clear(&mut self) {
         self.block.get_mut().insts.clear();
         *self.slots.get_mut() = [Val::NONE; SLOTS];
+        *self.skip.get_mut() = None;
         self.done.set(false);
+    }
+    /// What follows, up to [`Builder::skip_end`], has no effect if `when`.
+    pub fn skip_if(&self, when: V<'_, KBool>) {
+        let slots = *self.slots.borrow();
+        let skip = Skip { when: when.v, from: self.len(), slots, set: Vec::new() };
+        *self.skip.borrow_mut() = Some(Box::new(skip));
+    }
+    /// Ends what may be skipped. False, and the block is of no use, if that does more than to compute something quickly and set slots
+    /// below `registers`.
+    pub fn skip_end(&self, registers: u16) -> bool {
+        let Some(skip) = self.skip.take() else { return false };
+        let plain = self.block.borrow().insts[skip.from..].iter().all(|i| i.is_plain());
+        if !plain || self.is_done() || skip.set.iter().any(|&slot| slot >= registers) {
+            return false;
+        }
+        for slot in skip.set {
+            let new = self.get(slot);
+            self.slots.borrow_mut()[slot as usize] = skip.slots[slot as usize];
+            let old = self.get(slot);
+            self.set(slot, V::select(self.name(skip.when), old, new));
+        }
+        true
     }
     /// The finished block.
     pub fn block(&self) -> std::cell::Ref<'_, Block> {
@@ -152,8 +189,21 @@ impl Builder {
     }
     /// Writes a slot.
     pub fn set(&self, slot: u16, v: V<'_, K64>) {
+        if self.sets_later(slot) {
+            self.slots.borrow_mut()[slot as usize] = v.v;
+            return;
+        }
         self.push(Op::Set, Ty::I64, &[v.v], slot as u64);
         self.slots.borrow_mut()[slot as usize] = v.v;
+    }
+    /// Whether the slot is set when what may be skipped ends.
+    fn sets_later(&self, slot: u16) -> bool {
+        let mut skip = self.skip.borrow_mut();
+        let Some(skip) = &mut *skip else { return false };
+        if !skip.set.contains(&slot) {
+            skip.set.push(slot);
+        }
+        true
     }
     /// Reads a slot as a float.
     pub fn fget(&self, slot: u16) -> V<'_, KF64> {
@@ -168,6 +218,10 @@ impl Builder {
     }
     /// Writes a slot with a float.
     pub fn fset(&self, slot: u16, v: V<'_, KF64>) {
+        if self.sets_later(slot) {
+            self.slots.borrow_mut()[slot as usize] = v.v;
+            return;
+        }
         self.push(Op::Set, Ty::F64, &[v.v], slot as u64);
         self.slots.borrow_mut()[slot as usize] = v.v;
     }

@@ -12,6 +12,9 @@ use ir::builder::{K32, K64, KBool, KF32, KF64};
 use ir::{Builder, Int32, Int64, MemOp, Op, Ty, V};
 use std::cell::Cell;
 
+/// Slots below the first of the floats hold the integer registers.
+const REGISTERS: u16 = F0;
+
 /// Size of a page: no block reaches beyond one.
 const PAGE: usize = 4096;
 
@@ -28,6 +31,10 @@ pub struct Build<'a> {
     next: &'a Cell<i64>,
     /// Where what the instruction calls will return to.
     returns: Cell<Option<V<'a, K64>>>,
+    /// See [`Fetch::skips`].
+    skips: &'a [u16],
+    /// Where instructions that may be skipped end.
+    skip: &'a Cell<Option<i64>>,
     /// See [`Fetch::goes_on`].
     goes_on: &'a dyn Fn(u16) -> bool,
 }
@@ -59,9 +66,19 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         0 => fetch.limit,
         n => fetch.limit.min(n - 1),
     };
-    let next = Cell::new(0);
+    let (next, skip) = (Cell::new(0), Cell::new(None));
+    let refused = Built { insns: 0, from: start as u16, bytes: 0 };
     let (mut from, mut end) = (start, start);
-    while insns < limit && at < PAGE && !b.is_done() {
+    while (insns < limit || skip.get().is_some()) && at < PAGE && !b.is_done() {
+        if skip.get() == Some(at as i64) {
+            skip.set(None);
+            if !b.skip_end(REGISTERS) {
+                return refused;
+            }
+            if insns == limit {
+                break;
+            }
+        }
         let Some(first) = half(at) else { break };
         let word = match first & 3 {
             3 if at + 2 >= PAGE && insns > 0 => break,
@@ -74,10 +91,12 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         let row = config.decoder().decode(word);
         let length = if word & 3 == 3 { 4 } else { 2 };
         let place = Place { word, length, mode: Mode(mode), isa: config.isa() };
-        let follow = fetch.path.get(insns as usize + 1).map(|&o| o.into());
+        let skipped = skip.get().is_some();
+        let follow = fetch.path.get(insns as usize + 1).filter(|_| !skipped).map(|&o| o.into());
         next.set(at as i64 + length);
-        let (returns, goes_on) = (Cell::new(None), fetch.goes_on);
-        let m = Build { b, place, offset: at as i64, edge: &edge, follow, next: &next, returns, goes_on };
+        let (returns, goes_on, skips) = (Cell::new(None), fetch.goes_on, fetch.skips);
+        let (next, skip, edge) = (&next, &skip, &edge);
+        let m = Build { b, place, offset: at as i64, edge, follow, next, returns, skips, skip, goes_on };
         b.insn(m.offset);
         // Building stops at nothing: the builder's functions never return a reason to stop.
         let _ = match row {
@@ -86,10 +105,19 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         };
         (from, end) = (from.min(at), end.max(at + length as usize));
         at = next.get() as usize;
+        if skipped {
+            continue;
+        }
         insns += 1;
+        if skip.get().is_some() {
+            continue;
+        }
         if follow.is_some_and(|f| f != next.get()) {
             break;
         }
+    }
+    if skip.get().is_some() {
+        return refused;
     }
     if insns > 0 && !b.is_done() {
         go(b, &edge, at as i64);
@@ -342,6 +370,14 @@ impl<'a> Machine for Build<'a> {
     fn branch(&self, c: V<'a, KBool>, offset: i64) {
         // A branch ends the block, unless there is a path to follow, or it leads forward and what comes behind it will be wanted.
         let (target, next) = (self.offset + offset, self.offset + self.place.length);
+        if self.follow == Some(target)
+            && self.skips.binary_search(&(self.offset as u16)).is_ok()
+            && target > next
+        {
+            self.b.skip_if(c);
+            self.skip.set(Some(target));
+            return;
+        }
         if self.follow == Some(next) && !crosses(self.edge, target) {
             self.b.exit_if(c, target);
         } else if self.follow == Some(target) && !crosses(self.edge, next) {

@@ -19,7 +19,7 @@ fn page(at: usize, words: &[u32]) -> Vec<u8> {
 
 fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64)>) {
     let b = Builder::new();
-    let fetch = Fetch { offset, page, next, limit: 64, goes_on: &|_| false, path: &[] };
+    let fetch = Fetch { offset, page, next, limit: 64, goes_on: &|_| false, path: &[], skips: &[] };
     let built = build(3, &rv64(), &fetch, &b);
     let ops = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
     (built, ops)
@@ -71,7 +71,7 @@ fn a_block_goes_on_behind_branches_that_lead_forward() {
     let p = page(0, &[0x0020_8863, 0x0020_8863, 0xfe20_8ee3, NOP, 0x0000_006f]);
     let built = |goes_on: &dyn Fn(u16) -> bool| {
         let b = Builder::new();
-        let fetch = Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on, path: &[] };
+        let fetch = Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on, path: &[], skips: &[] };
         let built = build(3, &rv64(), &fetch, &b);
         let exits = b.block().insts.iter().filter(|i| i.op == Op::ExitIf).map(|i| i.imm).collect::<Vec<_>>();
         (built.insns, exits)
@@ -99,7 +99,7 @@ fn a_path_is_followed_through_branches_and_calls() {
         let built = build(
             3,
             &rv64(),
-            &Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on: &|_| false, path },
+            &Fetch { offset: 0, page: &p, next: None, limit: 64, goes_on: &|_| false, path, skips: &[] },
             &b,
         );
         let ops: Vec<_> = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
@@ -124,7 +124,8 @@ fn flags_are_read_as_functions_have_left_them() {
     // fsflags zero; fcvt.wu.s a0, fa0 (by a function, which accrues flags); frflags a1
     let p = page(0, &[0x0010_1073, 0xc015_7553, 0x0010_25f3]);
     let b = Builder::new();
-    let fetch = Fetch { offset: 0, page: &p, next: None, limit: 3, goes_on: &|_| false, path: &[] };
+    let fetch =
+        Fetch { offset: 0, page: &p, next: None, limit: 3, goes_on: &|_| false, path: &[], skips: &[] };
     // Supervisor with dirty floats, to nearest: a mode in which the three are in one block.
     let mode = (0..128).find(|&mode| {
         let b = Builder::new();

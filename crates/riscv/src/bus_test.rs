@@ -262,7 +262,8 @@ impl Machine {
         };
         self.builder.clear();
         let offset = (pc & 4095) as u16;
-        let fetch = Fetch { offset, page: &bytes, next: None, limit, goes_on: &|_| false, path: &[] };
+        let fetch =
+            Fetch { offset, page: &bytes, next: None, limit, goes_on: &|_| false, path: &[], skips: &[] };
         let built = build::build(self.hart.mode(), &self.hart.config, &fetch, &self.builder);
         if built.insns == 0 {
             return self.hart.interpret(&mut self.bus);
