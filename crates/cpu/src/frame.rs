@@ -51,6 +51,8 @@ pub struct Frame {
     pub site_tags: [AtomicU64; SITES],
     /// Host address minus guest virtual address for each of them.
     pub site_addends: [AtomicU64; SITES],
+    /// Addends that loads which go from page to page have met last.
+    pub site_guesses: [AtomicU64; SITES],
     /// Which float flags of the guest's are masked while the processor traps before it raises another; negative while it does not.
     pub watched: AtomicI32,
     /// How often translated code has asked the host which flags it has raised.
@@ -78,6 +80,7 @@ impl Default for Frame {
             budget: AtomicI64::new(0),
             site_tags: [const { AtomicU64::new(u64::MAX) }; SITES],
             site_addends: [const { AtomicU64::new(0) }; SITES],
+            site_guesses: [const { AtomicU64::new(0) }; SITES],
             watched: AtomicI32::new(-1),
             polls: AtomicU32::new(0),
             splits: AtomicU64::new(0),

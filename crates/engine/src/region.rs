@@ -84,6 +84,8 @@ struct Trail {
     pages: Vec<(u64, CodePage)>,
     /// Those that load from another page each few times, in ascending order.
     wandering: Vec<u64>,
+    /// Of these, those for which the host's memory lies as far from the guest's address in each page.
+    steady: Vec<u64>,
     /// What the guest's slots held at instructions that a jump led back to.
     values: HashMap<u64, Box<[u64; SLOTS]>>,
 }
@@ -105,23 +107,28 @@ struct Load {
     times: u32,
     changes: u32,
     page: u64,
+    /// What the host's address is more than the guest's, and how often it was something else than the time before.
+    addend: u64,
+    others: u32,
 }
 
 impl Loads {
     /// The instruction at `pc` has loaded from `va`.
-    fn note(&mut self, pc: u64, va: u64) {
+    fn note(&mut self, pc: u64, va: u64, addend: u64) {
         let page = va >> 12;
         let load = self.0.entry(pc).or_default();
         load.changes += (load.times != 0 && load.page != page) as u32;
+        load.others += (load.times != 0 && load.addend != addend) as u32;
         load.times += 1;
-        load.page = page;
+        (load.page, load.addend) = (page, addend);
     }
-    /// Those that were in another page at least one time of eight, in ascending order.
-    fn wandering(self) -> Vec<u64> {
-        let mut pcs: Vec<u64> =
-            self.0.into_iter().filter(|(_, l)| l.changes * 8 >= l.times).map(|(pc, _)| pc).collect();
-        pcs.sort_unstable();
-        pcs
+    /// Those that were in another page at least one time of eight; and of these, those that had another addend hardly ever. In ascending order.
+    fn wandering(self) -> (Vec<u64>, Vec<u64>) {
+        let mut loads: Vec<(u64, Load)> =
+            self.0.into_iter().filter(|(_, l)| l.changes * 8 >= l.times).collect();
+        loads.sort_unstable_by_key(|&(pc, _)| pc);
+        let steady = loads.iter().filter(|(_, l)| l.others * 32 <= l.times).map(|&(pc, _)| pc).collect();
+        (loads.into_iter().map(|(pc, _)| pc).collect(), steady)
     }
 }
 
@@ -129,6 +136,8 @@ impl Loads {
 struct Notes<'a> {
     /// See [`Trail::wandering`].
     wandering: &'a [u16],
+    /// See [`Trail::steady`].
+    steady: &'a [u16],
     /// See [`Fetch::skips`].
     skips: &'a [u16],
 }
@@ -393,12 +402,13 @@ impl Shared {
         let Some(way) = busiest_loop(&without(&trail.pcs, &forks), is_one) else { return };
         for mut path in pieces(&way) {
             let Some(page) = trail.page(path.page) else { continue };
-            let here = trail.wandering.iter().filter(|&&pc| pc & !4095 == path.page);
-            let wandering: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
-            let here = forks.keys().filter(|&pc| pc & !4095 == path.page);
-            let mut skips: Vec<u16> = here.map(|pc| (pc & 4095) as u16).collect();
+            let here = |pcs: &[u64]| -> Vec<u16> {
+                pcs.iter().filter(|&&pc| pc & !4095 == path.page).map(|pc| (pc & 4095) as u16).collect()
+            };
+            let (wandering, steady) = (here(&trail.wandering), here(&trail.steady));
+            let mut skips = here(&forks.keys().copied().collect::<Vec<_>>());
             skips.sort_unstable();
-            let notes = Notes { wandering: &wandering, skips: &skips };
+            let notes = Notes { wandering: &wandering, steady: &steady, skips: &skips };
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
                 let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &notes) else {
@@ -425,7 +435,7 @@ impl Shared {
         }
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
-        let (path, &Notes { wandering, skips }) = (&path.offsets, notes);
+        let (path, &Notes { wandering, steady, skips }) = (&path.offsets, notes);
         let at = At {
             mode,
             page,
@@ -437,6 +447,7 @@ impl Shared {
             path,
             skips,
             wandering,
+            steady,
             values,
         };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
@@ -476,6 +487,7 @@ impl<G: Guest> Tcg<G> {
             pcs: Vec::with_capacity(WALK),
             pages: Vec::new(),
             wandering: Vec::new(),
+            steady: Vec::new(),
             values: HashMap::new(),
         };
         let mut loads = Loads::default();
@@ -490,7 +502,8 @@ impl<G: Guest> Tcg<G> {
             self.loaded = None;
             step = self.interpret(g);
             if let Some(va) = self.loaded {
-                loads.note(pc, va);
+                let addend = self.tlb.set(self.data_set).entry(va).addend.load(Relaxed);
+                loads.note(pc, va, addend);
             }
             if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) != 0 {
                 break;
@@ -502,7 +515,7 @@ impl<G: Guest> Tcg<G> {
                 trail.pages.push((at, page));
             }
         }
-        trail.wandering = loads.wandering();
+        (trail.wandering, trail.steady) = loads.wandering();
         self.shared.regions.add(trail);
         step
     }

@@ -335,6 +335,7 @@ impl<G: Guest> Tcg<G> {
                 path: &[],
                 skips: &[],
                 wandering: &[],
+                steady: &[],
                 values: None,
             },
         );
@@ -365,6 +366,7 @@ impl<G: Guest> Tcg<G> {
             path: &[],
             skips: &[],
             wandering: &[],
+            steady: &[],
             values: None,
         };
         shared.translate::<G>(&self.config, &self.bus, &at).map(|m| (m.id, m.address))

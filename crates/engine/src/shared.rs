@@ -85,6 +85,8 @@ pub(crate) struct At<'a> {
     pub(crate) skips: &'a [u16],
     /// Of these, offsets of those that load from one page after another, in ascending order.
     pub(crate) wandering: &'a [u16],
+    /// See [`host::Placement::steady`].
+    pub(crate) steady: &'a [u16],
     /// What the slots held once when that was begun.
     pub(crate) values: Option<&'a [u64; SLOTS]>,
 }
@@ -256,6 +258,7 @@ impl Shared {
             sites: Some(host::Sites {
                 tags: offset_of!(Frame, site_tags) as i32 - FRAME_BIAS as i32,
                 addends: offset_of!(Frame, site_addends) as i32 - FRAME_BIAS as i32,
+                guesses: offset_of!(Frame, site_guesses) as i32 - FRAME_BIAS as i32,
                 count: cpu::SITES as u32,
             }),
             parallel: cpus.all().len() > 1,
@@ -491,6 +494,7 @@ impl Shared {
             region: is_region,
             alone: at.alone,
             wandering: at.wandering,
+            steady: at.steady,
             values: at.values,
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {

@@ -106,6 +106,8 @@ pub struct Sites {
     pub tags: i32,
     /// Offset of the addends.
     pub addends: i32,
+    /// Offset of guesses: addends that loads met last. Each look into the TLB compares, so nobody has to forget them.
+    pub guesses: i32,
     /// How many there are of each; the places in the code share them in turn.
     pub count: u32,
 }
@@ -375,6 +377,8 @@ pub struct Placement<'a> {
     pub alone: bool,
     /// Instructions (offsets from the page base, ascending) that load from another page again and again: not to be guessed from a site.
     pub wandering: &'a [u16],
+    /// Of these, those whose pages had the same addend: one that is guessed needs not be waited for.
+    pub steady: &'a [u16],
     /// What the slots held once when it was entered: where tables may lie.
     pub values: Option<&'a [u64; SLOTS]>,
 }

@@ -27,6 +27,9 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
         let mut world = World::new(&mut random);
         let values = world.slots;
         machine.alone = random.one_in(4);
+        let insns = given.insts.iter().filter(|i| i.op == ir::Op::Insn).map(|i| i.imm as u16);
+        machine.wandering = insns.filter(|_| random.one_in(3)).collect();
+        machine.steady = machine.wandering.iter().copied().filter(|_| random.one_in(2)).collect();
         machine.reach = if random.one_in(2) { (0, 0x1000) } else { (-0x3000, 0x5000) };
         if machine.translate_as(given, random.one_in(2).then_some(&values)).is_err() {
             refused += 1;

@@ -47,7 +47,7 @@ fn config() -> Config {
         parallel: true,
         loops: true,
         budget: None,
-        sites: Some(host::Sites { tags: 0x500, addends: 0x600, count: 32 }),
+        sites: Some(host::Sites { tags: 0x500, addends: 0x600, guesses: 0x780, count: 32 }),
     }
 }
 
@@ -113,6 +113,7 @@ fn the_code_is_as_recorded() {
         region: false,
         alone: false,
         wandering: &[],
+        steady: &[],
         values: None,
     };
     let mut code = Code::default();

@@ -60,6 +60,7 @@ impl Emitter {
         self.asm.ins(TEST_B, false, 0, 0, Rm::R(base), bytes as i64 - 1);
         let misaligned = self.asm.jump(Some(cc::NE));
         let missed = self.probe(base, (0, 0), true, entry, tag);
+        self.addend_of(entry);
         self.asm.ins(ADD, true, entry, 0, Rm::R(base), 0);
         [misaligned, missed]
     }

@@ -50,6 +50,8 @@ pub(super) enum Cold {
         /// Where the guest's registers are, in a region.
         map: Option<Map>,
     },
+    /// The addend of the TLB entry at `entry` is not the one that was guessed.
+    Guess { from: u32, back: u32, r: Reg, entry: Reg, at: i32 },
     /// An atomic whose operands are in scratch words or, as far as they are `late`, in registers. Two jumps may lead here.
     Atomic { from: [u32; 2], back: u32, stub: u64, dest: Reg, imm: u64, insn: i64, late: [Reg; 3] },
     /// A store-conditional whose condition is false.
@@ -176,6 +178,12 @@ impl Emitter {
                 self.asm.ins(MOV_MI, true, 0, 0, m, imm as i64);
                 self.call_stub(stub, insn);
                 self.asm.ins(MOV, true, dest, 0, Rm::M(word), 0);
+                self.jump_back(back);
+            }
+            Cold::Guess { from, back, r, entry, at } => {
+                self.arrive(from);
+                self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(entry, self.cfg.tlb.addend)), 0);
+                self.asm.ins(MOV_MR, true, r, 0, Rm::M(Mem::at(RBP, at)), 0);
                 self.jump_back(back);
             }
             Cold::NotStored { from, back, dest } => {

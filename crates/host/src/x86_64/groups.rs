@@ -53,7 +53,7 @@ pub(super) struct Anchor {
     pub base: u32,
     /// How far from it the access's own base is, at least.
     pub offset: i64,
-    /// How much farther it may be: more than 0 if an index is added that cannot be larger.
+    /// How much farther it may be: more than 0 if an index is added that cannot be larger, or one of two constants.
     pub reach: i64,
 }
 
@@ -68,11 +68,13 @@ pub(super) fn anchor(insts: &[Inst], i: &Inst, values: Option<&[u64; SLOTS]>) ->
     }
     // The anchor without the index, once there is one, and that index's greatest value.
     let mut indexed: Option<(Anchor, i64)> = None;
+    // How much farther than `offset` it may be.
+    let mut spread = 0;
     loop {
         let d = &insts[v.index()];
         let constant = |c: Val| Some(&insts[c.index()]).filter(|c| c.op == Op::Const).map(|c| c.imm as i64);
         match (d.op, d.ty) {
-            (Op::PcRel, _) if indexed.is_none() => {
+            (Op::PcRel, _) if indexed.is_none() && spread == 0 => {
                 let first = (d.imm as i64).wrapping_add(offset + disp);
                 let in_page = first & 4095;
                 let whole = in_page + MemOp::of(i.imm).bytes() as i64 <= 4096 && first.unsigned_abs() < NEAR;
@@ -96,16 +98,31 @@ pub(super) fn anchor(insts: &[Inst], i: &Inst, values: Option<&[u64; SLOTS]>) ->
                     let [a, b, ..] = d.args;
                     if let Some((base, (reach, c))) = of(b).map(|r| (a, r)).or_else(|| of(a).map(|r| (b, r)))
                     {
-                        indexed = Some((near(v.0, offset), reach));
+                        indexed = Some((Anchor { base: v.0, offset, reach: spread }, reach));
                         (v, offset) = (base, offset + c);
                         continue;
                     }
                 }
             }
+            // One of two places of the same base.
+            (Op::Select, Ty::I64) if indexed.is_none() => {
+                let of = |v: Val| {
+                    let d = &insts[v.index()];
+                    let own = (d.op == Op::Add && d.ty == Ty::I64).then(|| constant(d.args[1])).flatten();
+                    own.map_or((v, 0), |c| (d.args[0], c))
+                };
+                let ((a, b), (c, d)) = (of(d.args[1]), of(d.args[2]));
+                if a == c && b.unsigned_abs() < SPAN as u64 && d.unsigned_abs() < SPAN as u64 {
+                    (v, offset, spread) = (a, offset + b.min(d), spread + (b - d).abs());
+                    continue;
+                }
+            }
             _ => {}
         }
+        let near = |base: u32, offset: i64| Anchor { base, offset, reach: spread };
         let Some((without, reach)) = indexed else { return near(v.0, offset) };
         let group = Group::of(i, v.0, offset);
+        let reach = reach + spread;
         let fits = one_page(insts, values, v.0, (group.low, group.high + reach));
         return if fits { Anchor { base: v.0, offset, reach } } else { without };
     }

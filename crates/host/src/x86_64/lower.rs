@@ -50,10 +50,13 @@ pub struct Emitter {
     pub(super) groups: [Group; GROUPS],
     pub(super) next_group: usize,
     pub(super) next_site: u32,
+    pub(super) next_guess: u32,
     /// Sites that this block may still have: none is to serve two of its places.
     pub(super) sites_left: u32,
     /// See [`Placement::wandering`].
     wandering: Vec<u16>,
+    /// See [`Placement::steady`].
+    steady: Vec<u16>,
     /// See [`Placement::values`].
     pub(super) values: Option<Box<[u64; SLOTS]>>,
     /// The groups that the accesses to come would lead, the next one last.
@@ -136,8 +139,10 @@ impl Emitter {
             groups: [Group::NONE; GROUPS],
             next_group: 0,
             next_site: 0,
+            next_guess: 0,
             sites_left: 0,
             wandering: Vec::new(),
+            steady: Vec::new(),
             values: None,
             ahead: Vec::new(),
             pseudo: 0,
@@ -225,11 +230,18 @@ impl Emitter {
         self.sites_left = self.cfg.sites.map_or(0, |s| s.count);
         self.wandering.clear();
         self.wandering.extend_from_slice(placement.wandering);
+        self.steady.clear();
+        self.steady.extend_from_slice(placement.steady);
         self.values = placement.values.copied().map(Box::new);
     }
     /// Whether the instruction at hand is known to load from one page after another.
     pub(super) fn wanders(&self) -> bool {
         self.wandering.binary_search(&(self.insn as u16)).is_ok()
+    }
+
+    /// Whether the pages that the instruction at hand loads from are known to have one addend.
+    pub(super) fn is_steady(&self) -> bool {
+        self.steady.binary_search(&(self.insn as u16)).is_ok()
     }
 
     /// Pins the float slots, or none.

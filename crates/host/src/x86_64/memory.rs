@@ -77,7 +77,7 @@ pub(super) enum Stored {
 }
 
 impl Emitter {
-    /// Emits the TLB probe for the bytes from `base + low` to `base + high`: leaves the entry's addend in `entry`; `tag` is
+    /// Emits the TLB probe for the bytes from `base + low` to `base + high`: leaves the entry's address in `entry`; `tag` is
     /// destroyed. Returns the displacement of the jump that is taken on a miss.
     pub(super) fn probe(&mut self, base: Reg, range: (i64, i64), write: bool, entry: Reg, tag: Reg) -> u32 {
         let (tlb, layout) = (self.cfg.tlb, self.cfg.layout);
@@ -96,9 +96,26 @@ impl Emitter {
         self.asm.ins(ADD, true, entry, 0, field(layout.tlb), 0);
         let field = if write { tlb.write } else { tlb.read };
         self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(entry, field)), 0);
+        self.asm.jump(Some(cc::NE))
+    }
+    /// The addend of the TLB entry at `entry`, in its place.
+    pub(super) fn addend_of(&mut self, entry: Reg) {
+        self.asm.ins(MOV, true, entry, 0, Rm::M(Mem::at(entry, self.cfg.tlb.addend)), 0);
+    }
+    /// The same in `r`, by the guess at `at`, so that who uses it need not wait.
+    fn guessed(&mut self, at: i32, entry: Reg, r: Reg) -> Reg {
+        self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(RBP, at)), 0);
+        self.asm.ins(CMP, true, r, 0, Rm::M(Mem::at(entry, self.cfg.tlb.addend)), 0);
         let from = self.asm.jump(Some(cc::NE));
-        self.asm.ins(MOV, true, entry, 0, Rm::M(Mem::at(entry, tlb.addend)), 0);
-        from
+        let back = self.asm.pos();
+        self.cold.push(Cold::Guess { from, back, r, entry, at });
+        r
+    }
+    /// The place of a guess for an access: an offset from the state register.
+    fn new_guess(&mut self) -> Option<i32> {
+        let sites = self.cfg.sites?;
+        self.next_guess = (self.next_guess + 1) % sites.count;
+        Some(sites.guesses + 8 * self.next_guess as i32)
     }
     /// `d = r + n`, at least 32 bits of it.
     pub(super) fn sum(&mut self, d: Reg, r: Reg, n: i64, whole: bool) {
@@ -161,6 +178,17 @@ impl Emitter {
         let (from, out) = match site {
             Some(n) => self.group_site(base, range, n, entry, tag),
             None => (self.probe(base, range, led.write, entry, tag), None),
+        };
+        let guess =
+            (self.region && site.is_none() && !led.write && self.is_steady()).then(|| self.new_guess());
+        let (entry, tag) = match guess.flatten() {
+            Some(n) => (self.guessed(n, entry, tag), entry),
+            None => {
+                if site.is_none() {
+                    self.addend_of(entry);
+                }
+                (entry, tag)
+            }
         };
         let back = self.asm.pos();
         if leaves {

@@ -40,6 +40,7 @@ pub struct Frame {
     pub slots: [u64; SLOTS],
     pub site_tags: [u64; SITES],
     pub site_addends: [u64; SITES],
+    pub site_guesses: [u64; SITES],
     pub calls: u64,
     pub watched: i32,
     pub polls: u32,
@@ -400,6 +401,9 @@ pub struct Machine {
     pub reach: (i64, i64),
     /// See [`host::Placement::alone`].
     pub alone: bool,
+    /// See [`host::Placement::wandering`] and [`host::Placement::steady`].
+    pub wandering: Vec<u16>,
+    pub steady: Vec<u16>,
     /// The table of split groups.
     pub splits: Vec<[u64; 2]>,
 }
@@ -430,6 +434,7 @@ impl Machine {
         cfg.sites = sites.then_some(host::Sites {
             tags: at(std::mem::offset_of!(Frame, site_tags)),
             addends: at(std::mem::offset_of!(Frame, site_addends)),
+            guesses: at(std::mem::offset_of!(Frame, site_guesses)),
             count: SITES as u32,
         });
         let hooks = Hooks {
@@ -458,6 +463,8 @@ impl Machine {
             calls: vec![[u64::MAX, 0]; host::CALLS],
             reach: (0, 0x1000),
             alone: false,
+            wandering: Vec::new(),
+            steady: Vec::new(),
             splits: vec![[0, 0]; host::SPLITS],
         }
     }
@@ -483,7 +490,8 @@ impl Machine {
             floats: true,
             insns: 1,
             region: values.is_some(),
-            wandering: &[],
+            wandering: &self.wandering,
+            steady: &self.steady,
             values,
         };
         self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
@@ -517,6 +525,7 @@ impl Machine {
             slots: world.slots,
             site_tags: [u64::MAX; SITES],
             site_addends: [0x5555; SITES],
+            site_guesses: [0x5555; SITES],
             calls: self.calls.as_ptr() as u64,
             watched: -1,
             polls: 0,
