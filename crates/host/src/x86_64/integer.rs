@@ -36,15 +36,19 @@ impl Twins {
             Op::DivS | Op::DivU | Op::RemS | Op::RemU => &mut self.quotient,
             _ => return None,
         };
-        let other = std::mem::replace(last, Some(n))?;
+        let other = last.replace(n)?;
         let o = &insts[other];
         let same =
             [a, b] == o.args[..2] || matches!(i.op, Op::Mul | Op::MulHs | Op::MulHu) && [b, a] == o.args[..2];
-        let pair = match (i.op, o.op) {
-            (Op::Mul, Op::MulHs | Op::MulHu) | (Op::MulHs | Op::MulHu, Op::Mul) => true,
-            (Op::DivS, Op::RemS) | (Op::RemS, Op::DivS) | (Op::DivU, Op::RemU) | (Op::RemU, Op::DivU) => true,
-            _ => false,
-        };
+        let pair = matches!(
+            (i.op, o.op),
+            (Op::Mul, Op::MulHs | Op::MulHu)
+                | (Op::MulHs | Op::MulHu, Op::Mul)
+                | (Op::DivS, Op::RemS)
+                | (Op::RemS, Op::DivS)
+                | (Op::DivU, Op::RemU)
+                | (Op::RemU, Op::DivU)
+        );
         let twins = same && pair && i.ty == o.ty && other - n <= APART;
         if twins {
             *last = None;
