@@ -70,8 +70,8 @@ impl Sightings {
         }
         let n = self.places.entry(key).or_default();
         *n = n.saturating_add(1);
-        // Again later: the guest may have been on its way to elsewhere.
-        matches!(*n, 2 | 16 | 64)
+        // Again later: the walk may have found another loop that was worth more, or the guest been on its way to elsewhere.
+        *n > 1 && n.is_power_of_two()
     }
 }
 
@@ -366,7 +366,7 @@ impl Regions {
         self.dozes.store(false, Relaxed);
         std::mem::take(&mut trails)
     }
-    /// There is new code: a guest that did nothing has begun something.
+    /// There is new code, or a vCPU does more than to wake up now and then: a guest that did nothing has begun something.
     #[inline]
     pub(crate) fn wake(&self) {
         if self.dozes.load(Relaxed) {
