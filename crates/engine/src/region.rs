@@ -22,7 +22,7 @@ use crate::bus::Bus;
 use crate::cache::{CodePage, Key};
 use crate::run::Tcg;
 use crate::shared::{At, Shared};
-use cpu::{Fetch, Frame, Guest, Step};
+use cpu::{Fetch, Frame, Guest, INTERRUPT_EXIT, Step};
 use ir::SLOTS;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -366,7 +366,7 @@ impl Regions {
         self.dozes.store(false, Relaxed);
         std::mem::take(&mut trails)
     }
-    /// There is new code, or a vCPU does more than to wake up now and then: a guest that did nothing has begun something.
+    /// There is new code: a guest that did nothing has begun something.
     #[inline]
     pub(crate) fn wake(&self) {
         if self.dozes.load(Relaxed) {
@@ -505,7 +505,8 @@ impl<G: Guest> Tcg<G> {
                 let addend = self.tlb.set(self.data_set).entry(va).addend.load(Relaxed);
                 loads.note(pc, va, addend);
             }
-            if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) != 0 {
+            // The guest's interrupts can wait for so long.
+            if matches!(step, Step::Exit(_)) || frame.interrupt.load(Relaxed) & INTERRUPT_EXIT != 0 {
                 break;
             }
             if trail.pages.last().is_none_or(|last| last.0 != at)

@@ -437,7 +437,7 @@ impl<G: Guest> Tcg<G> {
         let handle = g.handle().clone();
         let frame = g.frame().clone();
         self.refresh(g);
-        let (mut walk, mut interrupts) = (false, 0u32);
+        let mut walk = false;
         loop {
             if self.parallel {
                 self.activity.turn.next();
@@ -460,11 +460,6 @@ impl<G: Guest> Tcg<G> {
                 }
                 g.take_interrupt();
                 self.follow_spaces(g);
-                // Who is interrupted a second time since it waited is at work, be it with old code only.
-                interrupts = interrupts.saturating_add(1);
-                if interrupts == 2 {
-                    self.shared.regions.wake();
-                }
             }
             // The breakpoint that stopped the vCPU is passed over when it goes on; one that it comes back to, be it
             // after an interrupt that ended a wait, is not.
