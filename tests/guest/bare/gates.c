@@ -591,6 +591,85 @@ static void groups_across_pages(uint64_t hart)
     }
 }
 
+/*
+ * A loop over many registers that becomes hot, and then walks to a page that is not there: when its load traps, the registers are what
+ * they were then, wherever the emulator had them. `r` is what they hold: r[0] is loaded from (t0), r[1] counts down to the walk.
+ */
+enum { LOOP_REGISTERS = 20 };
+#define LOOP_NAMES(x) x(0, s2) x(1, s3) x(2, s4) x(3, s5) x(4, s6) x(5, s7) x(6, s8) x(7, s9) x(8, s10) x(9, s11) x(10, t1) x(11, t2) \
+    x(12, t3) x(13, t4) x(14, t5) x(15, t6) x(16, a2) x(17, a3) x(18, a4) x(19, a5)
+static uint64_t until_fault(uint64_t *r, uint64_t at)
+{
+    register uint64_t *registers __asm__("a0") = r;
+    register uint64_t from __asm__("a1") = at;
+#define TAKE(n, name) "ld " #name ", 8*" #n "(a0)\n"
+#define GIVE(n, name) "sd " #name ", 8*" #n "(a0)\n"
+    __asm__ volatile("la t0, 2f\n sd t0, 0(tp)\n sd zero, 8(tp)\n li a6, 0\n" LOOP_NAMES(TAKE)
+                     "1: add s4, s4, s2\n mv a7, s5\n mv s5, s6\n mv s6, s7\n mv s7, a7\n xor s8, s8, s4\n slli t1, s8, 7\n"
+                     "srli t2, s8, 57\n or t2, t1, t2\n mul t3, t2, s5\n addi a2, a2, 1\n"
+                     "ld s2, 0(a1)\n"
+                     "sub t4, t3, s2\n sltu t5, t4, t3\n add t6, t6, t5\n andi a7, t4, 1\n beqz a7, 3f\n addi a3, a3, 3\n xor a4, a4, t4\n"
+                     "3: add s9, s9, s10\n add s10, s10, s11\n addw s11, s11, a2\n mulhu a5, t3, t4\n mul s10, t3, t4\n add a1, a1, a6\n addi s3, s3, -1\n"
+                     "bnez s3, 1b\n li a6, 8\n j 1b\n"
+                     "2: sd zero, 0(tp)\n" LOOP_NAMES(GIVE)
+                     : "+r"(from)
+                     : "r"(registers)
+                     : "memory", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4",
+                       "s5", "s6", "s7", "s8", "s9", "s10", "s11");
+    return from;
+}
+/* What it does, up to the trap. */
+static uint64_t until_fault_by_c(uint64_t *r, uint64_t at, uint64_t end)
+{
+    for (uint64_t step = 0;;) {
+        r[2] += r[0];
+        uint64_t first = r[3];
+        r[3] = r[4], r[4] = r[5], r[5] = first;
+        r[6] ^= r[2];
+        r[10] = r[6] << 7;
+        r[11] = r[10] | r[6] >> 57;
+        r[12] = r[11] * r[3];
+        r[16]++;
+        if (at >= end)
+            return at;
+        r[0] = *(volatile uint64_t *)at;
+        r[13] = r[12] - r[0];
+        r[14] = r[13] < r[12];
+        r[15] += r[14];
+        if (r[13] & 1)
+            r[17] += 3, r[18] ^= r[13];
+        r[7] += r[8];
+        r[8] += r[9];
+        r[9] = (int32_t)(r[9] + r[16]);
+        r[19] = (unsigned __int128)r[12] * r[13] >> 64;
+        r[8] = r[12] * r[13];
+        at += step;
+        if (--r[1] == 0)
+            step = 8;
+    }
+}
+static void registers_at_a_fault(uint64_t hart)
+{
+    static uint64_t is[LOOP_REGISTERS], should[LOOP_REGISTERS];
+    if (hart != 0)
+        return;
+    map(11, pages[11], DATA);
+    map(12, pages[12], 0);
+    SFENCE();
+    for (uint64_t i = 0; i < 512; i++)
+        ((volatile uint64_t *)pages[11])[i] = i * 0x9e3779b97f4a7c15ull;
+    for (uint64_t round = 0; round < 12; round++) {
+        for (uint64_t i = 0; i < LOOP_REGISTERS; i++)
+            is[i] = should[i] = (i + 1) * (round + 7) * 0xbf58476d1ce4e5b9ull;
+        is[1] = should[1] = round ? 2000 * round * round : 800000;
+        uint64_t from = until_fault(is, window(11) + 8 * round), end = window(12);
+        check("cause", me()->cause, LOAD_FAULT);
+        check("address", from, until_fault_by_c(should, window(11) + 8 * round, end));
+        for (uint64_t i = 0; i < LOOP_REGISTERS; i++)
+            check("register", is[i], should[i]);
+    }
+}
+
 static const struct test tests[] = {
     { "written, fenced, called, 100000 times", rewritten },
     { "written at many places of a page", rewritten_in_turn },
@@ -613,6 +692,7 @@ static const struct test tests[] = {
     { "loops that begin with an access across pages", loops_across_pages },
     { "a table in one page, and in two", tables },
     { "groups of accesses across pages", groups_across_pages },
+    { "registers of a hot loop at a fault", registers_at_a_fault },
     { "float flags, often asked for", float_flags },
 };
 static const size_t test_count = sizeof tests / sizeof *tests;
