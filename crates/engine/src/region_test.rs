@@ -72,3 +72,49 @@ fn whoever_is_seen_again_walks_but_not_for_ever() {
     let walks = (0..REMEMBERED).filter(|_| s.seen(key)).count();
     assert_eq!(walks, 7);
 }
+
+#[test]
+fn a_loop_of_three_instructions_is_unrolled_although_an_entry_costs_more() {
+    let mut trail = vec![A + 8];
+    trail.extend(turns(A, 3, 100));
+    assert_eq!(chosen(&trail).len() - 1, UNROLLED / 3 * 3);
+}
+
+#[test]
+fn a_way_is_not_worth_more_because_the_trail_goes_it_once() {
+    // Turns of six instructions, of which the last two differ from time to time, in a loop of two hundred and fifty.
+    let (mut trail, mut random) = (Vec::new(), 1u64);
+    for _ in 0..6 {
+        for _ in 0..40 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            trail.extend([A + 16, A + 20, A + 24, A + 28]);
+            trail.extend(if random >> 60 == 0 { [A + 64, A + 68] } else { [A + 32, A + 36] });
+        }
+        trail.extend(turns(A + 40, 5, 1));
+        trail.push(A);
+    }
+    let way = chosen(&trail);
+    assert_eq!((way[0], way[5]), (A + 16, A + 36), "{} instructions", way.len());
+    assert!(way.len() <= UNROLLED + 1);
+}
+
+/// A loop of a branch, two instructions past which it leads or not, and two more.
+fn forked(skipped: impl Fn(u64) -> bool) -> Vec<u64> {
+    let turn = |n: u64| {
+        let past = if skipped(n) { vec![] } else { vec![A + 4, A + 8] };
+        [vec![A], past, vec![A + 12, A + 16]].concat()
+    };
+    (0..100).flat_map(turn).collect()
+}
+
+#[test]
+fn a_branch_past_plain_instructions_that_goes_either_way_is_a_choice() {
+    let trail = forked(|n| n % 3 == 0);
+    let found = skips(&trail, |_| true);
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&A]);
+    let rest = without(&trail, &found);
+    assert_eq!(&rest[..6], [A, A + 12, A + 16, A, A + 12, A + 16]);
+    assert!(skips(&trail, |pc| pc != A + 8).is_empty(), "one of them is not plain");
+    assert!(skips(&forked(|n| n % 20 == 0), |_| true).is_empty(), "it hardly ever leads past them");
+    assert!(skips(&forked(|_| true), |_| true).is_empty(), "it always does");
+}

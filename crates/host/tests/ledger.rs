@@ -31,7 +31,7 @@ fn config() -> Config {
             splits: 0x708,
         },
         tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
-        hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9],
+        hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9, 5, 6],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         stack_slot: 2,
         flags_slot: 60,
@@ -126,8 +126,11 @@ fn the_code_is_as_recorded() {
         let block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         ir::verify::verify(&block, &|id| Some(helper(id)))
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let placement =
-            if path.ends_with("wide.ir") { Placement { reach: (-0x2000, 0x2000), ..usual } } else { usual };
+        let placement = match path.file_stem().and_then(|name| name.to_str()) {
+            Some("wide") => Placement { reach: (-0x2000, 0x2000), ..usual },
+            Some("region") => Placement { region: true, wandering: &[0x104], steady: &[0x104], ..usual },
+            _ => usual,
+        };
         emitter.emit(&block, &helper, &placement, &mut code).unwrap();
         let got = disassemble(&code);
         if bless {

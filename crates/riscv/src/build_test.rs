@@ -120,6 +120,35 @@ fn a_path_is_followed_through_branches_and_calls() {
 }
 
 #[test]
+fn what_a_branch_may_lead_past_becomes_a_choice() {
+    let built = |skipped: u32, limit: u32| {
+        let b = Builder::new();
+        // beq x1, x2, +8; what is skipped; addi x6, x6, 1; nop
+        let p = page(0, &[0x0020_8463, skipped, 0x0013_0313, NOP]);
+        let (path, skips): (&[u16], &[u16]) = (&[0, 8, 12, 16], &[0]);
+        let fetch = Fetch { offset: 0, page: &p, next: None, limit, goes_on: &|_| false, path, skips };
+        let built = build(3, &rv64(), &fetch, &b);
+        let ops: Vec<_> = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
+        (built, ops)
+    };
+    // addi x5, x5, 1
+    let (all, ops) = built(0x0012_8293, 64);
+    assert_eq!(all, Built { insns: 3, from: 0, bytes: 16 });
+    assert!(!ops.iter().any(|(op, _)| *op == Op::ExitIf));
+    let choice = ops.iter().position(|(op, _)| *op == Op::Select);
+    assert_eq!(choice.map(|n| ops[n + 1]), Some((Op::Set, 5)));
+    assert_eq!(ops.last(), Some(&(Op::Goto, 16)));
+    // The limit counts what is on the path.
+    let (all, ops) = built(0x0012_8293, 1);
+    assert_eq!((all.insns, ops.last()), (1, Some(&(Op::Goto, 8))));
+    assert!(ops.contains(&(Op::Set, 5)));
+    // A load, a division and a jump are more than a choice.
+    for word in [0x0001_3283, 0x0262_c2b3, 0x0040_006f] {
+        assert_eq!(built(word, 64).0.insns, 0, "{word:x}");
+    }
+}
+
+#[test]
 fn flags_are_read_as_functions_have_left_them() {
     // fsflags zero; fcvt.wu.s a0, fa0 (by a function, which accrues flags); frflags a1
     let p = page(0, &[0x0010_1073, 0xc015_7553, 0x0010_25f3]);

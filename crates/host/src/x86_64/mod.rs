@@ -6,7 +6,9 @@
 //! - In modes in which floats can be used, `XPINS` hold the hottest float slots in the same way. In the other modes no
 //!   `xmm` register means anything; the memory of the slots does.
 //! - `rax rcx rdx r11` and the other `xmm` registers are temporaries inside one block.
-//! - A hook sees every slot in the frame: the stubs store the pinned ones before they call.
+//! - In regions every register is one for values, and the pinned slots are wherever they are (`states.rs`), until the region is left or something
+//!   is called that wants to see them.
+//! - A hook sees every slot in the frame, but for [`crate::Hooks::attempt`]: the stubs store the pinned ones before they call.
 
 mod alloc;
 pub mod asm;

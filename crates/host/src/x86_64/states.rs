@@ -35,20 +35,18 @@ pub(super) struct Use {
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     R(Reg),
     X(Reg),
+    /// As in [`super::alloc::Value::home`].
     Home(u16),
     Const(i64),
+    /// So far from the page base.
     PcRel(i64),
 }
 
 /// What is not at its own place: slot, and where it is.
-pub(super) type Misplaced = (u16, PlaceOf);
-
-/// The place in a [`Misplaced`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PlaceOf(Place);
+pub(super) type Misplaced = (u16, Place);
 
 /// A range of [`Emitter::maps`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,7 +208,7 @@ impl Emitter {
                     continue;
                 }
             };
-            self.maps.push((slot as u16, PlaceOf(place)));
+            self.maps.push((slot as u16, place));
         }
         Map { from, to: self.maps.len() as u32 }
     }
@@ -226,7 +224,7 @@ impl Emitter {
         };
         let mut moves: Vec<(Place, Place)> = Vec::new();
         for n in map.from..map.to {
-            let (slot, PlaceOf(from)) = self.maps[n as usize];
+            let (slot, from) = self.maps[n as usize];
             moves.push((own(self, slot), from));
         }
         let mut free = (0..super::XTEMPS).filter(|&x| moves.iter().all(|&(_, from)| from != Place::X(x)));
