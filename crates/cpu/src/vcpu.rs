@@ -84,8 +84,13 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
             handle.frame().interrupt.fetch_and(!INTERRUPT_EXIT, SeqCst);
             // A request made between the look above and the clearing is not lost: its data is behind the lock.
             let again = {
-                let a = handle.lock();
-                a.stop || a.quit || !a.work.is_empty()
+                let mut a = handle.lock();
+                let again = a.stop || a.quit || !a.work.is_empty();
+                if again {
+                    // The step is still to be made.
+                    a.step = a.step.or(step);
+                }
+                again
             };
             if again {
                 continue;
