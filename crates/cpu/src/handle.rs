@@ -48,6 +48,7 @@ pub struct CpuHandle {
     pub(crate) changed: Condvar,
     pub(crate) halted: AtomicBool,
     pub(crate) thread_id: AtomicU64,
+    told: AtomicBool,
     /// Of a thread that runs several vCPUs in turn.
     pub(crate) bell: OnceLock<Arc<Bell>>,
 }
@@ -63,6 +64,7 @@ impl CpuHandle {
             changed: Condvar::new(),
             halted: AtomicBool::new(false),
             thread_id: AtomicU64::new(0),
+            told: AtomicBool::new(false),
             bell: OnceLock::new(),
         })
     }
@@ -127,6 +129,14 @@ impl CpuHandle {
     pub fn kick(&self) {
         self.frame.interrupt.fetch_or(INTERRUPT_EXIT, SeqCst);
         self.wake();
+    }
+    /// Whoever debugs has been told where the vCPU has stopped, and goes on from there. Of several that stop at once only one is told of.
+    pub fn set_told(&self) {
+        self.told.store(true, Release);
+    }
+    /// Whether that was so, once.
+    pub fn take_told(&self) -> bool {
+        self.told.load(Relaxed) && self.told.swap(false, AcqRel)
     }
     /// Runs `f` on the vCPU's thread, soon; does not wait.
     pub fn async_run_on(&self, f: impl FnOnce(&mut dyn Cpu) + Send + 'static) {

@@ -66,6 +66,8 @@ pub struct Tcg<G: Guest> {
     pub(crate) passing: bool,
     /// The pc of the breakpoint that stopped the vCPU last.
     stopped_at: Option<u64>,
+    /// Somebody has been told of that.
+    told: bool,
     pub(crate) config: G::Config,
     /// Counts instructions, if they are counted; see `icount.rs`.
     pub(crate) counter: Option<Arc<Counter>>,
@@ -143,6 +145,7 @@ impl<G: Guest> Tcg<G> {
             watchpoints: 0,
             passing: false,
             stopped_at: None,
+            told: false,
             config,
         }
     }
@@ -437,6 +440,7 @@ impl<G: Guest> Tcg<G> {
         let handle = g.handle().clone();
         let frame = g.frame().clone();
         self.refresh(g);
+        self.told |= handle.take_told();
         let mut walk = false;
         loop {
             if self.parallel {
@@ -461,11 +465,11 @@ impl<G: Guest> Tcg<G> {
                 g.take_interrupt();
                 self.follow_spaces(g);
             }
-            // The breakpoint that stopped the vCPU is passed over when it goes on; one that it comes back to, be it
+            // The breakpoint that stopped the vCPU is passed over when it goes on, if somebody knows of it; one that it comes back to, be it
             // after an interrupt that ended a wait, is not.
-            let stopped_here = self.stopped_at.take() == Some(frame.pc());
+            let stopped_here = self.stopped_at.take() == Some(frame.pc()) && self.told;
             if !stopped_here && self.shared.cpus.breakpoints.at(frame.pc()) {
-                self.stopped_at = Some(frame.pc());
+                (self.stopped_at, self.told) = (Some(frame.pc()), false);
                 return Exit::Debug;
             }
             if self.shared.needs_room() {

@@ -37,9 +37,13 @@ fn connect(socket: &Path) -> UnixStream {
 
 impl Debugger {
     fn start() -> Debugger {
+        Debugger::start_with("")
+    }
+    /// The same with more options.
+    fn start_with(options: &str) -> Debugger {
         let (kernel, socket) = (temporary("program.bin"), temporary("gdb"));
         std::fs::write(&kernel, PROGRAM.map(u32::to_le_bytes).concat()).unwrap();
-        let mut command = program("-M virt -bios none -display none -S");
+        let mut command = program(&format!("-M virt -bios none -display none -S {options}"));
         command.arg("-kernel").arg(&kernel);
         command.arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
         let child = command.spawn().unwrap();
@@ -80,6 +84,33 @@ fn steps_lead_through_an_exception() {
     assert_eq!(path, [0, 4, 8, 0xc, 0x1c, 0x20, 0x24, 0x28, 0x10, 0x14, 0x18]);
     // mcause and mepc, by gdb's numbers for CSRs.
     assert_eq!((d.register(66 + 0x342), d.register(66 + 0x341)), (11, START + 0x10));
+}
+
+#[test]
+fn of_two_that_stop_at_once_each_is_told_of() {
+    let mut d = Debugger::start_with("-smp 2");
+    assert_eq!(d.ask(&format!("Z0,{:x},4", START + 0x10)), "OK");
+    let turns = |d: &mut Debugger, thread: usize| {
+        assert_eq!(d.ask(&format!("Hg{thread}")), "OK");
+        d.register(10)
+    };
+    let mut told = [0, 0];
+    for _ in 0..200 {
+        match d.ask("vCont;c").as_str() {
+            "T05thread:01;" => told[0] += 1,
+            "T05thread:02;" => told[1] += 1,
+            other => panic!("{other}"),
+        }
+    }
+    // Nobody goes past it who has not been told of: each has gone round as often, but for the last time.
+    for n in 0..2 {
+        // They begin with their own numbers in a0.
+        let gone = turns(&mut d, n + 1) - n as u64;
+        assert!(
+            told[n] > 0 && (told[n] - 1..=told[n]).contains(&gone),
+            "told {told:?}, hart {n} went round {gone} times"
+        );
+    }
 }
 
 #[test]

@@ -133,10 +133,20 @@ impl Control {
         }
         self.parts.events.clocks().stop_virtual();
         self.parts.cpus.stop();
+        if let Some(cpu) = cpu {
+            self.tell_cpu(cpu);
+        }
         self.states.set(to);
         self.states.notify();
         event::Stop {}.emit();
         self.tell_debuggers(cpu, reason);
+    }
+
+    /// This vCPU's stop is the one that is known.
+    fn tell_cpu(&self, cpu: usize) {
+        if let Some(handle) = self.parts.cpus.all().get(cpu) {
+            handle.set_told();
+        }
     }
 
     fn tell_debuggers(&self, cpu: Option<usize>, reason: StopReason) {
@@ -146,6 +156,7 @@ impl Control {
     /// A vCPU has met a breakpoint or watchpoint, or finished a step. May be called on any thread.
     pub fn debug_exit(self: &Arc<Self>, cpu: u32, reason: StopReason) {
         if self.travel.meet(self.instructions(), cpu, reason) {
+            self.tell_cpu(cpu as usize);
             return;
         }
         let control = self.clone();
