@@ -118,13 +118,14 @@ fn shell(world: &World, smp: u32, firmware: &str) -> Outcome {
     good(console.wait(BOOT)?)
 }
 
-/// The same boot with each executed block compared with the interpreter. That is slow, so no modules are loaded.
+/// The same boot with each executed block compared with the interpreter. That is slow, so no modules are loaded, and the kernel has more patience
+/// with itself.
 fn verified(world: &World) -> Outcome {
     let initrd = paths::guests().join(".verified.cpio");
     fs::write(&initrd, guest::initrd_without_modules(&world.images)?)?;
     let mut line = machine(1, "512M");
     line.extend(strings(&["-bios", "builtin", "-accel", "tcg,verify=on"]));
-    line.extend(linux(&world.images, &initrd, "console=ttyS0 earlycon=sbi"));
+    line.extend(linux(&world.images, &initrd, "console=ttyS0 earlycon=sbi watchdog_thresh=60"));
     let mut console = Console::spawn(&world.tinamou, &line)?;
     console.expect("TINAMOU-SHELL-READY", VERIFIED)?;
     console.expect("# ", VERIFIED)?;

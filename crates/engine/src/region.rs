@@ -161,7 +161,7 @@ pub(crate) struct Regions {
     started: OnceLock<()>,
 }
 
-/// How many instructions of `trail`, which begins with `path`, it would run, less what its entries cost.
+/// How many instructions of `trail` a region for `path` would run, less what its entries cost.
 fn covered(trail: &[u64], path: &[u64]) -> isize {
     let (mut at, mut covered, mut inside) = (0, 0, false);
     while at < trail.len() {
@@ -181,7 +181,7 @@ fn covered(trail: &[u64], path: &[u64]) -> isize {
     covered
 }
 
-/// How many instructions of a trail a region for its part `turn` would run, as far as the rest of the trail tells; less what entries cost.
+/// The same for a region for the part `turn` of the trail, as far as the rest of the trail tells: the part itself is run once by any.
 fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
     let path = &trail[turn.clone()];
     let (before, behind) = (&trail[..turn.start], &trail[turn.end..]);
