@@ -198,7 +198,7 @@ impl Features {
 
 /// Addresses of the engine's functions, all `extern "sysv64"`. `context` is the word at [`Layout::context`].
 /// Where a function returns a pair (`rax`, `rdx`), the second is a status: 0 goes on, anything else leaves
-/// translated code with that exit value, but for [`exit::GO`]. In every hook but `soft` and `quiet` all slots are in the frame (NaNs may not be canonical in `fill`); only in `helper` may
+/// translated code with that exit value, but for [`exit::GO`]. In every hook but `attempt`, `soft` and `quiet` all slots are in the frame (NaNs may not be canonical in `fill`); only in `helper` may
 /// the hook change them and have that seen. `ra` is the return address in the block; its offset from the block's first byte is in
 /// [`Code::points`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

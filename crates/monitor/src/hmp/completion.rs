@@ -45,8 +45,9 @@ const ARGUMENTS: &[(&str, usize, Names)] = &[
 
 /// The word that is to be completed, and all that it may become, in order.
 pub fn choice<'a>(vm: &dyn Vm, text: &'a str) -> (&'a str, Vec<String>) {
-    let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
-    let (before, word) = text.split_at(start);
+    // Some whitespace has more than one byte.
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let before = &text[..text.len() - word.len()];
     let mut before = before.split_whitespace();
     let mut all = match before.next() {
         None => of(vm, Names::Commands),

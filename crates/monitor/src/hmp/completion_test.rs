@@ -10,6 +10,7 @@ fn what_may_follow() {
     assert_eq!(all("help info regis"), ["registers"]);
     assert_eq!(all("help qom-s"), ["qom-set"]);
     assert_eq!(choice(vm, "set_link x o").0, "o");
+    assert_eq!(choice(vm, "set_link x\u{85}o").0, "o", "whitespace of two bytes");
     assert_eq!(all("set_link x o"), ["off", "on"]);
     assert_eq!(all("set_link x on o"), [""; 0]);
     assert_eq!(all("log guest"), ["guest_errors"]);
