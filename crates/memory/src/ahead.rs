@@ -22,6 +22,9 @@ pub(crate) const PIECE_BITS: u32 = 21;
 /// So many pieces are ordered ahead of the guest: they may be in vain.
 const WINDOW: u64 = 2;
 
+/// So many pieces at the end of the memory are expected to be needed first, at most.
+const TABLES: u64 = 16;
+
 /// Gets the piece with a number from the host.
 pub(crate) type Populate = Box<dyn Fn(u64) + Send>;
 
@@ -80,12 +83,23 @@ impl Ahead {
     #[cold]
     fn follow(&self, n: u64) {
         self.touched.set(n);
-        if n > 0 && self.touched.get(n - 1) {
+        let (up, down) = (n > 0 && self.touched.get(n - 1), self.touched.get(n + 1));
+        if up {
             self.order(n + 1, n + WINDOW);
         }
-        if self.touched.get(n + 1) {
+        if down {
             self.order(n.saturating_sub(WINDOW), n.saturating_sub(1));
         }
+        if !up && !down {
+            self.order(n + 1, n + 1);
+            self.order(n.saturating_sub(1), n.saturating_sub(1));
+        }
+    }
+    /// An operating system has been loaded, and is about to run: it puts what it knows of each page at the end of the memory (Linux a 64th of
+    /// all), and goes through that upwards.
+    pub(crate) fn expect_system(&self) {
+        let pieces = (self.pieces / 32).min(TABLES);
+        self.order(self.pieces - pieces, self.pieces - 1);
     }
     /// The pieces from `first` to `last` will be needed, and somebody begins to touch them at the end that is nearer to
     /// what has been touched (else at the first).

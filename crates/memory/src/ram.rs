@@ -235,6 +235,13 @@ impl Ram {
         }
     }
 
+    /// An operating system is about to run that has been loaded into this memory.
+    pub fn expect_system(&self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.expect_system();
+        }
+    }
+
     /// Lets go of the source of [`Ram::replace`] if all pages have come; whether they have.
     pub fn settle(&self) -> bool {
         self.absent.settle()

@@ -20,6 +20,9 @@ enum Where {
     Firmware,
 }
 
+/// A blob of so many bytes is an operating system.
+const SYSTEM: u64 = 8 << 20;
+
 /// Blobs are copied in pieces of so many bytes, which the host's cache holds.
 const PIECE: usize = 256 << 10;
 
@@ -90,12 +93,15 @@ impl Roms {
     /// Copies all blobs into place. What does not fall on memory is left out, with a line in the log; a program that
     /// has room for registers in its data (as HTIF is) is loaded round them.
     pub fn reset(&self) {
-        let mut buffer = vec![0; PIECE];
+        let (mut buffer, mut systems) = (vec![0; PIECE], Vec::new());
         for rom in lock(&self.list).iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
             let mut done = 0;
             if let Some((ram, offset)) = space.lookup(*address).as_ref().and_then(|r| r.readable(*address)) {
                 ram.expect(offset, rom.data.len().min(ram.len() - offset));
+                if rom.data.len() >= SYSTEM {
+                    systems.push(ram.clone());
+                }
             }
             while done < rom.data.len() {
                 let at = address.wrapping_add(done);
@@ -116,6 +122,7 @@ impl Roms {
                 done += length;
             }
         }
+        systems.iter().for_each(|ram| ram.expect_system());
     }
 
     /// The text of `info roms`.
