@@ -21,7 +21,7 @@
 use crate::bus::Bus;
 use crate::cache::{CodePage, Key};
 use crate::run::Tcg;
-use crate::shared::{At, Shared};
+use crate::shared::{At, Shared, Way};
 use cpu::{Fetch, Frame, Guest, INTERRUPT_EXIT, Step};
 use ir::SLOTS;
 use std::collections::{HashMap, HashSet};
@@ -130,16 +130,6 @@ impl Loads {
         let steady = loads.iter().filter(|(_, l)| l.others * 32 <= l.times).map(|&(pc, _)| pc).collect();
         (loads.into_iter().map(|(pc, _)| pc).collect(), steady)
     }
-}
-
-/// What the walk has told of the instructions of one page: offsets in ascending order.
-struct Notes<'a> {
-    /// See [`Trail::wandering`].
-    wandering: &'a [u16],
-    /// See [`Trail::steady`].
-    steady: &'a [u16],
-    /// See [`Fetch::skips`].
-    skips: &'a [u16],
 }
 
 /// What is to be translated: instructions of one page.
@@ -408,10 +398,10 @@ impl Shared {
             let (wandering, steady) = (here(&trail.wandering), here(&trail.steady));
             let mut skips = here(&forks.keys().copied().collect::<Vec<_>>());
             skips.sort_unstable();
-            let notes = Notes { wandering: &wandering, steady: &steady, skips: &skips };
+            let told = Way { wandering: &wandering, steady: &steady, skips: &skips, ..Way::default() };
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &notes) else {
+                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &told) else {
                     break;
                 };
                 path.offsets.drain(..n as usize);
@@ -426,7 +416,7 @@ impl Shared {
         trail: &Trail,
         page: CodePage,
         path: &Path,
-        notes: &Notes<'_>,
+        told: &Way<'_>,
     ) -> Option<u32> {
         let mode = trail.mode;
         let &offset = path.offsets.first()?;
@@ -435,21 +425,8 @@ impl Shared {
         }
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
-        let (path, &Notes { wandering, steady, skips }) = (&path.offsets, notes);
-        let at = At {
-            mode,
-            page,
-            offset,
-            second: None,
-            pc,
-            me: None,
-            alone: false,
-            path,
-            skips,
-            wandering,
-            steady,
-            values,
-        };
+        let way = Way { path: &path.offsets, values, ..*told };
+        let at = At { mode, page, offset, second: None, pc, me: None, alone: false, way };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
     /// Whether the instruction at `pc` only computes something.

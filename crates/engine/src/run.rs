@@ -18,7 +18,7 @@ use crate::hot::Place;
 use crate::profile::{Activity, Doing};
 use crate::region::{self, Sightings};
 use crate::settle::Owned;
-use crate::shared::{At, Shared};
+use crate::shared::{At, Shared, Way};
 use crate::splits::Splits;
 use crate::tlb::{Entries, Set, Tlb as Sets};
 use crate::trace;
@@ -335,11 +335,7 @@ impl<G: Guest> Tcg<G> {
                 pc: g.pc(),
                 me: Some(&self.activity),
                 alone,
-                path: &[],
-                skips: &[],
-                wandering: &[],
-                steady: &[],
-                values: None,
+                way: Way::default(),
             },
         );
         self.activity.begin(before);
@@ -366,11 +362,7 @@ impl<G: Guest> Tcg<G> {
             pc: g.pc(),
             me: Some(&self.activity),
             alone: false,
-            path: &[],
-            skips: &[],
-            wandering: &[],
-            steady: &[],
-            values: None,
+            way: Way::default(),
         };
         shared.translate::<G>(&self.config, &self.bus, &at).map(|m| (m.id, m.address))
     }

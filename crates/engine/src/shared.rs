@@ -79,11 +79,18 @@ pub(crate) struct At<'a> {
     pub(crate) me: Option<&'a Activity>,
     /// Whether each access is to be on its own.
     pub(crate) alone: bool,
-    /// Offsets of the instructions that a region follows, and of where it goes then; empty for a block.
+    /// For a region, what is known of its way.
+    pub(crate) way: Way<'a>,
+}
+
+/// The way that a region follows, and what a walk along it has told: offsets of instructions in the page.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Way<'a> {
+    /// The instructions, and where it goes then; empty for a block.
     pub(crate) path: &'a [u16],
     /// See [`Fetch::skips`].
     pub(crate) skips: &'a [u16],
-    /// Of these, offsets of those that load from one page after another, in ascending order.
+    /// Those that load from one page after another, in ascending order.
     pub(crate) wandering: &'a [u16],
     /// See [`host::Placement::steady`].
     pub(crate) steady: &'a [u16],
@@ -396,7 +403,8 @@ impl Shared {
         let key = if at.alone { key.alone() } else { key };
         let mut translator = self.translator.lock().unwrap_or_else(PoisonError::into_inner);
         let t = &mut *translator;
-        let is_region = !at.path.is_empty();
+        let way = &at.way;
+        let is_region = !way.path.is_empty();
         let page = bus.ram_at(at.page.host)?;
         let second = match at.second {
             None => None,
@@ -449,7 +457,7 @@ impl Shared {
             bytes
         });
         let trace = Trace::of(at.pc);
-        let fetch = (at.offset, next, at.path, at.skips);
+        let fetch = (at.offset, next, way.path, way.skips);
         // Where instructions are counted, all of a block's are taken at its entry.
         let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
         let goes_on = |offset: u16| {
@@ -460,7 +468,7 @@ impl Shared {
         let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
         if is_region
             && let Some((id, address)) =
-                self.cache().covers(key, &at.path[..=built.insns as usize], built.bytes)
+                self.cache().covers(key, &way.path[..=built.insns as usize], built.bytes)
         {
             return Some(Made { id, address, insns: built.insns });
         }
@@ -493,9 +501,9 @@ impl Shared {
             insns: built.insns,
             region: is_region,
             alone: at.alone,
-            wandering: at.wandering,
-            steady: at.steady,
-            values: at.values,
+            wandering: way.wandering,
+            steady: way.steady,
+            values: way.values,
         };
         if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
             return None;
@@ -527,7 +535,7 @@ impl Shared {
         }
         self.regions.wake();
         if is_region {
-            base::trace!(points::REGION, "pc:{:#x}, insns:{}, of:{}", at.pc, built.insns, at.path.len() - 1);
+            base::trace!(points::REGION, "pc:{:#x}, insns:{}, of:{}", at.pc, built.insns, way.path.len() - 1);
             cache.counts.region_insns += built.insns as u64;
             cache.counts.region_nanoseconds += took;
         } else {
@@ -542,7 +550,7 @@ impl Shared {
             bytes: built.bytes as u16,
             floats: placement.floats,
             repeatable,
-            path: at.path.get(..=built.insns as usize).unwrap_or(at.path),
+            path: way.path.get(..=built.insns as usize).unwrap_or(way.path),
             code: &t.code,
             insns: &t.insns,
         });
