@@ -125,10 +125,26 @@ pub trait Mmu<G: ?Sized> {
     fn physical_read(&mut self, pa: u64, bytes: u32) -> Option<u64>;
     /// Replaces a page-table entry atomically if it still equals `old`; `None` where there is no writable memory.
     fn physical_cas(&mut self, pa: u64, bytes: u32, old: u64, new: u64) -> Option<bool>;
+    /// What [`Mmu::note_table`] was told of this region in this page table, if nothing has been forgotten since.
+    fn known_table(&mut self, _owner: u64, _region: u64) -> Option<Table> {
+        None
+    }
+    /// A walk through the page table `owner` (a number that stands for it and its address space) has come to the table that maps all of
+    /// `region` (a number for that part of the virtual addresses) page by page.
+    fn note_table(&mut self, _owner: u64, _region: u64, _table: Table) {}
     /// Forgets translations of virtual addresses; `g` is as it was when they were made, or may go on with others.
     fn flush(&mut self, g: &mut G, what: Flush);
     /// Makes this vCPU see what has been stored into its code (fence.i).
     fn synchronize_code(&mut self);
+}
+
+/// The table at the last level of a page table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its physical address.
+    pub address: u64,
+    /// What the levels before it said of all that it maps, as the guest likes to put it.
+    pub attributes: u64,
 }
 
 /// A function that translated code calls. `run` gets its arguments in order.

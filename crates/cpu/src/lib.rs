@@ -22,7 +22,7 @@ pub use breakpoint::Breakpoints;
 pub use frame::{Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, INTERRUPT_LOOK, SITES};
 pub use guest::{
     Access, Built, Cpu, Exit, Fetch, Flush, Guest, Helper, HelperFn, Mapping, Mmu, Register, RegisterSet,
-    Space, Step, Stop, Trap,
+    Space, Step, Stop, Table, Trap,
 };
 pub use handle::{CpuHandle, Cpus, Resume, SingleStep};
 pub use in_turn::{Counter, spawn_in_turn};

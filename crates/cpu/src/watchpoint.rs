@@ -51,19 +51,23 @@ impl Watchpoints {
         self.generation.load(Acquire)
     }
     /// Which accesses to the 4 KiB page of `va` may not go by unseen: (loads, stores).
+    #[inline]
     pub fn in_page(&self, va: u64) -> (bool, bool) {
-        if !self.any() {
-            return (false, false);
-        }
+        if self.any() { self.find_in_page(va) } else { (false, false) }
+    }
+    #[cold]
+    fn find_in_page(&self, va: u64) -> (bool, bool) {
         let set = self.set();
         let here = set.iter().filter(|w| w.overlaps(va & !4095, 4096));
         here.fold((false, false), |(r, w), p| (r | p.read, w | p.write))
     }
     /// The watchpoint that an access of `len` bytes meets.
+    #[inline]
     pub fn met(&self, va: u64, len: u64, access: Access) -> Option<Watchpoint> {
-        if !self.any() {
-            return None;
-        }
+        if self.any() { self.find(va, len, access) } else { None }
+    }
+    #[cold]
+    fn find(&self, va: u64, len: u64, access: Access) -> Option<Watchpoint> {
         self.set().iter().find(|w| w.wants(access) && w.overlaps(va, len)).copied()
     }
     /// Adds one; false if it was there or is empty.

@@ -15,7 +15,7 @@ use crate::cache::WIDE;
 use crate::profile::Doing;
 use crate::run::Tcg;
 use crate::tlb::{CodeMapping, Kind, Rights};
-use cpu::{Access, Flush, Guest, Mmu, Stop};
+use cpu::{Access, Flush, Guest, Mmu, Stop, Table};
 use ir::MemOp;
 use memory::Ram;
 use std::sync::Arc;
@@ -314,9 +314,16 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
             _ => None,
         }
     }
+    fn known_table(&mut self, owner: u64, region: u64) -> Option<Table> {
+        self.walks.get(owner, region)
+    }
+    fn note_table(&mut self, owner: u64, region: u64, table: Table) {
+        self.walks.note(owner, region, table);
+    }
     fn flush(&mut self, g: &mut G, what: Flush) {
         self.activity.flushes.count();
         self.forget_sites();
+        self.walks.forget();
         if what == Flush::Tables && self.code_stays(g) {
             let code = self.code_set;
             self.tlb

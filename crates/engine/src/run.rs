@@ -20,7 +20,7 @@ use crate::region::{self, Sightings};
 use crate::settle::Owned;
 use crate::shared::{At, Shared, Way};
 use crate::splits::Splits;
-use crate::tlb::{Entries, Set, Tlb as Sets};
+use crate::tlb::{Entries, Set, Tlb as Sets, Walks};
 use crate::trace;
 use crate::verify::Checks;
 use cpu::{
@@ -34,6 +34,7 @@ pub struct Tcg<G: Guest> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) bus: Bus,
     pub(crate) tlb: Sets,
+    pub(crate) walks: Walks,
     /// The frame of the guest that ran last.
     frame: Option<Arc<cpu::Frame>>,
     /// Set for fetches and jumps, and the space it is for.
@@ -127,6 +128,7 @@ impl<G: Guest> Tcg<G> {
             loaded: None,
             shared,
             tlb: Sets::new(parallel),
+            walks: Walks::default(),
             frame: None,
             code_set: usize::MAX,
             space: NOWHERE,
@@ -206,6 +208,7 @@ impl<G: Guest> Tcg<G> {
     /// Forgets every translation of addresses.
     pub(crate) fn flush_sets(&mut self) {
         self.tlb.sets().for_each(|s| s.flush());
+        self.walks.forget();
         self.forget_sites();
     }
     /// Forgets the pages that translated loads remember beside the TLB.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! soft TLB fill --> Ram::touch  --> Ahead::touched --+--> orders --> a thread: Populate
-//! Roms::reset   --> Ram::expect --> Ahead::order   --+
+//! Roms::reset   --> Ram::expect --> Ahead::order   --+   (and Ram::expect_system)
 //! ```
 //! The host clears a huge page when it is first touched, which takes a tenth of a millisecond or, if it runs in a
 //! virtual machine itself and its own host has to find the memory, several. Guests take memory in runs, up or down. So when
@@ -83,16 +83,11 @@ impl Ahead {
     #[cold]
     fn follow(&self, n: u64) {
         self.touched.set(n);
-        let (up, down) = (n > 0 && self.touched.get(n - 1), self.touched.get(n + 1));
-        if up {
+        if n > 0 && self.touched.get(n - 1) {
             self.order(n + 1, n + WINDOW);
         }
-        if down {
+        if self.touched.get(n + 1) {
             self.order(n.saturating_sub(WINDOW), n.saturating_sub(1));
-        }
-        if !up && !down {
-            self.order(n + 1, n + 1);
-            self.order(n.saturating_sub(1), n.saturating_sub(1));
         }
     }
     /// An operating system has been loaded, and is about to run: it puts what it knows of each page at the end of the memory (Linux a 64th of

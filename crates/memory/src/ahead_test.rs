@@ -52,3 +52,16 @@ fn what_is_expected_comes_from_its_end() {
     ahead.order(4, 6);
     assert_eq!(all(ahead, &got), [5, 4, 3, 2, 6]);
 }
+
+#[test]
+fn a_system_needs_the_end_of_the_memory() {
+    let (ahead, got) = watched(128);
+    ahead.expect_system();
+    assert_eq!(all(ahead, &got), [127, 126, 125, 124]);
+    let (ahead, got) = watched(4096);
+    ahead.expect_system();
+    assert_eq!(all(ahead, &got), (4080..4096).rev().collect::<Vec<_>>());
+    let (ahead, got) = watched(8);
+    ahead.expect_system();
+    assert_eq!(all(ahead, &got), []);
+}

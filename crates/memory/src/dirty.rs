@@ -149,6 +149,14 @@ impl Dirty {
         }
     }
 
+    /// Whether the page at `offset` is dirty.
+    #[inline]
+    pub(crate) fn is_set(&self, client: DirtyClient, offset: u64) -> bool {
+        let page = offset >> PAGE_BITS;
+        let Some(map) = self.maps[client as usize].get() else { return false };
+        map.get((page / 64) as usize).is_some_and(|word| word.load(Relaxed) >> (page % 64) & 1 != 0)
+    }
+
     #[inline]
     pub(crate) fn any(&self, client: DirtyClient, offset: u64, len: u64) -> bool {
         let Some(map) = self.maps[client as usize].get() else { return false };

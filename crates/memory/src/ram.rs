@@ -456,7 +456,7 @@ impl Ram {
     /// Whether code has been translated from the page at `offset`.
     #[inline]
     pub fn has_code(&self, offset: u64) -> bool {
-        self.dirty.any(DirtyClient::Code, offset, 1)
+        self.dirty.is_set(DirtyClient::Code, offset)
     }
     /// Sets who hears of stores into pages with translated code. Only the first call counts.
     pub fn watch_code(&self, watcher: Arc<dyn CodeWatcher>) {

@@ -60,6 +60,7 @@ impl Guest for Hart {
     fn data_space(&self) -> Space {
         self.data_space
     }
+    #[inline]
     fn translate(&mut self, mmu: &mut dyn Mmu<Hart>, va: u64, access: Access) -> Result<Mapping, Trap> {
         self.translate_address(mmu, va, access)
     }

@@ -6,7 +6,7 @@ use crate::hart::Hart;
 use crate::mode::{M, S, U};
 use crate::trap::cause;
 use crate::{mstatus, slot};
-use cpu::{Access, Mapping, Mmu, Space, Trap};
+use cpu::{Access, Mapping, Mmu, Space, Table, Trap};
 
 const V: u64 = 1;
 const R: u64 = 2;
@@ -36,6 +36,8 @@ struct Leaf {
     pte: u64,
     physical: u64,
     size_log2: u8,
+    /// The table that it stands in, if that is of the last level.
+    table: Option<Table>,
 }
 
 /// Why a walk failed.
@@ -94,6 +96,7 @@ impl Hart {
         let shared = privilege == S && self.globals;
         Space { number: if shared { mode << 59 } else { owner } | whose << 61, owner }
     }
+    #[inline]
     fn rules(&self, privilege: u8) -> Rules {
         let status = self.get(slot::MSTATUS);
         Rules {
@@ -122,22 +125,25 @@ impl Hart {
         };
         Some((Scheme { levels, index: 9, pte: 8 }, (rules.satp & 0xfff_ffff_ffff) << 12))
     }
-    /// Finds the leaf for `va`; `read` reads a PTE of 4 or 8 bytes.
+    /// Finds the leaf for `va`, in the table `known` if that is given; `read` reads a PTE of 4 or 8 bytes.
+    #[inline]
     fn walk(
         &self,
-        scheme: Scheme,
-        root: u64,
+        (scheme, root): (Scheme, u64),
+        known: Option<Table>,
         rules: &Rules,
         va: u64,
-        read: &mut dyn FnMut(u64, u32) -> Option<u64>,
+        mut read: impl FnMut(u64, u32) -> Option<u64>,
     ) -> Result<Leaf, Fault> {
         let bits = 12 + scheme.levels * scheme.index;
         if bits < 64 && scheme.pte == 8 && (va << (64 - bits)) as i64 >> (64 - bits) != va as i64 {
             return Err(Fault::Page);
         }
-        let mut table = root;
-        let mut global = 0;
-        for level in (0..scheme.levels).rev() {
+        let (levels, mut table, mut global) = match known {
+            Some(known) => (1, known.address, known.attributes),
+            None => (scheme.levels, root, 0),
+        };
+        for level in (0..levels).rev() {
             let shift = 12 + level * scheme.index;
             let n = va >> shift & ((1 << scheme.index) - 1);
             let at = table + n * scheme.pte as u64;
@@ -176,14 +182,18 @@ impl Hart {
             if base & offset != 0 {
                 return Err(Fault::Page);
             }
-            return Ok(Leaf { at, pte: pte | global, physical: base | va & offset, size_log2 });
+            let last = (level == 0).then_some(Table { address: table, attributes: global });
+            return Ok(Leaf { at, pte: pte | global, physical: base | va & offset, size_log2, table: last });
         }
         Err(Fault::Page)
     }
+    #[inline]
     fn pmp_allows(&self, pa: u64, privilege: u8, access: Access) -> bool {
-        !self.config.has(Extension::Pmp) || self.pmp.permission(pa, privilege, 3).allows(access)
+        !self.config.has(Extension::Pmp) || self.pmp.allows(pa, privilege, access)
     }
-    /// Combines a mapping with physical memory protection, and keeps pages with triggers from being remembered.
+    /// Combines a mapping with physical memory protection, and keeps pages with triggers from being remembered. Always inline: a mapping on its way
+    /// through memory, written byte by byte and copied at once, makes the host wait.
+    #[inline(always)]
     fn protect(&self, va: u64, access: Access, privilege: u8, mut m: Mapping) -> Result<Mapping, Trap> {
         if self.triggers.armed && self.triggers.in_page(va) {
             m.size_log2 = 0;
@@ -212,6 +222,7 @@ impl Hart {
         Ok(m)
     }
     /// See [`cpu::Guest::translate`].
+    #[inline]
     pub(crate) fn translate_address(
         &mut self,
         mmu: &mut dyn Mmu<Hart>,
@@ -235,12 +246,19 @@ impl Hart {
         let update = self.get(slot::MENVCFG) & ADUE != 0;
         // Whoever changes the PTE in between makes us look again; the number of tries bounds a hostile neighbour.
         for _ in 0..64 {
-            let leaf = self.walk(scheme, root, &rules, va, &mut |pa, n| mmu.physical_read(pa, n));
-            let leaf = match leaf {
+            // Which table there is for a region may be remembered until the next sfence.vma, as the leaves in it may.
+            let region = va >> (12 + scheme.index);
+            let known = mmu.known_table(rules.satp, region);
+            let leaf = match self.walk((scheme, root), known, &rules, va, |pa, n| mmu.physical_read(pa, n)) {
                 Ok(leaf) => leaf,
                 Err(Fault::Page) => return Err(page_fault(va, access)),
                 Err(Fault::Access) => return Err(access_fault(va, access)),
             };
+            if known.is_none()
+                && let Some(table) = leaf.table
+            {
+                mmu.note_table(rules.satp, region, table);
+            }
             let pte = leaf.pte;
             let user = pte & USER != 0;
             let data = match privilege {
@@ -303,7 +321,7 @@ impl Hart {
         let rules = self.rules(self.data_privilege());
         match self.scheme(&rules) {
             None => Some(va),
-            Some((scheme, root)) => self.walk(scheme, root, &rules, va, read).ok().map(|l| l.physical),
+            Some(at) => self.walk(at, None, &rules, va, read).ok().map(|l| l.physical),
         }
     }
 }

@@ -19,12 +19,37 @@ struct Range {
     config: Option<u8>,
 }
 
+impl Range {
+    /// No byte.
+    const NOWHERE: Range = Range { first: 1, last: 0, config: None };
+
+    /// What `privilege` may do in it.
+    #[inline]
+    fn permission(&self, privilege: u8, size_log2: u8) -> Permission {
+        // Where no entry matches, M may do everything and others nothing; unlocked entries do not bind M.
+        let config = self.config.unwrap_or(0);
+        let free = privilege == M && config & LOCK == 0;
+        Permission {
+            read: free || config & 1 != 0,
+            write: free || config & 2 != 0,
+            execute: free || config & 4 != 0,
+            size_log2,
+        }
+    }
+}
+
 /// All entries that match something, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pmp {
     ranges: Vec<Range>,
     /// Where the last answer holds.
-    hint: Cell<Option<Range>>,
+    hint: Cell<Range>,
+}
+
+impl Default for Pmp {
+    fn default() -> Pmp {
+        Pmp { ranges: Vec::new(), hint: Cell::new(Range::NOWHERE) }
+    }
 }
 
 /// What may be done at an address, and how far around it that holds.
@@ -81,17 +106,16 @@ impl Pmp {
             }
             below = address;
         }
-        Pmp { ranges, hint: Cell::new(None) }
+        Pmp { ranges, ..Pmp::default() }
     }
     /// The entry that decides at `pa`, cut to the bytes around it for which no entry before it decides.
     #[inline]
     fn deciding(&self, pa: u64) -> Range {
-        if let Some(r) = self.hint.get()
-            && r.first <= pa
-            && pa <= r.last
-        {
-            return r;
-        }
+        let hint = self.hint.get();
+        if hint.first <= pa && pa <= hint.last { hint } else { self.find(pa) }
+    }
+    #[cold]
+    fn find(&self, pa: u64) -> Range {
         let mut found = Range { first: 0, last: u64::MAX, config: None };
         for r in &self.ranges {
             if r.last < pa {
@@ -105,10 +129,16 @@ impl Pmp {
                 break;
             }
         }
-        self.hint.set(Some(found));
+        self.hint.set(found);
         found
     }
+    /// Whether `privilege` may do this at `pa`.
+    #[inline]
+    pub fn allows(&self, pa: u64, privilege: u8, access: Access) -> bool {
+        self.deciding(pa).permission(privilege, 2).allows(access)
+    }
     /// What `privilege` may do at `pa`; looks at most at the 2^`size_log2` bytes around it.
+    #[inline]
     pub fn permission(&self, pa: u64, privilege: u8, size_log2: u8) -> Permission {
         let r = self.deciding(pa);
         let mut size_log2 = size_log2.clamp(2, 63);
@@ -120,15 +150,7 @@ impl Pmp {
             }
             size_log2 -= 1;
         }
-        // Where no entry matches, M may do everything and others nothing; unlocked entries do not bind M.
-        let config = r.config.unwrap_or(0);
-        let free = privilege == M && config & LOCK == 0;
-        Permission {
-            read: free || config & 1 != 0,
-            write: free || config & 2 != 0,
-            execute: free || config & 4 != 0,
-            size_log2,
-        }
+        r.permission(privilege, size_log2)
     }
 }
 
