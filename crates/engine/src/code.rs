@@ -6,13 +6,16 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::*};
 
 /// A file whose first page is mapped as if it were executed: that is how `perf` hears of a dump of code. It is never read or run.
 pub struct Mapped(NonNull<u8>);
 
 // SAFETY: nobody accesses the mapping; it is only there.
 unsafe impl Send for Mapped {}
+
+/// log2 of the bytes of the host's huge pages.
+const HUGE_BITS: u32 = 21;
 
 /// Bytes of the mapping.
 const MAPPED: usize = 4096;
@@ -39,6 +42,8 @@ pub struct CodeMemory {
     write: NonNull<u8>,
     execute: NonNull<u8>,
     len: usize,
+    /// The pieces of the size of a huge page that the host has been asked to gather.
+    gathered: Box<[AtomicBool]>,
 }
 
 // SAFETY: the two mappings live as long as the value; bytes are written only through atomic stores or into ranges that
@@ -59,7 +64,9 @@ impl CodeMemory {
         };
         let write = map(ProtFlags::READ | ProtFlags::WRITE)?;
         let execute = map(ProtFlags::READ | ProtFlags::EXEC)?;
-        Ok(CodeMemory { write, execute, len })
+        let never = !memory::huge_pages_pay();
+        let gathered = (0..len >> HUGE_BITS).map(|_| AtomicBool::new(never)).collect();
+        Ok(CodeMemory { write, execute, len, gathered })
     }
     /// Bytes of room.
     pub fn len(&self) -> usize {
@@ -73,6 +80,25 @@ impl CodeMemory {
     pub fn offset(&self, address: u64) -> Option<usize> {
         let o = address.wrapping_sub(self.execute.as_ptr() as u64) as usize;
         (o < self.len).then_some(o)
+    }
+    /// Code is being placed at `offset`: lets the host have huge pages there, and for what follows soon. A program with so much code
+    /// as a guest has waits for the host's tables of pages else, and for each page that it writes first. For a thread that has the time.
+    pub fn gather(&self, offset: usize) {
+        for at in [offset, offset + (1 << HUGE_BITS) / 2] {
+            let piece = at >> HUGE_BITS;
+            if self.gathered.get(piece).is_none_or(|g| g.swap(true, Relaxed)) {
+                continue;
+            }
+            let start = piece << HUGE_BITS;
+            // Nothing is gathered where there is nothing at all.
+            self.read(start, 1);
+            for mapping in [self.write, self.execute] {
+                // SAFETY: in bounds, since there is such a piece; content and protection stay. Not every kernel can do it.
+                unsafe {
+                    libc::madvise(mapping.as_ptr().add(start).cast(), 1 << HUGE_BITS, libc::MADV_COLLAPSE)
+                };
+            }
+        }
     }
     /// Writes `bytes` at `offset`. The caller has seen to it that nobody executes there now.
     pub fn write(&self, offset: usize, bytes: &[u8]) {

@@ -327,7 +327,11 @@ fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
         for trail in shared.regions.wait(sleep) {
             shared.make_regions::<G>(config, &trail);
         }
-        let translated = shared.cache().counts.translated;
+        let (translated, (front, back)) = {
+            let cache = shared.cache();
+            (cache.counts.translated, cache.next_offsets())
+        };
+        [front, back].into_iter().for_each(|at| shared.code.gather(at));
         let new = std::mem::replace(&mut known, translated) != translated;
         sleep = match shared.ask_where() {
             true if new => NEW,

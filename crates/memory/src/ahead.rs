@@ -151,7 +151,7 @@ impl std::fmt::Debug for Ahead {
 }
 
 /// Whether the host has huge pages for those who ask, and a processor for whoever gets them ahead.
-pub(crate) fn pays() -> bool {
+pub fn huge_pages_pay() -> bool {
     let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     (enabled.contains("[always]") || enabled.contains("[madvise]"))
         && std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)

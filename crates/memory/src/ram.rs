@@ -142,7 +142,7 @@ impl Ram {
         // SAFETY: advice on our own mapping, without effect on its content.
         let _ = unsafe { rustix::mm::madvise(base.cast(), size, Advice::LinuxHugepage) };
         let base = NonNull::new(base).ok_or_else(|| cannot_allocate(len))?;
-        let ahead = (margin != 0 && ahead::pays()).then(|| get_ahead(base, len));
+        let ahead = (margin != 0 && ahead::huge_pages_pay()).then(|| get_ahead(base, len));
         Ok(Arc::new(Self {
             base,
             len,
