@@ -296,6 +296,30 @@ static void address_spaces(uint64_t hart)
         root[at] &= ~(uint64_t)G;
     SFENCE();
 }
+/* The table that maps the window is replaced: fenced, or for an ASID that has not been used yet. */
+static void tables_replaced(uint64_t hart)
+{
+    uint64_t home = READ(satp);
+    two_pages();
+    for (int page = 6; page < 10; page += 3) {
+        map(page, pages[6 + (page == 9)], ALL);
+        other_leaves[page] = leaf(pages[6 + (page == 6)], ALL);
+    }
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t second = i & 1, asid = 100 + (i & ~(uint64_t)3) + ((i ^ i >> 1) & 1);
+        *(volatile uint64_t *)middle = leaf(second ? other_leaves : leaves, V);
+        WRITE(satp, SV39 | asid << 44 | (uint64_t)root >> 12);
+        if ((i & 6) == 6)
+            SFENCE_ASID(asid);
+        else if (i & 2)
+            SFENCE();
+        check("code", call((void *)window(6)), 6 + second);
+        check("data", (uint32_t)load(window(9)), li_a0(7 - second));
+    }
+    *(volatile uint64_t *)middle = leaf(leaves, V);
+    WRITE(satp, home);
+    SFENCE();
+}
 /* A large page becomes small ones and large again. */
 static uint8_t large[2][2 << 20] __attribute__((aligned(2 << 20)));
 static void large_pages(uint64_t hart)
@@ -685,6 +709,7 @@ static const struct test tests[] = {
     { "a page of code remapped", remapped },
     { "permissions changed", permissions },
     { "address spaces, ASIDs used again", address_spaces },
+    { "tables replaced", tables_replaced },
     { "returns into a page that has been replaced", returns },
     { "large pages and small ones", large_pages },
     { "jumps in large pages", jumps_in_large_pages },
