@@ -2,6 +2,7 @@
 //! both (W^X) and no protection call is needed. This file holds all the unsafe code that has to do with it.
 #![allow(unsafe_code)]
 
+use memory::HUGE_BITS;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
@@ -13,9 +14,6 @@ pub struct Mapped(NonNull<u8>);
 
 // SAFETY: nobody accesses the mapping; it is only there.
 unsafe impl Send for Mapped {}
-
-/// log2 of the bytes of the host's huge pages.
-const HUGE_BITS: u32 = 21;
 
 /// Bytes of the mapping.
 const MAPPED: usize = 4096;
@@ -148,3 +146,7 @@ impl Drop for CodeMemory {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "code_test.rs"]
+mod test;

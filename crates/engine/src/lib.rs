@@ -28,6 +28,7 @@ mod symbols;
 mod tlb;
 mod trace;
 mod verify;
+mod walks;
 mod watch;
 
 pub use cache::{Cache, Counts};

@@ -20,9 +20,10 @@ use crate::region::{self, Sightings};
 use crate::settle::Owned;
 use crate::shared::{At, Shared, Way};
 use crate::splits::Splits;
-use crate::tlb::{Entries, Set, Tlb as Sets, Walks};
+use crate::tlb::{Entries, Set, Tlb as Sets};
 use crate::trace;
 use crate::verify::Checks;
+use crate::walks::Walks;
 use cpu::{
     Accelerator, Access, Counter, Exit, Guest, INTERRUPT_EXIT, INTERRUPT_LOOK, Space, Step, Stop, Trap,
 };

@@ -19,7 +19,7 @@
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
 use crate::cache::WIDE;
-use cpu::{Access, Mapping, Space, Table};
+use cpu::{Access, Mapping, Space};
 use host::{CALLS, JUMPS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, Ordering::*};
@@ -552,47 +552,6 @@ impl Set {
         if self.jump_pages.may_contain(page) {
             self.forget_jumps_in(page);
         }
-    }
-}
-
-/// Tables of the last level that walks have come to, direct-mapped.
-pub struct Walks {
-    places: [Walk; WALKS],
-    /// What has been noted under another number is forgotten.
-    now: u64,
-}
-
-/// Places for tables.
-const WALKS: usize = 64;
-
-#[derive(Clone, Copy)]
-struct Walk {
-    when: u64,
-    owner: u64,
-    region: u64,
-    table: Table,
-}
-
-impl Default for Walks {
-    fn default() -> Walks {
-        let none = Walk { when: 0, owner: 0, region: 0, table: Table { address: 0, attributes: 0 } };
-        Walks { places: [none; WALKS], now: 1 }
-    }
-}
-
-impl Walks {
-    /// The table for a region, if it is known.
-    pub fn get(&self, owner: u64, region: u64) -> Option<Table> {
-        let w = &self.places[region as usize % WALKS];
-        (w.region == region && w.owner == owner && w.when == self.now).then_some(w.table)
-    }
-    /// Notes it.
-    pub fn note(&mut self, owner: u64, region: u64, table: Table) {
-        self.places[region as usize % WALKS] = Walk { when: self.now, owner, region, table };
-    }
-    /// Forgets all.
-    pub fn forget(&mut self) {
-        self.now += 1;
     }
 }
 

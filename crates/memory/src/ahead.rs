@@ -16,8 +16,10 @@ use std::thread::JoinHandle;
 
 use crate::region::lock;
 
+/// log2 of the bytes of the host's huge pages.
+pub const HUGE_BITS: u32 = 21;
 /// log2 of the bytes of a piece: a huge page.
-pub(crate) const PIECE_BITS: u32 = 21;
+pub(crate) const PIECE_BITS: u32 = HUGE_BITS;
 
 /// So many pieces are ordered ahead of the guest: they may be in vain.
 const WINDOW: u64 = 2;

@@ -27,7 +27,7 @@ mod rom;
 mod space;
 
 pub use absent::PageSource;
-pub use ahead::huge_pages_pay;
+pub use ahead::{HUGE_BITS, huge_pages_pay};
 pub use blocks::{Block, ram_blocks};
 pub use bus::{BusError, BusResult, Mmio, OpenBus, Unassigned, mmio_read, mmio_write};
 pub use contents::Contents;

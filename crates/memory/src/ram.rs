@@ -490,7 +490,7 @@ unsafe fn exchange16(ptr: *mut u128, old: u128, new: u128) -> u128 {
 }
 
 /// Size of the host's huge pages.
-const HUGE: u64 = 2 << 20;
+const HUGE: u64 = 1 << ahead::HUGE_BITS;
 
 /// Gives back what a mapping of `size + margin` bytes has before the first huge page and after the block.
 fn trim(mapped: *mut u8, size: usize, margin: usize) -> *mut u8 {
