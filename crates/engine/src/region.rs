@@ -46,7 +46,7 @@ const SKIPPED: usize = 4;
 const REMEMBERED: u32 = 256;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
 const NEW: Duration = Duration::from_micros(500);
-const BUSY: Duration = Duration::from_millis(2);
+const BUSY: Duration = Duration::from_millis(4);
 const IDLE: Duration = Duration::from_millis(256);
 /// Trails that may wait for the thread.
 const WAITING: usize = 16;

@@ -1,4 +1,4 @@
-//! The loop itself: one epoll set, one eventfd to wake it, four timer lists, a queue of deferred work.
+//! The loop itself: one epoll set, one eventfd to wake it, an alarm, four timer lists, a queue of deferred work.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 use crate::clock::{Clock, Clocks};
 use crate::timer::{Timer, TimerList};
@@ -17,6 +20,8 @@ use crate::watch::{FdWatch, Interest, Ready, Watch};
 
 /// The epoll datum of the loop's own eventfd.
 const WAKE_ID: u64 = 0;
+/// The same of its alarm.
+const ALARM_ID: u64 = 1;
 /// While a timer on the host's date is armed the loop looks at least this often, since the date can jump.
 const HOST_CLOCK_GLANCE_NS: u64 = 500_000_000;
 const BATCH: usize = 64;
@@ -26,6 +31,9 @@ type Deferred = Box<dyn FnOnce() + Send>;
 pub(crate) struct Shared {
     pub(crate) epoll: OwnedFd,
     waker: Arc<OwnedFd>,
+    /// Wakes the loop for a timer on the virtual clock that has been armed while it slept: a timerfd, so that it sleeps on until
+    /// the deadline. Set with that clock's list locked.
+    alarm: OwnedFd,
     clocks: Clocks,
     timers: [Mutex<TimerList>; 4],
     watches: Mutex<HashMap<u64, Arc<Watch>>>,
@@ -39,6 +47,11 @@ pub(crate) struct Shared {
 /// Adds 1 to an eventfd. A full counter means that the loop is woken already.
 pub(crate) fn signal(waker: &OwnedFd) {
     let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
+}
+
+/// So many nanoseconds; of very many, some.
+fn timespec(ns: u64) -> Timespec {
+    Timespec { tv_sec: (ns / 1_000_000_000).min(1 << 30) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,15 +84,19 @@ impl EventLoop {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         epoll::add(&epoll, &waker, epoll::EventData::new_u64(WAKE_ID), epoll::EventFlags::IN)?;
+        let alarm =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM_ID), epoll::EventFlags::IN)?;
         let clocks = Clocks::new();
         clocks.set_waker(Arc::clone(&waker));
         let shared = Arc::new(Shared {
             epoll,
             waker,
+            alarm,
             clocks,
             timers: Default::default(),
             watches: Mutex::default(),
-            next_watch: AtomicU64::new(WAKE_ID + 1),
+            next_watch: AtomicU64::new(ALARM_ID + 1),
             always_ready: AtomicUsize::new(0),
             deferred: Mutex::default(),
             has_deferred: AtomicBool::new(false),
@@ -167,6 +184,21 @@ impl EventLoop {
         self.0.wake();
     }
 
+    /// Has the sleeping loop woken when `clock` reaches `deadline_ns`, earlier than it would wake by itself. The caller has the
+    /// clock's list locked, so that of two alarms the later call has the earlier deadline. Whether that could be done; if not, the loop has
+    /// to be woken now.
+    pub(crate) fn set_alarm(&self, clock: Clock, deadline_ns: u64) -> bool {
+        let clocks = &self.0.clocks;
+        if clock != Clock::Virtual || clocks.icount().is_some() || !clocks.virtual_running() {
+            return false;
+        }
+        // Nothing at all would disarm it.
+        let left = deadline_ns.saturating_sub(clocks.now_ns(clock)).max(1);
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let alarm = Itimerspec { it_interval: never, it_value: timespec(left) };
+        timerfd_settime(&self.0.alarm, TimerfdTimerFlags::empty(), &alarm).is_ok()
+    }
+
     pub(crate) fn timers(&self, clock: Clock) -> MutexGuard<'_, TimerList> {
         locked(&self.0.timers[clock as usize])
     }
@@ -242,11 +274,7 @@ impl Runner {
         let epoll = &self.events.0.epoll;
         let Some(ns) = ns else { return epoll::wait(epoll, &mut events[..], None) };
         if ns != 0 {
-            let timeout = Timespec {
-                tv_sec: (ns / 1_000_000_000).min(1 << 30) as i64,
-                tv_nsec: (ns % 1_000_000_000) as i64,
-            };
-            rustix::event::poll(&mut [PollFd::new(epoll, PollFlags::IN)], Some(&timeout))?;
+            rustix::event::poll(&mut [PollFd::new(epoll, PollFlags::IN)], Some(&timespec(ns)))?;
         }
         epoll::wait(epoll, &mut events[..], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
@@ -292,8 +320,9 @@ impl Runner {
     fn dispatch_fds(&self, ready: &[(u64, Ready)]) {
         let shared = &self.events.0;
         for &(id, ready) in ready {
-            if id == WAKE_ID {
-                let _ = rustix::io::read(&shared.waker, &mut [0u8; 8]);
+            if let WAKE_ID | ALARM_ID = id {
+                let counter = if id == WAKE_ID { &*shared.waker } else { &shared.alarm };
+                let _ = rustix::io::read(counter, &mut [0u8; 8]);
                 continue;
             }
             let watch = locked(&shared.watches).get(&id).cloned();

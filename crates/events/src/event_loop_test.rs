@@ -233,3 +233,41 @@ fn sleeps_are_precise() {
     runner.run(|| fired.load(Ordering::Relaxed)).unwrap();
     assert!(started.elapsed() >= Duration::from_micros(300));
 }
+
+#[test]
+fn a_timer_armed_from_elsewhere_lets_the_loop_sleep_until_then() {
+    let (events, mut runner) = EventLoop::new().unwrap();
+    events.clocks().start_virtual();
+    // That the clock runs has woken the loop.
+    runner.run_once(short()).unwrap();
+    let fired = Arc::new(AtomicUsize::new(0));
+    let timers: Vec<_> = (0..2)
+        .map(|_| {
+            let fired = Arc::clone(&fired);
+            events.timer(Clock::Virtual, move || {
+                fired.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+        .collect();
+    let armer = {
+        let events = events.clone();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            // The later call has the earlier deadline.
+            let now = events.clocks().now_ns(Clock::Virtual);
+            timers[0].arm(now + 400 * MS);
+            timers[1].arm(now + 40 * MS);
+            (timers, now)
+        })
+    };
+    let mut turns = Vec::new();
+    while fired.load(Ordering::Relaxed) < 2 {
+        runner.run_once(Some(Duration::from_secs(10))).unwrap();
+        turns.push((events.clocks().now_ns(Clock::Virtual), fired.load(Ordering::Relaxed)));
+    }
+    let (_timers, armed) = armer.join().unwrap();
+    let fired: Vec<usize> = turns.iter().map(|turn| turn.1).collect();
+    assert_eq!(fired, [1, 2], "a turn for each deadline and none before");
+    assert!(turns[0].0 >= armed + 40 * MS && turns[1].0 >= armed + 400 * MS, "{turns:?} {armed}");
+    assert!(turns[0].0 < armed + 300 * MS, "{turns:?} {armed}");
+}

@@ -107,7 +107,7 @@ impl Timer {
             if wake {
                 list.known_to_loop = deadline_ns;
             }
-            wake
+            wake && !self.events.set_alarm(self.clock, deadline_ns)
         };
         drop(key);
         if wake {
