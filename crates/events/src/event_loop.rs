@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// Wakes the loop for a timer on the virtual clock that has been armed while it slept: a timerfd, so that it sleeps on until
     /// the deadline. Set with that clock's list locked.
     alarm: OwnedFd,
+    /// Whether that is used; see [`EventLoop::spare_wakes`].
+    spares_wakes: AtomicBool,
     clocks: Clocks,
     timers: [Mutex<TimerList>; 4],
     watches: Mutex<HashMap<u64, Arc<Watch>>>,
@@ -93,6 +95,7 @@ impl EventLoop {
             epoll,
             waker,
             alarm,
+            spares_wakes: AtomicBool::new(false),
             clocks,
             timers: Default::default(),
             watches: Mutex::default(),
@@ -184,12 +187,20 @@ impl EventLoop {
         self.0.wake();
     }
 
+    /// There is no processor for this loop but those that are busy otherwise: from now on it sleeps, if it can, until a timer has run out, and is not
+    /// told before that one has been armed. Who has nothing else to do is told of that a little later then (some 10 us), since
+    /// the processor on which the timer was armed has to wake the one that the loop runs on.
+    pub fn spare_wakes(&self) {
+        self.0.spares_wakes.store(true, Ordering::Relaxed);
+    }
+
     /// Has the sleeping loop woken when `clock` reaches `deadline_ns`, earlier than it would wake by itself. The caller has the
     /// clock's list locked, so that of two alarms the later call has the earlier deadline. Whether that could be done; if not, the loop has
     /// to be woken now.
     pub(crate) fn set_alarm(&self, clock: Clock, deadline_ns: u64) -> bool {
         let clocks = &self.0.clocks;
-        if clock != Clock::Virtual || clocks.icount().is_some() || !clocks.virtual_running() {
+        let spares = self.0.spares_wakes.load(Ordering::Relaxed);
+        if !spares || clock != Clock::Virtual || clocks.icount().is_some() || !clocks.virtual_running() {
             return false;
         }
         // Nothing at all would disarm it.

@@ -59,6 +59,9 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     count_instructions(&config, kind, &events)?;
     let options = accelerator(&config)?;
     let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
+    if std::thread::available_parallelism().is_ok_and(|n| n.get() <= cpus as usize) {
+        events.spare_wakes();
+    }
     let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
 
     let end: Arc<OnceLock<Arc<Control>>> = Arc::default();
