@@ -19,7 +19,7 @@
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
 use crate::cache::WIDE;
-use cpu::{Access, Mapping, Space};
+use cpu::{Access, INTERRUPT_EXIT, INTERRUPT_GUEST, INTERRUPT_LOOK, Mapping, Space};
 use host::{CALLS, JUMPS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, Ordering::*};
@@ -41,6 +41,10 @@ pub const NONE: u64 = u64::MAX;
 const LEFT: u64 = u64::MAX - 2;
 /// What a jump's tag has of the pc alone.
 const TAG_PC: u64 = (1 << 57) - 1;
+// Translated code looks for `pc ^ mode ^ interrupt` where `pc` has its entry, and is to find nothing while there is an interrupt: so
+// whichever bits that may have, all pcs of an entry must have alike. (Bit 0 is that of no pc.)
+const _: () = assert!(((INTERRUPT_GUEST | INTERRUPT_EXIT | INTERRUPT_LOOK) as usize) < 2 * JUMPS);
+
 /// Sets that a vCPU keeps.
 pub const SETS: usize = 16;
 
