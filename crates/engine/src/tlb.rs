@@ -41,6 +41,7 @@ pub const NONE: u64 = u64::MAX;
 const LEFT: u64 = u64::MAX - 2;
 /// What a jump's tag has of the pc alone.
 const TAG_PC: u64 = (1 << 57) - 1;
+
 // Translated code looks for `pc ^ mode ^ interrupt` where `pc` has its entry, and is to find nothing while there is an interrupt: so
 // whichever bits that may have, all pcs of an entry must have alike. (Bit 0 is that of no pc.)
 const _: () = assert!(((INTERRUPT_GUEST | INTERRUPT_EXIT | INTERRUPT_LOOK) as usize) < 2 * JUMPS);

@@ -59,6 +59,7 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     count_instructions(&config, kind, &events)?;
     let options = accelerator(&config)?;
     let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
+    // Who else wakes takes a processor from a vCPU then.
     if std::thread::available_parallelism().is_ok_and(|n| n.get() <= cpus as usize) {
         events.spare_wakes();
     }
