@@ -6,7 +6,7 @@
 //! ```
 //! The host clears a huge page when it is first touched, which takes a tenth of a millisecond or, if it runs in a
 //! virtual machine itself and its own host has to find the memory, several. Guests take memory in runs, up or down. So when
-//! one comes to a piece next to one that it has touched already, a thread lets the host clear the pieces that follow. It
+//! one comes to a piece near one that it has touched already, a thread lets the host clear the pieces that follow. It
 //! begins at the far end, so that the two do not clear the same piece: who is late has done it for nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,10 @@ pub const HUGE_BITS: u32 = 21;
 pub(crate) const PIECE_BITS: u32 = HUGE_BITS;
 
 /// So many pieces are ordered ahead of the guest: they may be in vain.
-const WINDOW: u64 = 2;
+const WINDOW: u64 = 3;
+
+/// A run goes on over so many pieces: Linux' allocator takes the blocks of its largest order here and there.
+const STEP: u64 = 3;
 
 /// So many pieces at the end of the memory are expected to be needed first, at most.
 const TABLES: u64 = 16;
@@ -85,18 +88,19 @@ impl Ahead {
     #[cold]
     fn follow(&self, n: u64) {
         self.touched.set(n);
-        if n > 0 && self.touched.get(n - 1) {
+        if (n.saturating_sub(STEP)..n).any(|before| self.touched.get(before)) {
             self.order(n + 1, n + WINDOW);
         }
-        if self.touched.get(n + 1) {
+        if (n + 1..=n + STEP).any(|behind| self.touched.get(behind)) {
             self.order(n.saturating_sub(WINDOW), n.saturating_sub(1));
         }
     }
     /// An operating system has been loaded, and is about to run: it puts what it knows of each page at the end of the memory (Linux a 64th of
-    /// all), and goes through that upwards.
+    /// all), and goes through that upwards. Below lie the tables of its caches, from the top down.
     pub(crate) fn expect_system(&self) {
         let pieces = (self.pieces / 32).min(TABLES);
         self.order(self.pieces - pieces, self.pieces - 1);
+        self.order(self.pieces - 2 * pieces, self.pieces - pieces - 1);
     }
     /// The pieces from `first` to `last` will be needed, and somebody begins to touch them at the end that is nearer to
     /// what has been touched (else at the first).

@@ -518,14 +518,18 @@ fn cannot_allocate(len: u64) -> Error {
     base::error!("cannot set up guest memory '{len:#x}'")
 }
 
-/// Gets the huge pages of a new block ahead of its users.
+/// Gets the huge pages of a new block ahead of its users. They are written to, as the users do: while the host populates a piece
+/// because it is asked to, nobody can map or protect memory (a vCPU that makes room for its tables waited for many pieces in turn).
 fn get_ahead(base: NonNull<u8>, len: u64) -> Ahead {
     let address = base.as_ptr() as usize;
     let populate = move |piece: u64| {
-        let at = (address + (piece << PIECE_BITS) as usize) as *mut _;
-        // Without it memory comes when it is touched.
-        // SAFETY: a piece of the block, which is there until `Ahead::stop` has waited for this; it keeps its content.
-        let _ = unsafe { rustix::mm::madvise(at, 1 << PIECE_BITS, Advice::LinuxPopulateWrite) };
+        let start = address + (piece << PIECE_BITS) as usize;
+        for at in (start..start + (1 << PIECE_BITS)).step_by(base::PAGE_SIZE as usize) {
+            // SAFETY: in a piece of the block, which is there until `Ahead::stop` has waited for this.
+            let byte = unsafe { AtomicU8::from_ptr(at as *mut u8) };
+            // It keeps its value, whatever that is: the host writes either way.
+            let _ = byte.compare_exchange(0, 0, Relaxed, Relaxed);
+        }
     };
     Ahead::new(len >> PIECE_BITS, Box::new(populate))
 }
