@@ -27,7 +27,7 @@ const WINDOW: u64 = 3;
 /// A run goes on over so many pieces: Linux' allocator takes the blocks of its largest order here and there.
 const STEP: u64 = 3;
 
-/// So many pieces at the end of the memory are expected to be needed first, at most.
+/// So many pieces at the end of the memory are expected to be needed first, at most, and as many below them next.
 const TABLES: u64 = 16;
 
 /// Gets the piece with a number from the host.

@@ -146,3 +146,20 @@ fn numbers_are_read_and_written_whole() {
         }
     });
 }
+
+#[test]
+fn what_is_stored_while_the_memory_is_got_ahead_stays() {
+    let ram = Ram::anonymous(32 << 20).unwrap();
+    let ahead = get_ahead(ram.base, ram.len());
+    let pages = ram.len() / base::PAGE_SIZE;
+    ahead.order(0, ram.len() >> PIECE_BITS);
+    for round in 1..=9 {
+        for page in 0..pages {
+            let at = page * base::PAGE_SIZE;
+            ram.write_u8(at, ram.read_u8(at) + 1);
+            assert_eq!(ram.read_u8(at), round, "page {page}");
+        }
+    }
+    ahead.stop();
+    assert!((0..pages).all(|page| ram.read_u8(page * base::PAGE_SIZE) == 9));
+}
