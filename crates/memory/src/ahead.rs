@@ -24,7 +24,7 @@ pub(crate) const PIECE_BITS: u32 = HUGE_BITS;
 /// So many pieces are ordered ahead of the guest: they may be in vain.
 const WINDOW: u64 = 3;
 
-/// A run goes on over so many pieces: Linux' allocator takes the blocks of its largest order here and there.
+/// Pieces no further apart than this belong to one run: Linux' allocator leaves out some and comes back to them.
 const STEP: u64 = 3;
 
 /// So many pieces at the end of the memory are expected to be needed first, at most, and as many below them next.
