@@ -73,7 +73,7 @@ impl<G: Guest> Tcg<G> {
             set.fill(va, host_page, rights, Kind { global: mapping.global, large: mapping.size_log2 > 12 });
             if write && ram.has_code(page) {
                 // Somebody has begun to translate from it in between and may not have seen our tag.
-                set.entry(va).write.store(crate::tlb::NONE, SeqCst);
+                set.entry(va).forbid_writes();
             } else if direct && (write || access != Access::Write) {
                 return Ok(Place::Direct(host_page + (offset & 4095)));
             }
@@ -90,7 +90,7 @@ impl<G: Guest> Tcg<G> {
     pub(crate) fn hit(&mut self, va: u64, bytes: u64, access: Access) -> Option<u64> {
         let e = self.tlb.set(self.data_set).entry(va);
         let last = va.wrapping_add(bytes - 1) & !4095;
-        (e.tag(access).load(Relaxed) == last).then(|| va.wrapping_add(e.addend.load(Relaxed)))
+        e.allows(last, access).then(|| va.wrapping_add(e.addend.load(Relaxed)))
     }
     /// Has the TLB filled for an access of translated code that has not been made yet; see [`host::Hooks::fill`]. A fault is found again by
     /// whoever makes the access.
@@ -100,7 +100,7 @@ impl<G: Guest> Tcg<G> {
         let found =
             self.recall(va, needed).is_some() || matches!(self.place(g, va, access), Ok(Place::Direct(_)));
         let e = self.tlb.set(self.data_set).entry(va);
-        (found && e.tag(needed).load(Relaxed) == va & !4095).then(|| e.addend.load(Relaxed))
+        (found && e.allows(va & !4095, needed)).then(|| e.addend.load(Relaxed))
     }
     /// Host address of an access whose page has been driven out of the TLB by another one lately.
     fn recall(&mut self, va: u64, access: Access) -> Option<u64> {
@@ -292,7 +292,7 @@ impl<G: Guest> Mmu<G> for Tcg<G> {
     }
     fn fetch(&mut self, g: &mut G, va: u64, wide: fn(u16) -> bool) -> Result<u32, Stop> {
         let e = self.tlb.set(self.code_set).entry(va);
-        if e.execute.load(Relaxed) == va & !4095 && va & 4095 <= 4092 {
+        if e.allows(va & !4095, Access::Execute) && va & 4095 <= 4092 {
             let both = crate::raw::load(va.wrapping_add(e.addend.load(Relaxed)), 4) as u32;
             return Ok(if wide(both as u16) { both } else { both & 0xffff });
         }
@@ -364,7 +364,7 @@ impl<G: Guest> Tcg<G> {
     }
     fn fetch16(&mut self, g: &mut G, va: u64) -> Result<u16, Stop> {
         let e = self.tlb.set(self.code_set).entry(va);
-        if e.execute.load(Relaxed) == va & !4095 {
+        if e.allows(va & !4095, Access::Execute) {
             return Ok(crate::raw::load(va.wrapping_add(e.addend.load(Relaxed)), 2) as u16);
         }
         match self.place(g, va, Access::Execute)? {

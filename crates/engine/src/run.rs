@@ -304,19 +304,24 @@ impl<G: Guest> Tcg<G> {
         if let Some(page) = self.known_page(pc) {
             return Ok(Some(page));
         }
-        self.place(g, pc, Access::Execute)?;
-        Ok(self.known_page(pc))
+        Ok(match self.place(g, pc, Access::Execute)? {
+            crate::mmu::Place::Direct(host) => Some(self.code_page_at(pc, host & !4095)),
+            _ => None,
+        })
     }
     /// The same, as far as the TLB knows.
     pub(crate) fn known_page(&mut self, pc: u64) -> Option<CodePage> {
-        let set = self.tlb.set(self.code_set);
-        let e = set.entry(pc);
-        if e.execute.load(Relaxed) != pc & !4095 {
+        let e = self.tlb.set(self.code_set).entry(pc);
+        if !e.allows(pc & !4095, Access::Execute) {
             return None;
         }
+        let host = (pc & !4095).wrapping_add(e.addend.load(Relaxed));
+        Some(self.code_page_at(pc, host))
+    }
+    fn code_page_at(&mut self, pc: u64, host: u64) -> CodePage {
         // With breakpoints nothing may be run but what the dispatcher has found in the jump cache.
-        let wide = set.is_wide(pc) && !self.shared.cpus.breakpoints.any();
-        Some(CodePage { host: (pc & !4095).wrapping_add(e.addend.load(Relaxed)), wide })
+        let wide = self.tlb.set(self.code_set).is_wide(pc) && !self.shared.cpus.breakpoints.any();
+        CodePage { host, wide }
     }
     /// Whether `key`, which has no translation, should not get one yet.
     fn is_cold(&self, key: Key) -> bool {

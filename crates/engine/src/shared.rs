@@ -252,9 +252,7 @@ impl Shared {
             tlb: host::Tlb {
                 entries_log2: tlb::ENTRIES_LOG2,
                 entry_log2: tlb::ENTRY_LOG2,
-                read: offset_of!(tlb::Entry, read) as i32,
-                write: offset_of!(tlb::Entry, write) as i32,
-                execute: offset_of!(tlb::Entry, execute) as i32,
+                tag: tlb::Entry::TAG as i32,
                 addend: offset_of!(tlb::Entry, addend) as i32,
             },
             hot_slots: G::HOT_SLOTS.to_vec(),

@@ -6,8 +6,8 @@
 //! code, which are global, need not be found again for each process. Translated code reads the entries at constant
 //! offsets, so their layout is fixed here and nowhere else:
 //!
-//! - [`Entry`], 32 bytes, index `(va >> 12) % 4096`: three tags (virtual page address if that access may go straight to
-//!   host memory, else all ones) and the distance from guest virtual to host address;
+//! - [`Entry`], 16 bytes, index `(va >> 12) % 4096`: a tag (the virtual page, and in its low bits what may not go straight to host
+//!   memory there) and the distance from guest virtual to host address;
 //! - [`Jump`], 16 bytes, index `(pc >> 1) % JUMPS`: pc xor mode tag, host address of the code.
 //! - the table of calls, with entries like these, found by the stack pointer ([`host::CALLS`]).
 //!
@@ -29,15 +29,15 @@ pub const ENTRIES_LOG2: u32 = 12;
 /// Entries of a set.
 pub const ENTRIES: usize = 1 << ENTRIES_LOG2;
 /// log2 of the bytes of an entry.
-pub const ENTRY_LOG2: u32 = 5;
+pub const ENTRY_LOG2: u32 = 4;
 /// Entries behind them, of which translated code does not know: what others have driven out last. Two pages that share an entry and are
 /// used in turn find each other there, without a walk.
 const VICTIMS: usize = 8;
 /// What of `va >> (12 - ENTRY_LOG2)` is the offset of its entry in bytes.
 pub const INDEX_MASK: u32 = (ENTRIES as u32 - 1) << ENTRY_LOG2;
-/// A tag that matches no address.
+/// A tag of the jump cache that matches no address: code begins at even ones.
 pub const NONE: u64 = u64::MAX;
-/// The same in the jump cache (code begins at even addresses), where the log has the place already.
+/// The same where the log has the place already.
 const LEFT: u64 = u64::MAX - 2;
 /// What a jump's tag has of the pc alone.
 const TAG_PC: u64 = (1 << 57) - 1;
@@ -49,52 +49,64 @@ const _: () = assert!(((INTERRUPT_GUEST | INTERRUPT_EXIT | INTERRUPT_LOOK) as us
 /// Sets that a vCPU keeps.
 pub const SETS: usize = 16;
 
-/// One entry of the soft TLB.
-#[repr(C, align(32))]
+/// In an entry's tag: nobody may write to the page directly. A load compares the tag's page alone, a store all of the tag.
+const READ_ONLY: u64 = 1;
+/// With [`READ_ONLY`]: the page may be executed (looked at by the engine only).
+const EXECUTE: u64 = 2;
+/// The entry is for no page. Since loads do not see this, the tag's page is one that has another entry.
+const ABSENT: u64 = 4;
+
+/// One entry of the soft TLB: for a page that may be read. What may be executed may not be written, and the other way round: whoever
+/// does both in turn has the entry filled in turn.
+#[repr(C, align(16))]
 pub struct Entry {
-    /// Virtual page that may be read.
-    pub read: AtomicU64,
-    /// Virtual page that may be written.
-    pub write: AtomicU64,
-    /// Virtual page that may be executed (looked at by the engine only).
-    pub execute: AtomicU64,
+    /// The virtual page and what may be done there.
+    tag: AtomicU64,
     /// Host address minus guest virtual address.
     pub addend: AtomicU64,
 }
 
 impl Entry {
-    fn none() -> Entry {
-        let none = || AtomicU64::new(NONE);
-        Entry { read: none(), write: none(), execute: none(), addend: AtomicU64::new(0) }
+    /// Entry `i` for no page.
+    fn none(i: usize) -> Entry {
+        Entry { tag: AtomicU64::new(Entry::absent(i)), addend: AtomicU64::new(0) }
     }
-    fn forget(&self) {
-        [&self.read, &self.write, &self.execute].iter().for_each(|t| t.store(NONE, Relaxed));
+    /// The tag of entry `i` if it is for no page. (What crosses from a page to the next looks for the second in the entry of the first.)
+    fn absent(i: usize) -> u64 {
+        ((i ^ (ENTRIES / 2)) as u64) << 12 | READ_ONLY | ABSENT
     }
-    /// What is to be compared with the page of an access.
+    fn forget(&self, i: usize) {
+        self.tag.store(Entry::absent(i), Relaxed);
+    }
+    /// Offset of the tag in an entry.
+    pub const TAG: usize = std::mem::offset_of!(Entry, tag);
+    /// Whether this access to the page `page` may go straight to host memory.
     #[inline(always)]
-    pub fn tag(&self, access: Access) -> &AtomicU64 {
+    pub fn allows(&self, page: u64, access: Access) -> bool {
+        let tag = self.tag.load(Relaxed);
         match access {
-            Access::Read => &self.read,
-            Access::Write => &self.write,
-            Access::Execute => &self.execute,
+            Access::Read => (tag ^ page) & !4095 == 0,
+            Access::Write => tag == page,
+            Access::Execute => tag == page | READ_ONLY | EXECUTE,
         }
+    }
+    /// Nobody may write to the page directly any more.
+    pub fn forbid_writes(&self) {
+        self.tag.fetch_or(READ_ONLY, SeqCst);
     }
     /// The page that it is for.
     fn page(&self) -> Option<u64> {
-        [&self.read, &self.write, &self.execute].iter().map(|t| t.load(Relaxed)).find(|&t| t != NONE)
+        let tag = self.tag.load(Relaxed);
+        (tag & ABSENT == 0).then_some(tag & !4095)
     }
-    /// Takes over what `other` has; without `writes`, what is for loads and fetches. `order` is that of write tags, where others may look for them.
-    fn copy(&self, other: &Entry, writes: bool, order: Ordering) {
-        if self.write.load(Relaxed) != NONE {
-            self.write.store(NONE, order);
+    /// Becomes entry `i` for another page, or with other rights. `order` is that of a tag that allows writes, where others may look for such.
+    fn set(&self, i: usize, tag: u64, addend: u64, order: Ordering) {
+        // The old one goes before the addend changes: another thread reads them together.
+        if self.tag.load(Relaxed) & READ_ONLY == 0 {
+            self.tag.store(Entry::absent(i), order);
         }
-        self.addend.store(other.addend.load(Relaxed), Relaxed);
-        self.read.store(other.read.load(Relaxed), Relaxed);
-        self.execute.store(other.execute.load(Relaxed), Relaxed);
-        let write = other.write.load(Relaxed);
-        if writes && write != NONE {
-            self.write.store(write, order);
-        }
+        self.addend.store(addend, Relaxed);
+        self.tag.store(tag, if tag & READ_ONLY == 0 { order } else { Relaxed });
     }
 }
 
@@ -150,10 +162,10 @@ impl Entries {
             return found;
         }
         for e in &self.entries {
-            let tag = e.write.load(Relaxed);
-            if tag != NONE && tag.wrapping_add(e.addend.load(Relaxed)) == host_page {
+            let tag = e.tag.load(Relaxed);
+            if tag & READ_ONLY == 0 && tag.wrapping_add(e.addend.load(Relaxed)) == host_page {
                 // If its owner has refilled it meanwhile, it has looked at the page's state and found code.
-                let _ = e.write.compare_exchange(tag, NONE, SeqCst, Relaxed);
+                let _ = e.tag.compare_exchange(tag, tag | READ_ONLY, SeqCst, Relaxed);
                 found = true;
             }
         }
@@ -278,7 +290,7 @@ impl Set {
     pub fn new(alone: bool) -> Set {
         Set {
             entries: Arc::new(Entries {
-                entries: (0..ENTRIES + VICTIMS).map(|_| Entry::none()).collect(),
+                entries: (0..ENTRIES + VICTIMS).map(Entry::none).collect(),
                 written: [const { AtomicU64::new(0) }; 64],
             }),
             jumps: (0..JUMPS).map(|_| Jump::none()).collect(),
@@ -367,12 +379,19 @@ impl Set {
         j.tag.store(pc ^ mode_tag, Relaxed);
         j.code.store(code, Relaxed);
     }
-    /// Fills an entry: `rights` says which tags match.
+    /// Fills an entry: `rights` says what may be done there. There is none for a page that may not be read.
     pub fn fill(&mut self, va: u64, host_page: u64, rights: Rights, kind: Kind) {
         let page = va & !4095;
         let i = (va >> 12) as usize % ENTRIES;
-        let e = &self.entries.entries[i];
-        match e.page() {
+        self.own_code |= rights.execute && !kind.global;
+        let old = self.entries.entries[i].page();
+        if !rights.read {
+            if old == Some(page) {
+                self.entries.entries[i].forget(i);
+            }
+            return;
+        }
+        match old {
             None => self.filled.push(i as u16),
             Some(old) if old != page => {
                 let k = self.next_victim();
@@ -385,18 +404,13 @@ impl Set {
         }
         if !kind.global {
             self.note_own(i);
-            self.own_code |= rights.execute;
         }
-        let e = &self.entries.entries[i];
-        let tag = |on| if on { page } else { NONE };
-        // The old write tag goes before the addend changes: another thread reads them together.
-        if e.write.load(Relaxed) != NONE {
-            e.write.store(NONE, self.order());
-        }
-        e.addend.store(host_page.wrapping_sub(page), Relaxed);
-        e.read.store(tag(rights.read), Relaxed);
-        e.execute.store(tag(rights.execute), Relaxed);
-        if rights.write {
+        let not = match rights {
+            Rights { execute: true, .. } => READ_ONLY | EXECUTE,
+            Rights { write: false, .. } => READ_ONLY,
+            _ => 0,
+        };
+        if not & READ_ONLY == 0 {
             // Before the tag: who looks for tags of the page and misses this comes early enough for its owner to see that the page
             // has code.
             let (word, bit) = self.entries.written(host_page);
@@ -404,8 +418,8 @@ impl Set {
             if bits & bit == 0 {
                 word.store(bits | bit, Relaxed);
             }
-            e.write.store(page, self.order());
         }
+        self.entries.entries[i].set(i, page | not, host_page.wrapping_sub(page), self.order());
     }
     /// Entry `i` may be filled with a mapping that is not global.
     fn note_own(&mut self, i: usize) {
@@ -419,7 +433,9 @@ impl Set {
     /// take it away, since the owner may have looked at it and still be about to store.
     fn keep_victim(&mut self, i: usize, page: u64, k: usize) {
         self.victim_pages[k] = page;
-        self.entries.entries[ENTRIES + k].copy(&self.entries.entries[i], true, self.order());
+        let (from, to) = (&self.entries.entries[i], ENTRIES + k);
+        let (tag, addend) = (from.tag.load(Relaxed), from.addend.load(Relaxed));
+        self.entries.entries[to].set(to, tag, addend, self.order());
         self.victims = true;
     }
     fn order(&self) -> Ordering {
@@ -436,10 +452,10 @@ impl Set {
             return false;
         }
         let (page, victims) = (va & !4095, &self.entries.entries[ENTRIES..]);
-        let allows = |k: usize| self.victim_pages[k] == page && victims[k].tag(access).load(Relaxed) == page;
+        let allows = |k: usize| self.victim_pages[k] == page && victims[k].allows(page, access);
         let Some(k) = (0..VICTIMS).find(|&k| allows(k)) else { return false };
-        let found = Entry::none();
-        found.copy(&victims[k], self.alone, Relaxed);
+        let tag = victims[k].tag.load(Relaxed) | if self.alone { 0 } else { READ_ONLY };
+        let addend = victims[k].addend.load(Relaxed);
         self.victim_pages[k] = NONE;
         let i = (va >> 12) as usize % ENTRIES;
         match self.entries.entries[i].page() {
@@ -449,14 +465,14 @@ impl Set {
                 self.keep_victim(i, old, k);
             }
         }
-        self.entries.entries[i].copy(&found, self.alone, self.order());
+        self.entries.entries[i].set(i, tag, addend, self.order());
         self.note_own(i);
         true
     }
     fn forget_victims(&mut self) {
         if std::mem::take(&mut self.victims) {
             self.victim_pages = [NONE; VICTIMS];
-            self.entries.entries[ENTRIES..].iter().for_each(Entry::forget);
+            (ENTRIES..ENTRIES + VICTIMS).for_each(|i| self.entries.entries[i].forget(i));
         }
     }
     /// Code at `va`, in this mapping, may be executed; if `wide`, the [`WIDE`] bytes around it are mapped in a row.
@@ -492,7 +508,7 @@ impl Set {
     /// Forgets everything but the jump cache.
     pub fn flush_entries(&mut self) {
         for i in self.filled.drain(..) {
-            self.entries.entries[i as usize].forget();
+            self.entries.entries[i as usize].forget(i as usize);
         }
         self.forget_victims();
         self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
@@ -505,7 +521,7 @@ impl Set {
         self.forget_victims();
         for i in self.own.drain(..) {
             self.own_bits[i as usize / 64] &= !(1 << (i & 63));
-            self.entries.entries[i as usize].forget();
+            self.entries.entries[i as usize].forget(i as usize);
         }
         if self.own_code {
             self.forget_jumps();
@@ -548,11 +564,8 @@ impl Set {
         }
         self.forget_victims();
         let page = va & !4095;
-        let e = self.entry(va);
-        for tag in [&e.read, &e.write, &e.execute] {
-            if tag.load(Relaxed) == page {
-                tag.store(NONE, Relaxed);
-            }
+        if self.entry(va).page() == Some(page) {
+            self.entry(va).forget((va >> 12) as usize % ENTRIES);
         }
         if self.jump_pages.may_contain(page) {
             self.forget_jumps_in(page);

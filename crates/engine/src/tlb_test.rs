@@ -11,7 +11,7 @@ fn space(number: u64) -> Space {
 
 fn hits(set: &Set, va: u64) -> [bool; 3] {
     let e = set.entry(va);
-    [&e.read, &e.write, &e.execute].map(|t| t.load(Relaxed) == va & !4095)
+    [Access::Read, Access::Write, Access::Execute].map(|a| e.allows(va & !4095, a))
 }
 
 #[test]
@@ -178,4 +178,47 @@ fn what_is_global_survives_another_page_table() {
     set.set_jump(0x2000, 0, 43, 0x2000);
     set.flush_own();
     assert_eq!((set.jump(0x2000, 0), hits(set, 0x2000)), (None, [false; 3]));
+}
+
+#[test]
+fn an_entry_for_no_page_allows_nothing_anywhere() {
+    let mut set = Set::new(true);
+    let all = [Access::Read, Access::Write, Access::Execute];
+    // The page of the last byte may be the next one.
+    let allowed = |set: &Set, va: u64| {
+        let pages = [va & !4095, (va & !4095).wrapping_add(4096)];
+        pages.iter().any(|&page| all.iter().any(|&a| set.entry(va).allows(page, a)))
+    };
+    let pages = (0..ENTRIES as u64).flat_map(|i| [0, u64::MAX << 24, 1 << 63].map(|high| high | i << 12));
+    for va in pages.clone() {
+        assert!(!allowed(&set, va));
+    }
+    for va in pages.clone() {
+        set.fill(va, 0x7000_0000_0000 + va % (1 << 24), RW, PAGE);
+        assert!(allowed(&set, va));
+        set.flush_page(va, false);
+        assert!(!allowed(&set, va));
+    }
+}
+
+#[test]
+fn an_entry_is_for_stores_or_for_fetches_and_always_for_loads() {
+    let mut set = Set::new(true);
+    let rights = |read, write, execute| Rights { read, write, execute };
+    for (given, found) in [
+        (rights(true, false, false), [true, false, false]),
+        (rights(true, true, false), [true, true, false]),
+        (rights(true, true, true), [true, false, true]),
+        (rights(true, false, true), [true, false, true]),
+        (rights(false, true, true), [false; 3]),
+    ] {
+        set.fill(0x5000, 0x7000_0000_0000, given, PAGE);
+        assert_eq!(hits(&set, 0x5000), found);
+    }
+    // Code that may not be read has no entry, and is forgotten with its page table.
+    set.flush();
+    set.fill(0x5000, 0x7000_0000_0000, rights(false, false, true), PAGE);
+    set.set_jump(0x5000, 0, 42, 0x5000);
+    set.flush_own();
+    assert_eq!(set.jump(0x5000, 0), None);
 }

@@ -69,21 +69,16 @@ pub const SCRATCH_INSN: usize = 5;
 /// Slots that [`Layout::slots`] must have.
 pub const SLOTS: usize = 128;
 
-/// Shape of the soft TLB. An entry serves the page whose address is its tag; a tag of all ones serves none.
-/// Host address = guest address + addend.
+/// Shape of the soft TLB. An entry serves loads from the page that the upper 52 bits of its tag name, and stores to it if the lower
+/// 12 are zero. Host address = guest address + addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tlb {
     /// Log2 of the number of entries; the index is the low bits of the page number.
     pub entries_log2: u32,
     /// Log2 of an entry's bytes.
     pub entry_log2: u32,
-    /// Offset of the tag that loads compare.
-    pub read: i32,
-    /// Offset of the tag that stores compare. Where it matches, reading is allowed as well if the page is
-    /// readable at all; the engine keeps pages that are writable but not readable out of it.
-    pub write: i32,
-    /// Offset of the tag for instruction fetches (not used by translated code).
-    pub execute: i32,
+    /// Offset of the tag.
+    pub tag: i32,
     /// Offset of the addend.
     pub addend: i32,
 }

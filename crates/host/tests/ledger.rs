@@ -30,7 +30,7 @@ fn config() -> Config {
             polls: 0x704,
             splits: 0x708,
         },
-        tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
+        tlb: Tlb { entries_log2: 12, entry_log2: 4, tag: 0, addend: 8 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9, 5, 6],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         stack_slot: 2,

@@ -40,7 +40,11 @@ impl Forgiving {
                     |what: &dyn Fn(Val) -> bool| contains(insts, insts[self.forget as usize].args[0], what);
                 let in_slot =
                     |v: Val| insts[v.index()].op == Op::GetNow && insts[v.index()].imm == flags_slot as u64;
-                return self.forget != NONE && kept(&|v| v.index() == n) && kept(&in_slot);
+                if self.forget != NONE && kept(&|v| v.index() == n) && kept(&in_slot) {
+                    return true;
+                }
+                // Somebody looks at what the comparisons have raised.
+                self.forget = NONE;
             }
             Op::Insn => {}
             _ if matches!(i.op.effects(), Effects::Pure | Effects::Reads | Effects::Writes) => {}

@@ -398,12 +398,16 @@ impl Stub<'_> {
         self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
         self.asm.ins(AND_I, false, 0, 0, Rm::R(r), mask);
         self.asm.ins(ADD, true, r, 0, self.field(self.cfg.layout.tlb), 0);
-        self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(r, tlb.read)), 0);
+        let known = Rm::M(Mem::at(r, tlb.tag));
+        self.asm.ins(XOR, true, tag, 0, known, 0);
+        self.asm.ins(TEST_I, true, 0, 0, Rm::R(tag), -4096);
         let missed = self.asm.jump(Some(cc::NE));
+        self.asm.ins(XOR, true, tag, 0, known, 0);
         self.asm.ins(MOV, true, r, 0, Rm::M(Mem::at(r, tlb.addend)), 0);
         let word = |table: i32| Rm::M(Mem { base: RBP, index: n, scale: 3, disp: table });
         self.asm.ins(MOV_MR, true, r, 0, word(sites.addends), 0);
         self.asm.ins(MOV_MR, true, tag, 0, word(sites.tags), 0);
+        self.asm.ins(CMP, true, tag, 0, Rm::R(tag), 0);
         let here = self.asm.pos();
         self.asm.patch(missed, here);
         // None of these changes flags.

@@ -91,11 +91,18 @@ impl Emitter {
         }
         self.asm.ins(SHR_I, false, 0, 0, Rm::R(entry), (12 - tlb.entry_log2) as i64);
         let field = |offset: i32| Rm::M(Mem::at(RBP, offset));
-        self.asm.ins(AND, true, tag, 0, field(layout.page_mask), 0);
+        if write {
+            self.asm.ins(AND, true, tag, 0, field(layout.page_mask), 0);
+        }
         self.asm.ins(AND, false, entry, 0, field(layout.entry_mask), 0);
         self.asm.ins(ADD, true, entry, 0, field(layout.tlb), 0);
-        let field = if write { tlb.write } else { tlb.read };
-        self.asm.ins(CMP, true, tag, 0, Rm::M(Mem::at(entry, field)), 0);
+        let known = Rm::M(Mem::at(entry, tlb.tag));
+        if write {
+            self.asm.ins(CMP, true, tag, 0, known, 0);
+        } else {
+            self.asm.ins(XOR, true, tag, 0, known, 0);
+            self.asm.ins(TEST, true, tag, 0, field(layout.page_mask), 0);
+        }
         self.asm.jump(Some(cc::NE))
     }
     /// The addend of the TLB entry at `entry`, in its place.

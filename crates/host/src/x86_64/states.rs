@@ -172,15 +172,21 @@ impl Emitter {
         }
         if reuse != NO { reuse } else { self.temp(insts) }
     }
-    /// The memory of a slot that is due to hold `r`, is not pinned and holds nothing that anybody needs: as a home.
+    /// The memory of a slot that is due to hold `r`, is not pinned and holds nothing that anybody needs: as a home. (An operand of the
+    /// instruction at work is needed until that is done.)
     pub(super) fn due_home(&mut self, r: u32) -> Option<u16> {
+        let needed = |old: u32| self.val(old).uses > 0 || self.dying.contains(&old);
         let slot = (0..DUE).find(|&s| {
             self.due[s] == r && self.pin[s] == NO && {
                 let old = self.slot_val[s];
-                old == NONE || old == r || self.val(old).home != s as u16 + 1 || self.val(old).uses == 0
+                old == NONE || old == r || self.val(old).home != s as u16 + 1 || !needed(old)
             }
         })?;
-        self.slot_val[slot] = r;
+        let old = std::mem::replace(&mut self.slot_val[slot], r);
+        if old != NONE && old != r && self.val(old).home == slot as u16 + 1 {
+            // Another slot may hold it, too, and be looked at yet.
+            self.val_mut(old).home = 0;
+        }
         Some(slot as u16 + 1)
     }
     /// Notes what is not at its own place.

@@ -77,7 +77,7 @@ pub fn layout() -> Layout {
 pub fn config(features: Features) -> Config {
     Config {
         layout: layout(),
-        tlb: Tlb { entries_log2: 12, entry_log2: 5, read: 0, write: 8, execute: 16, addend: 24 },
+        tlb: Tlb { entries_log2: 12, entry_log2: 4, tag: 0, addend: 8 },
         hot_slots: vec![10, 11, 12, 13, 14, 15, 2, 1, 8, 9, 5, 6, 7, 16, 17, 18, 20, 25, 28, 29, 30],
         hot_floats: vec![47, 46, 45, 44, 43, 42, 32, 33, 34, 35, 40],
         stack_slot: 2,
@@ -394,7 +394,7 @@ pub struct Machine {
     pub emitter: Emitter,
     pub stubs: Stubs,
     pub code: Code,
-    tlb: Vec<[u64; 4]>,
+    tlb: Vec<[u64; 2]>,
     pub jump_cache: Vec<[u64; 2]>,
     pub calls: Vec<[u64; 2]>,
     /// Of the next block; see [`host::Placement::reach`].
@@ -458,7 +458,8 @@ impl Machine {
             emitter: Emitter::new(cfg, stubs),
             stubs,
             code: Code::default(),
-            tlb: vec![[u64::MAX, u64::MAX, u64::MAX, 0]; 4096],
+            // Each for a page that has another entry.
+            tlb: (0..4096).map(|i| [(i ^ 2048) << 12 | 1, 0]).collect(),
             jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
             calls: vec![[u64::MAX, 0]; host::CALLS],
             reach: (0, 0x1000),
@@ -514,7 +515,7 @@ impl Machine {
             interrupt,
             mode: 3 << 25,
             mxcsr: 0x1f80,
-            entry_mask: 4095 << 5,
+            entry_mask: 4095 << 4,
             page_mask: !4095,
             tlb: self.tlb.as_ptr() as u64,
             jump_cache: self.jump_cache.as_ptr() as u64,
@@ -535,8 +536,8 @@ impl Machine {
             Box::new(Context { world: world.clone(), pages: vec![0xdb; PAGES], frame: &mut *frame, ra: 0 });
         c.copy(true);
         let first = (MEM >> 12) as usize & 4095;
-        self.tlb[first] = [MEM, MEM, MEM, c.addend(0)];
-        self.tlb[first + 1] = [MEM + 4096, u64::MAX, u64::MAX, c.addend(1)];
+        self.tlb[first] = [MEM, c.addend(0)];
+        self.tlb[first + 1] = [(MEM + 4096) | 1, c.addend(1)];
         frame.context = &raw mut *c as u64;
         if let Some(masked) = masked {
             catch_traps();
