@@ -55,6 +55,7 @@ pub const TESTS: &[Test] = &[
     ("boot: built-in SBI, 2 harts", |w| shell(w, 2, "builtin")),
     ("boot: built-in SBI, 4 harts", |w| shell(w, 4, "builtin")),
     ("boot: built-in SBI, every block verified", verified),
+    ("boot: OpenSBI, the engine's other ways", other_ways),
     ("virtio: network, entropy, disk", |w| virtio(w, "device", "virt", "")),
     ("virtio on PCI Express: network, entropy, disk", |w| virtio(w, "pci", "virt", "")),
     ("virtio with interrupts by APLIC", |w| virtio(w, "pci", "virt,aia=aplic", "")),
@@ -104,18 +105,36 @@ fn good(status: ExitStatus) -> Outcome {
 
 /// Boots to the shell, uses it, and powers off: the emulator must end by itself with status 0.
 fn shell(world: &World, smp: u32, firmware: &str) -> Outcome {
+    shell_with(world, smp, firmware, &[])
+}
+
+/// The same with further arguments.
+fn shell_with(world: &World, smp: u32, firmware: &str, more: &[&str]) -> Outcome {
     let mut line = machine(smp, "512M");
     let opensbi = world.images.bios.display().to_string();
     let firmware = if firmware == "opensbi" { &opensbi } else { firmware };
     line.extend(strings(&["-bios", firmware]));
+    line.extend(strings(more));
     line.extend(linux(&world.images, &world.images.initrd, "console=ttyS0"));
     let mut console = Console::spawn(&world.tinamou, &line)?;
     console.expect("TINAMOU-SHELL-READY", BOOT)?;
     console.expect("# ", BOOT)?;
     console.send("echo harts: $(grep -c ^processor /proc/cpuinfo) sum: $((6*7))\n")?;
     console.expect(&format!("harts: {smp} sum: 42"), BOOT)?;
+    if console.transcript().contains("Oops") {
+        return Err("the kernel has found itself at fault".into());
+    }
     console.send("poweroff -f\n")?;
     good(console.wait(BOOT)?)
+}
+
+/// What is for finding mistakes of the engine must not have mistakes of its own.
+fn other_ways(world: &World) -> Outcome {
+    for way in ["opt=off", "regions=off", "warmup=0", "tb-size=8"] {
+        shell_with(world, 1, "opensbi", &["-accel", &format!("tcg,{way}")])
+            .map_err(|e| format!("{way}: {e}"))?;
+    }
+    Ok(None)
 }
 
 /// The same boot with each executed block compared with the interpreter. That is slow, so no modules are loaded, and the kernel has more patience
