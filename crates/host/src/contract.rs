@@ -70,7 +70,8 @@ pub const SCRATCH_INSN: usize = 5;
 pub const SLOTS: usize = 128;
 
 /// Shape of the soft TLB. An entry serves loads from the page that the upper 52 bits of its tag name, and stores to it if the lower
-/// 12 are zero. Host address = guest address + addend.
+/// 12 are zero; one that is to serve none names a page whose accesses, those that cross into the next page too, look at another entry.
+/// Host address = guest address + addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tlb {
     /// Log2 of the number of entries; the index is the low bits of the page number.
