@@ -1,14 +1,16 @@
 //! Counted instructions: a program that is cut at random places, translated, is at each of them where the interpreter is
-//! after as many instructions. `TINAMOU_SEED` repeats a run.
+//! after as many instructions. `TINAMOU_SEED` repeats a run, `TINAMOU_ROUNDS` says how many programs there are.
 
+mod common;
+
+use common::{RAM, Random};
 use cpu::{Accelerator, Counter, Cpu, Cpus, Exit, Guest};
 use engine::{Options, Shared, Tcg};
 use events::{EventLoop, Icount, IcountOptions};
-use memory::{AddressSpace, Ram, Region};
+use memory::Ram;
 use riscv::{Hart, Platform};
 use std::sync::Arc;
 
-const RAM: u64 = 0x8000_0000;
 /// Where the handler of traps lies, and the data, behind the program.
 const HANDLER: u64 = 0x2000;
 const DATA: u64 = 0x4000;
@@ -22,19 +24,6 @@ impl Platform for Around {
         Some(self.0.count())
     }
     fn arm_stimecmp(&self, _: u32, _: Option<u64>) {}
-}
-
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
-    }
-    fn below(&mut self, n: u64) -> u32 {
-        (self.next() % n) as u32
-    }
 }
 
 /// A register that the program computes with: s0 and s1 hold addresses, s2 a status; the handler has others.
@@ -97,9 +86,8 @@ struct Machine {
 
 impl Machine {
     fn new(code: &[u32], options: Options) -> Machine {
-        let ram = Ram::anonymous(1 << 20).unwrap();
-        let words = |code: &[u32]| code.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
-        ram.write(0, &words(code));
+        let (ram, space) = common::memory();
+        common::write_words(&ram, 0, code);
         // Goes on behind the instruction that has trapped; after a jump into nowhere, behind that.
         let handler = [
             0x3410_2ff3, // csrr t6, mepc
@@ -111,10 +99,7 @@ impl Machine {
             0x341f_9073, // csrw mepc, t6
             0x3020_0073, // mret
         ];
-        ram.write(HANDLER, &words(&handler));
-        let root = Region::container("system", memory::WHOLE);
-        root.add_subregion(RAM, &Region::ram("ram", ram.clone()));
-        let space = AddressSpace::new("memory", &root);
+        common::write_words(&ram, HANDLER, &handler);
         let (events, _) = EventLoop::new().unwrap();
         let icount = Arc::new(Icount::new(IcountOptions::default()));
         events.clocks().count_instructions(icount.clone());
@@ -139,20 +124,15 @@ impl Machine {
         assert_eq!(self.tcg.run(&mut self.hart), Exit::Spent);
         self.counter.exact(frame.budget.load(std::sync::atomic::Ordering::Relaxed));
         assert_eq!(self.counter.icount().count(), before + count);
-        let mut data = vec![0; 0x1000];
-        self.ram.read(DATA, &mut data);
-        let sum = data.iter().fold(0u64, |sum, &byte| sum.rotate_left(5) ^ u64::from(byte));
-        format!("{}\ndata {sum:x}", self.hart.dump(true))
+        format!("{}\ndata {:x}", self.hart.dump(true), common::sum(&self.ram, DATA, 0x1000))
     }
 }
 
 #[test]
 fn cut_anywhere_it_is_where_the_interpreter_is() {
-    let seed = std::env::var("TINAMOU_SEED").ok().and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 0x9e37);
-    println!("TINAMOU_SEED={seed}");
-    for round in 0..60u64 {
-        let r = &mut Random(seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+    let seed = common::seed();
+    for round in 0..common::number("TINAMOU_ROUNDS").unwrap_or(60) {
+        let r = &mut Random::new(seed, round);
         let code = program(r);
         let small = Options { block_limit: 1 + r.below(9), warmup: 0, ..Options::default() };
         let mut ways = [

@@ -1,17 +1,20 @@
 //! Regions: loops of random instructions, drawn from the table, that run until they have become regions must end as they do without.
 //! `TINAMOU_SEED` repeats a run, `TINAMOU_ROUNDS` says how many loops there are.
 
+mod common;
+
+use common::{RAM, Random};
 use cpu::{Accelerator, Cpu, Cpus, Exit, Guest};
 use engine::{Options, Shared, Tcg};
-use memory::{AddressSpace, Ram, Region};
 use riscv::table::Row;
 use riscv::{Config, Hart, Platform};
 use std::sync::Arc;
 
-const RAM: u64 = 0x8000_0000;
 /// Where the data lies, and how much of it the pointer goes through: a power of two that divides it.
 const DATA: u64 = 0x1_0000;
 const DATA_LOG2: u32 = 14;
+/// What can be reached of it.
+const BYTES: u64 = (1 << DATA_LOG2) + 128;
 /// Where traps lead: none should come.
 const HANDLER: u64 = 0x8000;
 const TURNS: u64 = 300_000;
@@ -32,33 +35,21 @@ impl Platform for Still {
     fn arm_stimecmp(&self, _: u32, _: Option<u64>) {}
 }
 
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
-    }
-    fn below(&mut self, n: u64) -> u32 {
-        (self.next() % n) as u32
-    }
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
-    fn value(&mut self) -> u64 {
-        let v = self.next() << 11 ^ self.next();
-        match self.below(6) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => v >> 56,
-            3 => v as i32 as u64,
-            4 => f64::to_bits((v >> 40) as f64 / 1000.0),
-            _ => v,
-        }
+fn one_in(r: &mut Random, n: u64) -> bool {
+    r.below(n) == 0
+}
+fn of<T: Copy>(r: &mut Random, all: &[T]) -> T {
+    all[r.below(all.len() as u64) as usize]
+}
+fn value(r: &mut Random) -> u64 {
+    let v = r.next() << 11 ^ r.next();
+    match r.below(6) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => v >> 56,
+        3 => v as i32 as u64,
+        4 => f64::to_bits((v >> 40) as f64 / 1000.0),
+        _ => v,
     }
 }
 
@@ -124,11 +115,11 @@ const COMPRESSED: [&str; 13] = [
 
 impl Generator<'_> {
     fn register(&mut self) -> u32 {
-        if self.r.one_in(4) { 2 + self.r.below(25) } else { self.r.of(&self.hot) }
+        if one_in(self.r, 4) { 2 + self.r.below(25) } else { of(self.r, &self.hot) }
     }
     fn row(&mut self, is: impl Fn(&Row) -> bool) -> &'static Row {
         let rows: Vec<_> = self.config.decoder().rows().iter().copied().filter(|row| is(row)).collect();
-        self.r.of(&rows)
+        of(self.r, &rows)
     }
     /// A word of this row that writes to one of the registers for anybody.
     fn word(&mut self, row: &Row) -> u32 {
@@ -145,7 +136,7 @@ impl Generator<'_> {
             put(20, self.register());
             // Where it is not part of the picture this is the direction of rounding.
             if row.mask >> 12 & 7 == 0 && row.value & 0x7f >= 0x43 {
-                word = word & !(7 << 12) | self.r.of(&[0, 0, 0, 7, 1, 2, 3, 4]) << 12;
+                word = word & !(7 << 12) | of(self.r, &[0, 0, 0, 7, 1, 2, 3, 4]) << 12;
             }
         } else {
             // Not the zero of a hint or of what is reserved.
@@ -155,7 +146,7 @@ impl Generator<'_> {
     }
     /// Something that only computes.
     fn computation(&mut self, code: &mut Code) {
-        let quick = self.r.one_in(2);
+        let quick = one_in(self.r, 2);
         let row = self.row(|row| match row.value & 0x7f {
             _ if row.length == 2 => COMPRESSED.contains(&row.name),
             0x13 | 0x1b | 0x33 | 0x3b => true,
@@ -170,19 +161,19 @@ impl Generator<'_> {
     }
     /// Accesses to an element that a register chooses, or to what the pointer points to.
     fn accesses(&mut self, code: &mut Code) {
-        let base = self.r.of(&[ADDRESS, POINTER]);
+        let base = of(self.r, &[ADDRESS, POINTER]);
         if base == ADDRESS {
             let index = self.register();
             code.word(shift(ADDRESS, index, 51, false));
             code.word(shift(ADDRESS, ADDRESS, 51, true));
-            if !self.r.one_in(8) {
+            if !one_in(self.r, 8) {
                 code.word(andi(ADDRESS, ADDRESS, -8));
             }
             code.word(add(ADDRESS, ADDRESS, BASE));
         }
         for _ in 0..1 + self.r.below(3) {
             let mut offset = 8 * self.r.below(8);
-            if self.r.one_in(10) {
+            if one_in(self.r, 10) {
                 offset = self.r.below(64);
             }
             let kind = self.r.below(16);
@@ -191,12 +182,12 @@ impl Generator<'_> {
                 9..15 => STORES.contains(&row.name),
                 _ => row.name.starts_with("amo") && !row.name.starts_with("amocas"),
             });
-            let (value, data) = (row.value, self.register());
+            let (row, data) = (row.value, self.register());
             code.word(match kind {
-                0..9 => value | offset << 20 | base << 15 | data << 7,
-                9..15 => value | (offset >> 5) << 25 | data << 20 | base << 15 | (offset & 31) << 7,
+                0..9 => row | offset << 20 | base << 15 | data << 7,
+                9..15 => row | (offset >> 5) << 25 | data << 20 | base << 15 | (offset & 31) << 7,
                 // Aligned.
-                _ => value | self.register() << 20 | POINTER << 15 | data << 7,
+                _ => row | self.register() << 20 | POINTER << 15 | data << 7,
             });
         }
     }
@@ -213,13 +204,13 @@ impl Generator<'_> {
             13..16 => self.accesses(code),
             // Past a few, or either way.
             16 | 17 if depth < 2 => {
-                let most = self.r.of(&[1, 2, 4, 8]);
+                let most = of(self.r, &[1, 2, 4, 8]);
                 let mut part = self.some(most, depth + 1);
-                let other = if self.r.one_in(4) { self.some(3, depth + 1) } else { Code::default() };
+                let other = if one_in(self.r, 4) { self.some(3, depth + 1) } else { Code::default() };
                 if other.len() > 0 {
                     part.word(jal(0, 4 + other.len()));
                 }
-                let (kind, left, right) = (self.r.of(&[0, 1, 4, 5, 6, 7]), self.register(), self.register());
+                let (kind, left, right) = (of(self.r, &[0, 1, 4, 5, 6, 7]), self.register(), self.register());
                 code.word(branch(kind, left, right, 4 + part.len()));
                 code.append(part);
                 code.append(other);
@@ -251,7 +242,7 @@ impl Generator<'_> {
             all.word(RETURN);
         }
         let start = all.len();
-        let most = self.r.of(&[3, 10, 20, 50]);
+        let most = of(self.r, &[3, 10, 20, 50]);
         let body = self.some(most, 0);
         all.append(body);
         all.word(addi(POINTER, POINTER, 8 << self.r.below(4)));
@@ -271,20 +262,18 @@ impl Generator<'_> {
 
 /// What a loop leaves behind, how many regions there were, and whether it came to its end.
 fn run(code: &[u8], at: u64, start: usize, values: u64, options: Options) -> (String, u64, bool) {
-    let ram = Ram::anonymous(1 << 20).unwrap();
-    let r = &mut Random(values);
-    (0..(1 << DATA_LOG2) + 128).for_each(|n| ram.write(DATA + n, &[r.next() as u8]));
+    let (ram, space) = common::memory();
+    let r = &mut Random::new(values, 0);
+    (0..BYTES).for_each(|n| ram.write(DATA + n, &[r.next() as u8]));
     ram.write(at, code);
-    ram.write(HANDLER, &WFI.to_le_bytes());
-    let root = Region::container("system", memory::WHOLE);
-    root.add_subregion(RAM, &Region::ram("ram", ram.clone()));
+    common::write_words(&ram, HANDLER, &[WFI]);
     let cpus = Cpus::new();
-    let shared = Shared::new::<Hart>(AddressSpace::new("memory", &root), cpus.clone(), options).unwrap();
+    let shared = Shared::new::<Hart>(space, cpus.clone(), options).unwrap();
     let mut hart = Hart::new(0, riscv::parse_cpu("max").unwrap(), Arc::new(Still));
     hart.set_reset_pc(RAM + at + start as u64);
     for n in 1..32 {
-        hart.set_x(n as u8, r.value());
-        let float = r.value();
+        hart.set_x(n as u8, value(r));
+        let float = value(r);
         assert!(hart.write_register(33 + n, float));
     }
     hart.set_x(BASE as u8, RAM + DATA);
@@ -295,28 +284,24 @@ fn run(code: &[u8], at: u64, start: usize, values: u64, options: Options) -> (St
     cpus.add(hart.handle().clone());
     let mut tcg = Tcg::<Hart>::new(shared.clone(), hart.config().clone());
     while tcg.run(&mut hart) != Exit::Halted {}
-    let mut data = vec![0; (1 << DATA_LOG2) + 128];
-    ram.read(DATA, &mut data);
-    let sum = data.iter().fold(0u64, |sum, &byte| sum.rotate_left(5) ^ u64::from(byte));
+    let sum = common::sum(&ram, DATA, BYTES);
     let regions = shared.cache().counts.regions;
     (format!("{}\ndata {sum:x}", hart.dump(true)), regions, hart.x(COUNTER as u8) == 0)
 }
 
 #[test]
 fn loops_end_alike_with_and_without_regions() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
-    let seed = number("TINAMOU_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | 0x9e37);
-    println!("TINAMOU_SEED={seed}");
+    let seed = common::seed();
     let config = riscv::parse_cpu("max").unwrap();
-    let rounds = number("TINAMOU_ROUNDS").unwrap_or(40);
+    let rounds = common::number("TINAMOU_ROUNDS").unwrap_or(40);
     let (mut made, mut trapped) = (0, 0);
     for round in 0..rounds {
-        let r = &mut Random(seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
-        let hot = (0..r.of(&[4, 8, 14, 25])).map(|_| 2 + r.below(25)).collect::<Vec<u32>>();
+        let r = &mut Random::new(seed, round);
+        let hot = (0..of(r, &[4, 8, 14, 25])).map(|_| 2 + r.below(25)).collect::<Vec<u32>>();
         let functions = r.below(3) as usize;
         let (code, start) = Generator { r, config: &config, hot, functions }.program();
         let (at, values) = (0x2000 + 2 * u64::from(r.below(2048)), r.next() | 1);
-        let passes = r.one_in(2);
+        let passes = one_in(r, 2);
         let ways = [true, false].map(|regions| {
             let options = Options { regions, passes, ..Options::default() };
             run(&code, at, start, values, options)

@@ -398,6 +398,7 @@ impl Stub<'_> {
         self.asm.ins(AND_I, true, 0, 0, Rm::R(tag), -4096);
         self.asm.ins(AND_I, false, 0, 0, Rm::R(r), mask);
         self.asm.ins(ADD, true, r, 0, self.field(self.cfg.layout.tlb), 0);
+        // The entry's page alone counts; on a hit the second time brings back what the first has taken from `tag`.
         let known = Rm::M(Mem::at(r, tlb.tag));
         self.asm.ins(XOR, true, tag, 0, known, 0);
         self.asm.ins(TEST_I, true, 0, 0, Rm::R(tag), -4096);
