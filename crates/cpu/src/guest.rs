@@ -170,12 +170,13 @@ pub struct Fetch<'a> {
     /// Most guest instructions wanted.
     pub limit: u32,
     /// Offsets of the instructions to follow, the first of them at `offset`, and of what comes behind the last one. Empty: straight on,
-    /// until a jump or branch. The block leaves wherever the guest takes another way, and ends where the path cannot be followed.
+    /// until a jump or branch, and farther where `goes_on` says so. The block leaves wherever the guest takes another way, and ends where the path cannot be followed.
     pub path: &'a [u16],
     /// Offsets of branches on the path, in ascending order, that lead past instructions which only compute something: whether the guest goes through those
     /// is not worth a jump. The path leads past them.
     pub skips: &'a [u16],
-    /// Whether a block should go on behind a branch, with the instruction at this offset; asked once for each branch.
+    /// Whether a block without a path should go on with the instruction at this offset, which a branch or a jump leads to or
+    /// past; asked for each of the two at most once.
     pub goes_on: &'a dyn Fn(u16) -> bool,
 }
 
@@ -188,6 +189,8 @@ pub struct Built {
     pub from: u16,
     /// How many bytes from there on were looked at, or lie between such bytes.
     pub bytes: u32,
+    /// Each instruction but the first stands behind the one before.
+    pub straight: bool,
 }
 
 /// Outcome of interpreting one instruction.

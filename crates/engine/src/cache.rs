@@ -141,6 +141,7 @@ struct Block {
     repeatable: Option<u16>,
     floats: bool,
     region: bool,
+    straight: bool,
     dead: bool,
 }
 
@@ -197,8 +198,11 @@ pub struct NewBlock<'a> {
     pub floats: bool,
     /// How many instructions, if running them twice changes nothing but what slots and memory show.
     pub repeatable: Option<u16>,
-    /// Offsets in the page of the instructions that it follows, if it is a region, and of where it goes then. It takes the place of
-    /// the translation that there is with the same name.
+    /// It is a region, and takes the place of the translation that there is with the same name.
+    pub region: bool,
+    /// Each instruction but the first stands behind the one before.
+    pub straight: bool,
+    /// Offsets in the page of its instructions, if it may be run twice; and of where it goes then, if that is known.
     pub path: &'a [u16],
     /// Host code.
     pub code: &'a host::Code,
@@ -268,7 +272,7 @@ pub struct Cache {
     links: Vec<Link>,
     points: Vec<Point>,
     insns: Vec<u16>,
-    /// The paths of regions that may be run twice, by where their code begins.
+    /// The paths of what may be run twice, by where the code begins.
     paths: HashMap<u32, Arc<[u16]>>,
     alive: usize,
     /// What is being translated now: pages, and the bytes of them that are looked at.
@@ -426,24 +430,26 @@ impl Cache {
             incoming: NONE,
             repeatable: new.repeatable,
             floats: new.floats,
-            region: !new.path.is_empty(),
+            region: new.region,
+            straight: new.straight,
             dead: false,
         });
         self.insns.extend_from_slice(new.insns);
-        let old = if new.path.is_empty() { None } else { self.find(new.key) };
+        let old = if new.region { self.find(new.key) } else { None };
+        if new.repeatable.is_some() {
+            self.paths.insert(start, new.path.into());
+        }
         match new.second {
             None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
                 self.crossing.insert((new.key.0, second), id);
             }
         }
-        if !new.path.is_empty() {
+        if new.region {
             self.counts.regions += 1;
-            match old {
-                // What is checked is looked for each time, and must not become something else under who checks it.
-                _ if new.repeatable.is_some() => drop(self.paths.insert(start, new.path.into())),
-                Some((old, _)) => self.replace(old, id),
-                None => {}
+            // What is checked is looked for each time, and must not become something else under who checks it.
+            if let Some((old, _)) = old.filter(|_| new.repeatable.is_none()) {
+                self.replace(old, id);
             }
         }
         self.alive += 1;
@@ -453,7 +459,7 @@ impl Cache {
             page.blocks.push(id);
             page.lines |= lines(from, to - from);
         }
-        if new.path.is_empty() {
+        if !new.region {
             self.counts.translated += 1;
             self.counts.guest_bytes += new.bytes as u64;
             self.counts.host_bytes += new.code.bytes.len() as u64;
@@ -507,8 +513,8 @@ impl Cache {
     pub fn covers(&self, key: Key, path: &[u16], bytes: u32) -> Option<(Id, u64)> {
         let (end, insns) = path.split_last()?;
         let (found, loops) = (self.find(key)?, insns.first() == Some(end));
-        let longer = bytes > self.blocks[found.0 as usize].bytes as u32;
-        (!loops && !longer && insns.is_sorted()).then_some(found)
+        let block = &self.blocks[found.0 as usize];
+        (!loops && block.straight && bytes <= block.bytes as u32 && insns.is_sorted()).then_some(found)
     }
     /// Whether the translation `key` is a region.
     pub fn is_region(&self, key: Key) -> bool {
@@ -518,7 +524,7 @@ impl Cache {
     pub fn is_in_region(&self, at: u64) -> bool {
         self.block_and_point(at).is_some_and(|(b, _)| self.blocks[b].region)
     }
-    /// The path of the region whose code begins at `address`, if it may be run twice.
+    /// Offsets in the page of the instructions of the translation that begins at `address`, if it may be run twice.
     pub fn path(&self, address: u64) -> Option<Arc<[u16]>> {
         self.paths.get(&(self.code.offset(address)? as u32)).cloned()
     }

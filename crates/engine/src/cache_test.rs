@@ -33,6 +33,8 @@ fn place(
         bytes,
         floats: true,
         repeatable: None,
+        region: false,
+        straight: true,
         path: &[],
         code: &code,
         insns: &[offset, offset + 2, offset + 6],

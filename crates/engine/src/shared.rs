@@ -35,7 +35,7 @@ const BLOCK_ROOM: usize = 64 << 10;
 /// One translation of so many is timed, for all of them.
 const TIMED: u64 = 8;
 
-/// Branches that a block may have in it at most, besides the one that ends it.
+/// Branches and jumps that a block may have in it at most, besides the one that ends it.
 const BRANCHES: u32 = 4;
 
 /// What the vCPUs of a machine share.
@@ -460,8 +460,14 @@ impl Shared {
         let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
         let goes_on = |offset: u16| {
             let left = branches.get();
-            branches.set(left.saturating_sub(1));
-            left > 0 && self.heat.is_met(Key::new(at.page, offset, at.mode))
+            // A verifier has met nothing before, and is to see blocks that go on in all ways.
+            let goes_on = left > 0
+                && match self.options.verify {
+                    true => (offset >> 1).count_ones().is_multiple_of(2),
+                    false => self.heat.is_met(Key::new(at.page, offset, at.mode)),
+                };
+            branches.set(left - u32::from(goes_on));
+            goes_on
         };
         let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
         if is_region
@@ -477,7 +483,7 @@ impl Shared {
             trace.built::<G>(config, &bytes[..built.bytes as usize], block);
         }
         t.insns.clear();
-        if self.cpus.counter().is_some() {
+        if self.cpus.counter().is_some() || self.options.verify {
             let begins = |i: &ir::Inst| (i.op == ir::Op::Insn).then_some(i.imm as u16);
             t.insns.extend(block.insts.iter().filter_map(begins));
         }
@@ -548,7 +554,9 @@ impl Shared {
             bytes: built.bytes as u16,
             floats: placement.floats,
             repeatable,
-            path: way.path.get(..=built.insns as usize).unwrap_or(way.path),
+            region: is_region,
+            straight: built.straight,
+            path: if is_region { &way.path[..=built.insns as usize] } else { &t.insns },
             code: &t.code,
             insns: &t.insns,
         });

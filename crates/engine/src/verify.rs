@@ -263,7 +263,7 @@ impl<G: Guest> Tcg<G> {
         let before = crate::raw::slots(&frame);
         let word = frame.interrupt.load(SeqCst);
         let path = self.shared.cache().path(code);
-        let account = self.interpret_shadowed(g, insns, path.as_deref());
+        let account = self.interpret_shadowed(g, insns, &path.unwrap_or_default());
         crate::raw::set_slots(&frame, &before);
         frame.set_pc(pc);
         self.trapped = None;
@@ -293,9 +293,9 @@ impl<G: Guest> Tcg<G> {
         (self.checks.stored, self.checks.loaded) = (account.stored, account.loaded);
         exit
     }
-    /// Interprets at most `insns` instructions from the pc on, up to the first that leaves its block, or the path. Slots and pc are left
+    /// Interprets at most `insns` instructions from the pc on, up to the first that leaves the path. Slots and pc are left
     /// as the interpreter has them.
-    fn interpret_shadowed(&mut self, g: &mut G, insns: u32, path: Option<&[u16]>) -> Account {
+    fn interpret_shadowed(&mut self, g: &mut G, insns: u32, path: &[u16]) -> Account {
         let frame = g.frame().clone();
         let (mut stored, mut loaded) =
             (std::mem::take(&mut self.checks.stored), std::mem::take(&mut self.checks.loaded));
@@ -307,16 +307,11 @@ impl<G: Guest> Tcg<G> {
             |stored| State { files: std::array::from_fn(|n| frame.get(n as u16)), pc: frame.pc(), stored };
         let mut before = Vec::new();
         for n in 0..insns as usize {
-            let last = frame.pc();
             before.push(state(shadow.stored.len()));
             if let Step::Exit(_) = g.interpret(&mut shadow) {
                 break;
             }
-            // A branch that is taken leaves the block, even to its own page.
-            let left = match path {
-                Some(path) => path.get(n + 1).is_none_or(|&o| frame.pc() != page + o as u64),
-                None => frame.pc().wrapping_sub(last) > 4,
-            };
+            let left = path.get(n + 1).is_none_or(|&o| frame.pc() != page + o as u64);
             if shadow.trap.is_some() || left {
                 break;
             }

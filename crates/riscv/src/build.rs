@@ -35,6 +35,8 @@ pub struct Build<'a> {
     skips: &'a [u16],
     /// Where instructions that may be skipped end.
     skip: &'a Cell<Option<i64>>,
+    /// The block may go on at what lies before this offset.
+    bound: Option<i64>,
     /// See [`Fetch::goes_on`].
     goes_on: &'a dyn Fn(u16) -> bool,
 }
@@ -67,9 +69,16 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         n => fetch.limit.min(n - 1),
     };
     let (next, skip) = (Cell::new(0), Cell::new(None));
-    let refused = Built { insns: 0, from: start as u16, bytes: 0 };
+    let refused = Built { insns: 0, from: start as u16, bytes: 0, straight: true };
     let (mut from, mut end) = (start, start);
-    while (insns < limit || skip.get().is_some()) && at < PAGE && !b.is_done() {
+    // A block that chooses its way goes past some of the bytes that it may look at.
+    let bound = fetch.path.is_empty().then_some(start + 4 * fetch.limit as usize);
+    let mut straight = true;
+    while (insns < limit || skip.get().is_some())
+        && at < PAGE
+        && bound.is_none_or(|end| at + 4 <= end)
+        && !b.is_done()
+    {
         if skip.get() == Some(at as i64) {
             skip.set(None);
             if !b.skip_end(REGISTERS) {
@@ -96,7 +105,9 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         next.set(at as i64 + length);
         let (returns, goes_on, skips) = (Cell::new(None), fetch.goes_on, fetch.skips);
         let (next, skip, edge) = (&next, &skip, &edge);
-        let m = Build { b, place, offset: at as i64, edge, follow, next, returns, skips, skip, goes_on };
+        let bound = bound.map(|end| end.min(LAST as usize) as i64);
+        let m =
+            Build { b, place, offset: at as i64, edge, follow, next, returns, skips, skip, bound, goes_on };
         b.insn(m.offset);
         // Building stops at nothing: the builder's functions never return a reason to stop.
         let _ = match row {
@@ -104,6 +115,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
             None => m.illegal(),
         };
         (from, end) = (from.min(at), end.max(at + length as usize));
+        straight &= next.get() == at as i64 + length;
         at = next.get() as usize;
         if skipped {
             continue;
@@ -124,7 +136,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
     }
     // What was looked at: also the last half-word, if a jump to it was built or an instruction there refused.
     let seen = if edge.asked.get() || insns == 0 { end.max(PAGE) } else { end };
-    Built { insns, from: from as u16, bytes: (seen - from.min(seen)) as u32 }
+    Built { insns, from: from as u16, bytes: (seen - from.min(seen)) as u32, straight }
 }
 
 /// Whether a direct jump to `offset` is not allowed.
@@ -164,6 +176,11 @@ impl<'a> Build<'a> {
     }
     fn put_double(&self, r: u8, v: V<'a, KF64>) {
         self.b.fset(F0 + (r as u16 & 31), v);
+    }
+    /// Whether a block that chooses its way goes on at `target`, which must lie ahead.
+    fn goes_on_at(&self, target: i64) -> bool {
+        let is_ahead = target > self.offset + self.place.length && self.bound.is_some_and(|end| target < end);
+        is_ahead && (self.goes_on)(target as u16)
     }
     /// Operations that the language has itself; false if it has not this one.
     fn native(&self, f: Function, w: Width, rm: u8, rd: u8, rs: [u8; 3]) -> bool {
@@ -368,7 +385,7 @@ impl<'a> Machine for Build<'a> {
         self.b.fence()
     }
     fn branch(&self, c: V<'a, KBool>, offset: i64) {
-        // A branch ends the block, unless there is a path to follow, or it leads forward and what comes behind it will be wanted.
+        // A branch ends the block, unless there is a path to follow, or it leads forward and what comes behind it, or else its target, will be wanted.
         let (target, next) = (self.offset + offset, self.offset + self.place.length);
         if self.follow == Some(target)
             && self.skips.binary_search(&(self.offset as u16)).is_ok()
@@ -387,9 +404,14 @@ impl<'a> Machine for Build<'a> {
             self.b.exit_if(!c, next);
             go(self.b, self.edge, target);
         } else {
-            self.b.exit_if(c, target);
-            // A branch that leads just behind the next instruction looks to a verifier as if it had not been taken.
-            if offset <= 4 || !(self.goes_on)(next as u16) {
+            // To a verifier, a branch to the next instruction looks as if it had not been taken.
+            if target > next && (self.goes_on)(next as u16) {
+                self.b.exit_if(c, target);
+            } else if !crosses(self.edge, next) && self.goes_on_at(target) {
+                self.b.exit_if(!c, next);
+                self.next.set(target);
+            } else {
+                self.b.exit_if(c, target);
                 go(self.b, self.edge, next);
             }
         }
@@ -403,7 +425,7 @@ impl<'a> Machine for Build<'a> {
     }
     fn goto(&self, offset: i64) {
         let target = self.offset + offset;
-        if self.follow == Some(target) {
+        if self.follow == Some(target) || self.returns.get().is_none() && self.goes_on_at(target) {
             self.next.set(target);
         } else {
             self.will_return();

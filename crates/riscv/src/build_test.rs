@@ -28,7 +28,7 @@ fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64
 #[test]
 fn a_block_ends_with_the_page() {
     let (built, ops) = run(&page(0, &[]), 4088, None);
-    assert_eq!(built, Built { insns: 2, from: 4088, bytes: 8 });
+    assert_eq!(built, Built { insns: 2, from: 4088, bytes: 8, straight: true });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4096)));
 }
 
@@ -39,7 +39,7 @@ fn an_instruction_across_pages_is_a_block_of_its_own() {
     let mut next = [0; 16];
     next[..2].copy_from_slice(&NOP.to_le_bytes()[2..]);
     let (built, ops) = run(&p, 4094, Some(next));
-    assert_eq!(built, Built { insns: 1, from: 4094, bytes: 4 });
+    assert_eq!(built, Built { insns: 1, from: 4094, bytes: 4, straight: true });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4098)));
     // A block before it stops short of it, and goes there by address.
     let mut p = p;
@@ -82,6 +82,32 @@ fn a_block_goes_on_behind_branches_that_lead_forward() {
 }
 
 #[test]
+fn a_block_goes_on_where_branches_and_jumps_lead_if_that_is_wanted() {
+    // 0: beq x1, x2, +12; two that are gone past; 12: jal x0, +8; one more; 20: jal x1, +8.
+    let p = page(0, &[0x0020_8663, NOP, NOP, 0x0080_006f, NOP, 0x0080_00ef, NOP, NOP]);
+    let built = |limit: u32, goes_on: &dyn Fn(u16) -> bool| {
+        let b = Builder::new();
+        let fetch = Fetch { offset: 0, page: &p, next: None, limit, goes_on, path: &[], skips: &[] };
+        let built = build(3, &rv64(), &fetch, &b);
+        let ops: Vec<_> = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
+        (built, ops)
+    };
+    let (all, ops) = built(64, &|offset| offset != 4);
+    assert_eq!(all, Built { insns: 3, from: 0, bytes: 24, straight: false });
+    assert!(ops.contains(&(Op::ExitIf, 4)), "it is left where the branch is not taken");
+    assert_eq!(ops.last(), Some(&(Op::Goto, 28)), "a call ends it");
+    // The way past a branch comes first; a jump that is not wanted ends it.
+    assert_eq!(built(64, &|offset| offset < 16).0, Built { insns: 4, from: 0, bytes: 16, straight: true });
+    // No byte is looked at that so many instructions in a row could not have.
+    let (few, ops) = built(3, &|offset| offset != 4);
+    assert_eq!(
+        (few, ops.last()),
+        (Built { insns: 1, from: 0, bytes: 4, straight: true }, Some(&(Op::Goto, 4)))
+    );
+    assert_eq!(built(5, &|offset| offset != 4).0.insns, 2);
+}
+
+#[test]
 fn blocks_have_one_terminal_at_their_end() {
     for word in [0x0000_0073, 0x3020_0073, 0x1234_5678, 0x0000_006f, 0xffff_ffff, 0x1050_0073, 0x1401_1073] {
         let (_, ops) = run(&page(0, &[word]), 0, None);
@@ -108,7 +134,7 @@ fn a_path_is_followed_through_branches_and_calls() {
     // beq x1, x2, +16, taken; there jal ra, -8, and from 8 back by ret: twice round.
     let words = [0x0020_8863, NOP, 0x0000_8067, NOP, 0xff9f_f0ef, 0xfedf_f06f];
     let (built, all) = ops(&words, &[0, 16, 8, 20, 0]);
-    assert_eq!(built, Built { insns: 4, from: 0, bytes: 24 });
+    assert_eq!(built, Built { insns: 4, from: 0, bytes: 24, straight: false });
     assert!(all.contains(&(Op::ExitIf, 4)), "it is left where the branch is not taken");
     assert!(!all.iter().any(|(op, _)| matches!(op, Op::WillReturn | Op::Jump)), "the call is in the block");
     assert_eq!(all.last(), Some(&(Op::Goto, 0)));
@@ -133,7 +159,7 @@ fn what_a_branch_may_lead_past_becomes_a_choice() {
     };
     // addi x5, x5, 1
     let (all, ops) = built(0x0012_8293, 64);
-    assert_eq!(all, Built { insns: 3, from: 0, bytes: 16 });
+    assert_eq!(all, Built { insns: 3, from: 0, bytes: 16, straight: true });
     assert!(!ops.iter().any(|(op, _)| *op == Op::ExitIf));
     let choice = ops.iter().position(|(op, _)| *op == Op::Select);
     assert_eq!(choice.map(|n| ops[n + 1]), Some((Op::Set, 5)));
