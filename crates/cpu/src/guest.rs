@@ -189,8 +189,8 @@ pub struct Built {
     pub from: u16,
     /// How many bytes from there on were looked at, or lie between such bytes.
     pub bytes: u32,
-    /// Each instruction but the first stands behind the one before.
-    pub straight: bool,
+    /// How many bytes its instructions have; fewer than `bytes` if it goes past some.
+    pub length: u32,
 }
 
 /// Outcome of interpreting one instruction.

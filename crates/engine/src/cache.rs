@@ -461,7 +461,6 @@ impl Cache {
         }
         if !new.region {
             self.counts.translated += 1;
-            self.counts.guest_bytes += new.bytes as u64;
             self.counts.host_bytes += new.code.bytes.len() as u64;
         }
         (id, self.address(id))

@@ -478,9 +478,9 @@ impl Shared {
         }
         let block = &mut t.block;
         if let Some(trace) = &trace {
-            let mut bytes = t.page[built.from as usize..].to_vec();
-            bytes.extend(next.unwrap_or_default());
-            trace.built::<G>(config, &bytes[..built.bytes as usize], block);
+            let mut page = t.page.to_vec();
+            page.extend(next.unwrap_or_default());
+            trace.built::<G>(config, &page, block);
         }
         t.insns.clear();
         if self.cpus.counter().is_some() || self.options.verify {
@@ -545,6 +545,7 @@ impl Shared {
         } else {
             base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
             cache.counts.guest_insns += built.insns as u64;
+            cache.counts.guest_bytes += built.length as u64;
             cache.counts.nanoseconds += TIMED * took;
         }
         let (id, address) = cache.insert(NewBlock {
@@ -555,7 +556,7 @@ impl Shared {
             floats: placement.floats,
             repeatable,
             region: is_region,
-            straight: built.straight,
+            straight: built.length == built.bytes,
             path: if is_region { &way.path[..=built.insns as usize] } else { &t.insns },
             code: &t.code,
             insns: &t.insns,

@@ -32,17 +32,14 @@ impl Trace {
         let any = LogMask::IN_ASM | LogMask::OP | LogMask::OP_OPT | LogMask::OUT_ASM;
         (log::enabled(any) && log::in_filter(pc)).then_some(Trace { pc })
     }
-    /// The guest's bytes and the block that was built from them.
-    pub(crate) fn built<G: Guest>(&self, config: &G::Config, bytes: &[u8], block: &Block) {
+    /// The page, with what follows it, and the block that was built from it.
+    pub(crate) fn built<G: Guest>(&self, config: &G::Config, page: &[u8], block: &Block) {
         if log::enabled(LogMask::IN_ASM) {
             let mut text = String::from("----------------\nIN: \n");
-            let mut at = 0;
-            while at < bytes.len() {
-                let pc = self.pc.wrapping_add(at as u64);
-                let (line, len) = G::disassemble(config, pc, &bytes[at..]);
-                let len = len.clamp(1, bytes.len() - at);
-                let _ = writeln!(text, "0x{pc:08x}:  {line}");
-                at += len;
+            for i in block.insts.iter().filter(|i| i.op == ir::Op::Insn) {
+                let pc = (self.pc & !4095).wrapping_add(i.imm);
+                let bytes = page.get(i.imm as usize..).unwrap_or_default();
+                let _ = writeln!(text, "0x{pc:08x}:  {}", G::disassemble(config, pc, bytes).0);
             }
             log::write(format_args!("{text}\n"));
         }

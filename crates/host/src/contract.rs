@@ -277,8 +277,8 @@ pub struct Stubs {
     pub carryless: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
     pub probe: [u64; 2],
-    /// `rax` = guest pc of a return, bit 0 of which does not count: looks into the table of calls, then in the jump cache, jumps.
-    pub go_back: [u64; 2],
+    /// `rax` = guest pc of a return that is not in the table of calls, bit 0 of which does not count: looks in the jump cache, jumps.
+    pub elsewhere: [u64; 2],
     /// `rax` = guest pc that missed the jump cache.
     pub miss: [u64; 2],
     /// Goes on at the frame's pc in whatever mode that is now.

@@ -90,7 +90,7 @@ fn the_code_is_as_recorded() {
         soft: 0x1700,
         carryless: 0x1780,
         probe: [0x1800; 2],
-        go_back: [0x1c40, 0x1c40],
+        elsewhere: [0x1c40, 0x1c40],
         miss: [0x1900; 2],
         interrupt: [0x19c0; 2],
         link: [0x1a00; 2],

@@ -69,11 +69,11 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         n => fetch.limit.min(n - 1),
     };
     let (next, skip) = (Cell::new(0), Cell::new(None));
-    let refused = Built { insns: 0, from: start as u16, bytes: 0, straight: true };
+    let refused = Built { insns: 0, from: start as u16, bytes: 0, length: 0 };
     let (mut from, mut end) = (start, start);
     // A block that chooses its way goes past some of the bytes that it may look at.
     let bound = fetch.path.is_empty().then_some(start + 4 * fetch.limit as usize);
-    let mut straight = true;
+    let mut bytes = 0;
     while (insns < limit || skip.get().is_some())
         && at < PAGE
         && bound.is_none_or(|end| at + 4 <= end)
@@ -115,7 +115,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
             None => m.illegal(),
         };
         (from, end) = (from.min(at), end.max(at + length as usize));
-        straight &= next.get() == at as i64 + length;
+        bytes += length as u32;
         at = next.get() as usize;
         if skipped {
             continue;
@@ -136,7 +136,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
     }
     // What was looked at: also the last half-word, if a jump to it was built or an instruction there refused.
     let seen = if edge.asked.get() || insns == 0 { end.max(PAGE) } else { end };
-    Built { insns, from: from as u16, bytes: (seen - from.min(seen)) as u32, straight }
+    Built { insns, from: from as u16, bytes: (seen - from.min(seen)) as u32, length: bytes }
 }
 
 /// Whether a direct jump to `offset` is not allowed.

@@ -28,7 +28,7 @@ fn run(page: &[u8], offset: u16, next: Option<[u8; 16]>) -> (Built, Vec<(Op, u64
 #[test]
 fn a_block_ends_with_the_page() {
     let (built, ops) = run(&page(0, &[]), 4088, None);
-    assert_eq!(built, Built { insns: 2, from: 4088, bytes: 8, straight: true });
+    assert_eq!(built, Built { insns: 2, from: 4088, bytes: 8, length: 8 });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4096)));
 }
 
@@ -39,7 +39,7 @@ fn an_instruction_across_pages_is_a_block_of_its_own() {
     let mut next = [0; 16];
     next[..2].copy_from_slice(&NOP.to_le_bytes()[2..]);
     let (built, ops) = run(&p, 4094, Some(next));
-    assert_eq!(built, Built { insns: 1, from: 4094, bytes: 4, straight: true });
+    assert_eq!(built, Built { insns: 1, from: 4094, bytes: 4, length: 4 });
     assert_eq!(ops.last(), Some(&(Op::Goto, 4098)));
     // A block before it stops short of it, and goes there by address.
     let mut p = p;
@@ -93,17 +93,14 @@ fn a_block_goes_on_where_branches_and_jumps_lead_if_that_is_wanted() {
         (built, ops)
     };
     let (all, ops) = built(64, &|offset| offset != 4);
-    assert_eq!(all, Built { insns: 3, from: 0, bytes: 24, straight: false });
+    assert_eq!(all, Built { insns: 3, from: 0, bytes: 24, length: 12 });
     assert!(ops.contains(&(Op::ExitIf, 4)), "it is left where the branch is not taken");
     assert_eq!(ops.last(), Some(&(Op::Goto, 28)), "a call ends it");
     // The way past a branch comes first; a jump that is not wanted ends it.
-    assert_eq!(built(64, &|offset| offset < 16).0, Built { insns: 4, from: 0, bytes: 16, straight: true });
+    assert_eq!(built(64, &|offset| offset < 16).0, Built { insns: 4, from: 0, bytes: 16, length: 16 });
     // No byte is looked at that so many instructions in a row could not have.
     let (few, ops) = built(3, &|offset| offset != 4);
-    assert_eq!(
-        (few, ops.last()),
-        (Built { insns: 1, from: 0, bytes: 4, straight: true }, Some(&(Op::Goto, 4)))
-    );
+    assert_eq!((few, ops.last()), (Built { insns: 1, from: 0, bytes: 4, length: 4 }, Some(&(Op::Goto, 4))));
     assert_eq!(built(5, &|offset| offset != 4).0.insns, 2);
 }
 
@@ -134,7 +131,7 @@ fn a_path_is_followed_through_branches_and_calls() {
     // beq x1, x2, +16, taken; there jal ra, -8, and from 8 back by ret: twice round.
     let words = [0x0020_8863, NOP, 0x0000_8067, NOP, 0xff9f_f0ef, 0xfedf_f06f];
     let (built, all) = ops(&words, &[0, 16, 8, 20, 0]);
-    assert_eq!(built, Built { insns: 4, from: 0, bytes: 24, straight: false });
+    assert_eq!(built, Built { insns: 4, from: 0, bytes: 24, length: 16 });
     assert!(all.contains(&(Op::ExitIf, 4)), "it is left where the branch is not taken");
     assert!(!all.iter().any(|(op, _)| matches!(op, Op::WillReturn | Op::Jump)), "the call is in the block");
     assert_eq!(all.last(), Some(&(Op::Goto, 0)));
@@ -159,7 +156,7 @@ fn what_a_branch_may_lead_past_becomes_a_choice() {
     };
     // addi x5, x5, 1
     let (all, ops) = built(0x0012_8293, 64);
-    assert_eq!(all, Built { insns: 3, from: 0, bytes: 16, straight: true });
+    assert_eq!(all, Built { insns: 3, from: 0, bytes: 16, length: 16 });
     assert!(!ops.iter().any(|(op, _)| *op == Op::ExitIf));
     let choice = ops.iter().position(|(op, _)| *op == Op::Select);
     assert_eq!(choice.map(|n| ops[n + 1]), Some((Op::Set, 5)));

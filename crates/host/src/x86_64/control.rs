@@ -219,10 +219,26 @@ impl Emitter {
         self.copy(RAX, src);
         let stack = self.pin[self.cfg.stack_slot as usize % 128];
         if hint == 2 && stack != NO {
-            self.asm.jump_to(None, self.stubs.go_back[self.floats as usize]);
+            self.go_back(stack);
         } else {
             self.jump_rax();
         }
+    }
+    /// A return to the guest address in `rax`, whose bit 0 does not count: to where a call said, or by the jump cache.
+    fn go_back(&mut self, stack: Reg) {
+        let (layout, elsewhere) = (self.cfg.layout, self.stubs.elsewhere[self.floats as usize]);
+        // Guests can return to where they return from for ever.
+        self.asm.ins(CMP_I8, false, 0, 0, Rm::M(Mem::at(RBP, layout.interrupt)), 0);
+        self.asm.jump_to(Some(cc::NE), elsewhere);
+        call_entry(&mut self.asm, &self.cfg, RCX, stack);
+        // All ones stands for no entry.
+        self.asm.ins(TEST_B, false, 0, 0, Rm::R(RAX), 1);
+        self.asm.jump_to(Some(cc::NE), elsewhere);
+        self.asm.ins(CMP, true, RAX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+        self.asm.jump_to(Some(cc::NE), elsewhere);
+        self.asm.ins(AND, true, RAX, 0, Rm::M(Mem::at(RBP, layout.page_mask)), 0);
+        self.asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, layout.page)), 0);
+        self.asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
     }
     fn jump_rax(&mut self) {
         probe_jump_cache(&mut self.asm, &self.cfg, self.stubs.miss[self.floats as usize]);
@@ -279,29 +295,6 @@ fn call_entry(asm: &mut Asm, cfg: &crate::Config, entry: Reg, stack: Reg) {
     asm.ins(MOV, false, entry, 0, Rm::R(stack), 0);
     asm.ins(AND_I, false, 0, 0, Rm::R(entry), (crate::CALLS as i64 - 1) * 16);
     asm.ins(ADD, true, entry, 0, Rm::M(Mem::at(RBP, cfg.layout.calls)), 0);
-}
-
-/// A return to the guest address in `rax`, whose bit 0 does not count: to where a call said, or by the jump cache.
-pub(super) fn go_back(asm: &mut Asm, cfg: &crate::Config, stack: Reg, probe: u64) {
-    let l = &cfg.layout;
-    // Guests can return to where they return from for ever.
-    asm.ins(CMP_I8, false, 0, 0, Rm::M(Mem::at(RBP, l.interrupt)), 0);
-    let interrupted = asm.jump(Some(cc::NE));
-    call_entry(asm, cfg, RCX, stack);
-    // All ones stands for no entry.
-    asm.ins(TEST_B, false, 0, 0, Rm::R(RAX), 1);
-    let odd = asm.jump(Some(cc::NE));
-    asm.ins(CMP, true, RAX, 0, Rm::M(Mem::at(RCX, 0)), 0);
-    let elsewhere = asm.jump(Some(cc::NE));
-    asm.ins(AND, true, RAX, 0, Rm::M(Mem::at(RBP, l.page_mask)), 0);
-    asm.ins(MOV_MR, true, RAX, 0, Rm::M(Mem::at(RBP, l.page)), 0);
-    asm.ins(JMP_RM, false, 0, 0, Rm::M(Mem::at(RCX, 8)), 0);
-    let here = asm.pos();
-    for from in [interrupted, odd, elsewhere] {
-        asm.patch(from, here);
-    }
-    asm.ins(AND_I8, true, 0, 0, Rm::R(RAX), -2);
-    asm.jump_to(None, probe);
 }
 
 /// The jump cache, inline: `rax` holds the guest address.

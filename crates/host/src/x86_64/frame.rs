@@ -87,10 +87,9 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
         stubs.miss[x] = s.miss(xmm);
         stubs.probe[x] = s.here();
         super::control::probe_jump_cache(&mut s.asm, cfg, stubs.miss[x]);
-        stubs.go_back[x] = s.here();
-        if let Some(stack) = s.stack() {
-            super::control::go_back(&mut s.asm, cfg, stack, stubs.probe[x]);
-        }
+        stubs.elsewhere[x] = s.here();
+        s.asm.ins(AND_I8, true, 0, 0, Rm::R(RAX), -2);
+        s.asm.jump_to(None, stubs.probe[x]);
         stubs.interrupt[x] = s.leave_from(exit::INTERRUPT, stubs.leave[x]);
         stubs.link[x] = s.leave_from(exit::LINK, stubs.leave[x]);
         stubs.dead[x] = s.leave_from(exit::DEAD, stubs.leave[x]);
@@ -140,11 +139,6 @@ impl Stub<'_> {
     fn pins(&self) -> Vec<(Reg, Rm)> {
         let slots = self.cfg.layout.slots;
         self.cfg.hot_slots.iter().zip(PINS).map(|(&n, r)| (r, self.field(slots + 8 * n as i32))).collect()
-    }
-    /// The pinned register that holds the guest's stack pointer.
-    fn stack(&self) -> Option<Reg> {
-        let n = self.cfg.hot_slots.iter().position(|&n| n == self.cfg.stack_slot)?;
-        PINS.get(n).copied()
     }
     fn store_pins(&mut self) {
         for (r, m) in self.pins() {
