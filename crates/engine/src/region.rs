@@ -40,6 +40,8 @@ const LONGEST: usize = WALK / 2;
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches, and that it brings home when it is left.
 const ENTRY: isize = 6;
+/// Loops whose worth differs by this part of it are worth as much.
+const NEARLY: isize = 16;
 /// Instructions that a branch may lead past for that to become a choice of values.
 const SKIPPED: usize = 4;
 /// For how many looks a vCPU remembers where it was seen.
@@ -180,12 +182,12 @@ fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
     whole / rest.max(1) as isize
 }
 
-/// The loop of the trail that is worth most: its instructions, several times if it is short and goes round so often, and the one that it comes back
+/// The loop of the trail that is worth most, or the shortest of several: its instructions, several times if it is short and goes round so often, and the one that it comes back
 /// to. Loops that begin where there `is_one` already do not count.
 fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>> {
     let mut last: HashMap<u64, usize> = HashMap::new();
     let mut known: HashSet<&[u64]> = HashSet::new();
-    let mut best: Option<(isize, Range<usize>)> = None;
+    let mut loops: Vec<(isize, Range<usize>)> = Vec::new();
     for (at, &pc) in trail.iter().enumerate().skip(1) {
         // Where a jump back inside a page leads, there a loop begins.
         let back = pc <= trail[at - 1] && pc & !4095 == trail[at - 1] & !4095;
@@ -196,12 +198,12 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>>
         if at - from > LONGEST || is_one(pc) || !known.insert(&trail[from..at]) {
             continue;
         }
-        let worth = worth(trail, &(from..at));
-        if best.as_ref().is_none_or(|(most, _)| worth > *most) {
-            best = Some((worth, from..at));
-        }
+        loops.push((worth(trail, &(from..at)), from..at));
     }
-    let turn = &trail[best?.1];
+    // Of those that are worth nearly as much as any, the shortest: how much a long one is worth, the trail hardly tells.
+    let most = loops.iter().map(|(worth, _)| *worth).max()?;
+    loops.retain(|(worth, _)| most - worth <= most / NEARLY);
+    let turn = &trail[loops.into_iter().map(|(_, turn)| turn).min_by_key(|turn| turn.len())?];
     let times = usual_turns(trail, turn).min(UNROLLED / turn.len()).max(1);
     let mut way = turn.repeat(times);
     way.push(turn[0]);

@@ -33,6 +33,17 @@ fn a_steady_loop_is_taken_with_the_loops_in_it() {
 }
 
 #[test]
+fn of_two_loops_that_are_worth_nearly_the_same_the_shorter_is_taken() {
+    // Twenty turns of sixteen instructions in a loop of three more.
+    let mut trail = Vec::new();
+    for _ in 0..4 {
+        trail.extend(turns(A, 3, 1));
+        trail.extend(turns(A + 40, 16, 20));
+    }
+    assert_eq!(chosen(&trail)[0], A + 40);
+}
+
+#[test]
 fn what_goes_on_for_longer_than_the_walk_sees_is_not_its_way() {
     // The inner loop takes a hundred turns: the outer one comes back too late.
     let mut trail = turns(A, 3, 1);
