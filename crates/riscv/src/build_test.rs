@@ -102,6 +102,11 @@ fn a_block_goes_on_where_branches_and_jumps_lead_if_that_is_wanted() {
     let (few, ops) = built(3, &|offset| offset != 4);
     assert_eq!((few, ops.last()), (Built { insns: 1, from: 0, bytes: 4, length: 4 }, Some(&(Op::Goto, 4))));
     assert_eq!(built(5, &|offset| offset != 4).0.insns, 2);
+    // 12 is gone to by the branch, 20 no more: the block ends where five instructions in a row would.
+    let p = page(0, &[0x0020_8663, NOP, NOP, NOP, NOP, NOP, NOP, NOP]);
+    let (b, goes_on) = (Builder::new(), |offset| offset != 4);
+    let fetch = Fetch { offset: 0, page: &p, next: None, limit: 5, goes_on: &goes_on, path: &[], skips: &[] };
+    assert_eq!(build(3, &rv64(), &fetch, &b), Built { insns: 3, from: 0, bytes: 20, length: 12 });
 }
 
 #[test]
