@@ -182,8 +182,8 @@ fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
     whole / rest.max(1) as isize
 }
 
-/// The loop of the trail that is worth most, or the shortest of several: its instructions, several times if it is short and goes round so often, and the one that it comes back
-/// to. Loops that begin where there `is_one` already do not count.
+/// The loop of the trail that is worth most, or the shortest of several: its instructions, several times if it is short and goes round
+/// so often, and the one that it comes back to. Loops that begin where there `is_one` already do not count.
 fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>> {
     let mut last: HashMap<u64, usize> = HashMap::new();
     let mut known: HashSet<&[u64]> = HashSet::new();
@@ -202,7 +202,7 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>>
     }
     // Of those that are worth nearly as much as any, the shortest: how much a long one is worth, the trail hardly tells.
     let most = loops.iter().map(|(worth, _)| *worth).max()?;
-    loops.retain(|(worth, _)| most - worth <= most / NEARLY);
+    loops.retain(|(worth, _)| (most - worth) * NEARLY <= most.abs());
     let turn = &trail[loops.into_iter().map(|(_, turn)| turn).min_by_key(|turn| turn.len())?];
     let times = usual_turns(trail, turn).min(UNROLLED / turn.len()).max(1);
     let mut way = turn.repeat(times);

@@ -385,7 +385,8 @@ impl<'a> Machine for Build<'a> {
         self.b.fence()
     }
     fn branch(&self, c: V<'a, KBool>, offset: i64) {
-        // A branch ends the block, unless there is a path to follow, or it leads forward and what comes behind it, or else its target, will be wanted.
+        // A branch ends the block, unless there is a path to follow, or it leads forward and what comes behind it, or else its
+        // target, will be wanted.
         let (target, next) = (self.offset + offset, self.offset + self.place.length);
         if self.follow == Some(target)
             && self.skips.binary_search(&(self.offset as u16)).is_ok()
