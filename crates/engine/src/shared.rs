@@ -459,12 +459,13 @@ impl Shared {
         // Where instructions are counted, all of a block's are taken at its entry.
         let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
         let goes_on = |offset: u16| {
-            let left = branches.get();
-            // A verifier has met nothing before, and is to see blocks that go on in all ways.
+            let (left, there) = (branches.get(), Key::new(at.page, offset, at.mode));
             let goes_on = left > 0
                 && match self.options.verify {
+                    // A verifier has met nothing before, and is to see blocks that go on in all ways.
                     true => (offset >> 1).count_ones().is_multiple_of(2),
-                    false => self.heat.is_met(Key::new(at.page, offset, at.mode)),
+                    // What is translated already is jumped to.
+                    false => self.heat.is_met(there) && self.index.get(there).is_none(),
                 };
             branches.set(left - u32::from(goes_on));
             goes_on
