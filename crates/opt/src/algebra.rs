@@ -1,12 +1,45 @@
 //! Identities and strength: constants that meet, powers of two, shifts that undo each other.
 
 use crate::facts::width;
-use crate::rewrite::{Better, Scope, inst};
+use crate::rewrite::{Better, Rule, Scope, inst};
 use ir::num::fold;
 use ir::{Inst, Op, Ty, Val};
 
 /// The rule.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+pub const RULE: Rule = Rule {
+    of: &[
+        Op::Add,
+        Op::Sub,
+        Op::Mul,
+        Op::MulHs,
+        Op::MulHu,
+        Op::MulHsu,
+        Op::DivS,
+        Op::DivU,
+        Op::RemS,
+        Op::RemU,
+        Op::Clmul,
+        Op::ClmulH,
+        Op::And,
+        Op::Or,
+        Op::Xor,
+        Op::Shl,
+        Op::Shr,
+        Op::Sar,
+        Op::Rotl,
+        Op::Rotr,
+        Op::Eq,
+        Op::Ne,
+        Op::LtS,
+        Op::LtU,
+        Op::GeS,
+        Op::GeU,
+        Op::Select,
+    ],
+    better: rule,
+};
+
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     let [a, b, ..] = i.args;
     let two = b.is_some() && !i.args[2].is_some();
     if !two || !matches!(i.ty, Ty::I32 | Ty::I64) {

@@ -1,10 +1,12 @@
 //! Comparisons of truth values that have been made numbers: `slt` and then `bnez` is one comparison.
 
-use crate::rewrite::{Better, Scope, inst};
+use crate::rewrite::{Better, Rule, Scope, inst};
 use ir::{Inst, Op, Ty, Val};
 
 /// The rule.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+pub const RULE: Rule = Rule { of: &[Op::Ne, Op::Eq, Op::LtU], better: rule };
+
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     let [a, b, ..] = i.args;
     let truth = match i.op {
         Op::Ne | Op::Eq if s.constant(b) == Some(0) => i.op == Op::Ne,

@@ -1,10 +1,12 @@
 //! NaN boxes that are opened again, and bits that go to and fro.
 
-use crate::rewrite::{Better, Scope};
+use crate::rewrite::{Better, Rule, Scope};
 use ir::{Inst, Op};
 
 /// The rule.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+pub const RULE: Rule = Rule { of: &[Op::FUnbox, Op::FBits, Op::FFromBits], better: rule };
+
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     let inverse = match i.op {
         Op::FUnbox => Op::FBox,
         Op::FBits => Op::FFromBits,

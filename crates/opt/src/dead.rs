@@ -41,20 +41,20 @@ impl Dead {
         let mut overwritten: u128 = 0;
         for n in (0..block.insts.len()).rev() {
             let i = &block.insts[n];
-            let slot = 1u128 << (i.imm & 127);
+            let slot = || 1u128 << (i.imm & 127);
             let used = self.needs[n] != Need::Nothing;
             let needed = match i.op.effects() {
                 Effects::Pure => used,
                 Effects::Reads => {
                     if used {
-                        overwritten &= !slot;
+                        overwritten &= !slot();
                     }
                     used
                 }
                 Effects::Writes => {
-                    let seen = overwritten & slot == 0;
+                    let (slot, before) = (slot(), overwritten);
                     overwritten |= slot;
-                    seen
+                    before & slot == 0
                 }
                 Effects::Flags => true,
                 Effects::Memory => {

@@ -1,11 +1,16 @@
 //! Extensions and masks that change nothing, because the upper bits are known to be so already.
 
 use crate::facts::width;
-use crate::rewrite::{Better, Scope, inst};
+use crate::rewrite::{Better, Rule, Scope, inst};
 use ir::{Inst, Op, Ty, Val};
 
 /// The rule.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+pub const RULE: Rule = Rule {
+    of: &[Op::Trunc, Op::Sext32, Op::Zext32, Op::Sext8, Op::Sext16, Op::Zext8, Op::Zext16, Op::And],
+    better: rule,
+};
+
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     let a = i.args[0];
     let w = width(i.ty) as u8;
     match i.op {

@@ -42,7 +42,7 @@ impl Pipeline {
     /// Improves `block`.
     pub fn run(&mut self, block: &mut Block, helpers: &dyn Fn(u16) -> HelperInfo) {
         self.dead.mark(block, helpers);
-        self.rewrite.run(block, self.dead.needs(), rewrite::RULES);
+        self.rewrite.run(block, self.dead.needs());
     }
 }
 

@@ -4,7 +4,7 @@
 //! register holds it any more. This turns such operands round: a displacement from the value that a slot holds.
 
 use crate::rewrite::Scope;
-use ir::{Inst, MemOp, Op, Val};
+use ir::{Inst, MemOp, Op, SLOTS, Val};
 
 /// An old value, the value `old + by` that has taken its place in a slot, and that slot.
 #[derive(Clone, Copy)]
@@ -16,27 +16,31 @@ struct Moved {
 }
 
 /// What has been replaced so far in this block.
-#[derive(Default)]
 pub struct Rebase {
-    /// What slots were last read or written with.
-    holds: Vec<(u64, Val)>,
+    /// The slots that have been read or written, and with what last.
+    known: u128,
+    holds: [Val; SLOTS],
     moved: Vec<Moved>,
+}
+
+impl Default for Rebase {
+    fn default() -> Self {
+        Rebase { known: 0, holds: [Val::NONE; SLOTS], moved: Vec::new() }
+    }
 }
 
 impl Rebase {
     pub(crate) fn clear(&mut self) {
-        self.holds.clear();
+        self.known = 0;
         self.moved.clear();
     }
-    fn held(&mut self, slot: u64) -> Option<&mut Val> {
-        self.holds.iter_mut().find(|h| h.0 == slot).map(|h| &mut h.1)
+    /// Before `i`, whose operands lie in the new list, is placed: what to place instead.
+    #[inline]
+    pub(crate) fn before(&self, s: &mut Scope, i: Inst) -> Inst {
+        if self.moved.is_empty() { i } else { self.rebased(s, i) }
     }
-    /// Before `i`, whose operands lie in the new list, is placed.
-    pub(crate) fn before(&mut self, s: &mut Scope, i: &mut Inst) {
-        if self.moved.is_empty() {
-            return;
-        }
-        let Some(m) = self.moved.iter().find(|m| m.old == i.args[0]).copied() else { return };
+    fn rebased(&self, s: &mut Scope, mut i: Inst) -> Inst {
+        let Some(m) = self.moved.iter().find(|m| m.old == i.args[0]) else { return i };
         match i.op {
             Op::Load | Op::Store => {
                 let disp = MemOp::disp(i.imm) as i64 - m.by;
@@ -46,32 +50,35 @@ impl Rebase {
                 }
             }
             Op::Add => {
-                let Some(c) = i.args[1].is_some().then(|| s.constant(i.args[1])).flatten() else { return };
-                let k = s.number(i.ty, (c as i64).wrapping_sub(m.by) as u64);
-                i.args[0] = m.new;
-                i.args[1] = k;
+                let c = i.args[1].is_some().then(|| s.constant(i.args[1])).flatten();
+                if let Some(c) = c {
+                    let k = s.number(i.ty, (c as i64).wrapping_sub(m.by) as u64);
+                    i.args[0] = m.new;
+                    i.args[1] = k;
+                }
             }
             _ => {}
         }
+        i
     }
     /// After `i` has been placed as `v`.
     pub(crate) fn after(&mut self, s: &Scope, i: &Inst, v: Val) {
         match i.op {
-            Op::Get => self.hold(i.imm, v),
+            Op::Get => _ = self.hold(i.imm, v),
             Op::Set => self.set(s, i.imm, i.args[0]),
             Op::Call => self.clear(),
             _ => {}
         }
     }
-    fn hold(&mut self, slot: u64, v: Val) {
-        match self.held(slot) {
-            Some(h) => *h = v,
-            None => self.holds.push((slot, v)),
-        }
+    /// A slot holds `v` now. What it held before, if that is known.
+    fn hold(&mut self, slot: u64, v: Val) -> Option<Val> {
+        let (n, known) = (slot as usize % SLOTS, self.known);
+        self.known |= 1 << n;
+        let was = std::mem::replace(&mut self.holds[n], v);
+        (known >> n & 1 != 0).then_some(was)
     }
     fn set(&mut self, s: &Scope, slot: u64, v: Val) {
-        let was = self.held(slot).copied();
-        self.hold(slot, v);
+        let was = self.hold(slot, v);
         // Another value in the slot: what was rebased to the one before is so no more.
         let chain = self.moved.iter().find(|m| m.slot == slot).copied();
         self.moved.retain(|m| m.slot != slot);

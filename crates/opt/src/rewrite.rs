@@ -16,18 +16,38 @@ pub enum Better {
     Inst(Inst),
 }
 
-/// One rule: looks at an instruction whose operands lie in the new list.
-pub type Rule = fn(&mut Scope, &Inst) -> Better;
+/// One rule.
+pub struct Rule {
+    /// The operations that it has something to say about.
+    pub of: &'static [Op],
+    /// Looks at such an instruction, whose operands lie in the new list.
+    pub better: fn(&mut Scope, &Inst) -> Better,
+}
 
 /// The rules in the order in which they are asked.
 pub const RULES: &[Rule] = &[
-    crate::algebra::rule,
-    crate::extend::rule,
-    crate::boolean::rule,
-    crate::boxing::rule,
-    crate::target::rule,
-    crate::rotate::rule,
+    crate::algebra::RULE,
+    crate::extend::RULE,
+    crate::boolean::RULE,
+    crate::boxing::RULE,
+    crate::target::RULE,
+    crate::rotate::RULE,
 ];
+
+/// For each operation those of [`RULES`] that are asked, one bit each. Most instructions are of interest to none.
+static ASKED: [u8; Op::ALL.len()] = {
+    let mut asked = [0; Op::ALL.len()];
+    let mut rule = 0;
+    while rule < RULES.len() {
+        let mut n = 0;
+        while n < RULES[rule].of.len() {
+            asked[RULES[rule].of[n] as usize] |= 1 << rule;
+            n += 1;
+        }
+        rule += 1;
+    }
+    asked
+};
 
 /// The new list, as far as it has come.
 pub struct Scope {
@@ -125,7 +145,7 @@ pub struct Rewriter {
 
 impl Rewriter {
     /// Rewrites `block`, of which this much is needed.
-    pub fn run(&mut self, block: &mut Block, needs: &[Need], rules: &[Rule]) {
+    pub fn run(&mut self, block: &mut Block, needs: &[Need]) {
         self.scope.insts.clear();
         self.map.clear();
         self.rebase.clear();
@@ -134,16 +154,10 @@ impl Rewriter {
                 self.map.push(Val::NONE);
                 continue;
             }
-            let mut i = *i;
-            let narrow = i.ty == Ty::I32 && !matches!(i.op, Op::Sext32 | Op::Zext32);
-            for v in &mut i.args {
-                if !v.is_some() {
-                    break;
-                }
-                *v = self.map[v.index()];
-                if narrow {
-                    *v = self.scope.shortened(*v);
-                }
+            let placed = |v: Val| if v.is_some() { self.map[v.index()] } else { v };
+            let mut i = Inst { args: i.args.map(placed), ..*i };
+            if i.ty == Ty::I32 && !matches!(i.op, Op::Sext32 | Op::Zext32) {
+                i.args = i.args.map(|v| if v.is_some() { self.scope.shortened(v) } else { v });
             }
             if need == Need::Low && matches!(i.op, Op::Sext32 | Op::Zext32) {
                 let half = self.scope.def(i.args[0]);
@@ -154,22 +168,22 @@ impl Rewriter {
                 // The host leaves zeros in the upper half anyway.
                 i.op = Op::Zext32;
             }
-            self.rebase.before(&mut self.scope, &mut i);
-            let v = self.place(i, rules);
+            let i = self.rebase.before(&mut self.scope, i);
+            let v = if ASKED[i.op as usize] == 0 { self.scope.push(i) } else { self.improve(i) };
             self.rebase.after(&self.scope, &i, v);
             self.map.push(v);
         }
         std::mem::swap(&mut block.insts, &mut self.scope.insts);
     }
-    /// Puts `i`, or what the rules make of it, in the new list.
-    fn place(&mut self, mut i: Inst, rules: &[Rule]) -> Val {
+    /// Puts what the rules make of `i` in the new list.
+    fn improve(&mut self, mut i: Inst) -> Val {
         // A rule's result is offered to the rules again, a few times at most.
         'again: for _ in 0..4 {
-            if !i.args[0].is_some() || matches!(i.op, Op::Set | Op::Load | Op::Store | Op::Call) {
-                break;
-            }
-            for rule in rules {
-                match rule(&mut self.scope, &i) {
+            let mut asked = ASKED[i.op as usize];
+            while asked != 0 {
+                let rule = &RULES[asked.trailing_zeros() as usize];
+                asked &= asked - 1;
+                match (rule.better)(&mut self.scope, &i) {
                     Better::Same => {}
                     Better::Value(v) => return v,
                     Better::Inst(other) => {

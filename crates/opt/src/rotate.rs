@@ -1,10 +1,13 @@
 //! Rotations spelt with two shifts, as compilers do for processors that may have none.
 
-use crate::rewrite::{Better, Scope, inst};
+use crate::rewrite::{Better, Rule, Scope, inst};
 use ir::{Inst, Op, Ty, Val};
 
-/// The rule: `t << n | t >> (width - n)`, in 64 bits or in the low 32 of them.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+/// The rule.
+pub const RULE: Rule = Rule { of: &[Op::Or, Op::Xor, Op::Add], better: rule };
+
+/// `t << n | t >> (width - n)`, in 64 bits or in the low 32 of them.
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     if !matches!(i.op, Op::Or | Op::Xor | Op::Add) || i.ty != Ty::I64 {
         return Better::Same;
     }

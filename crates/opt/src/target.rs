@@ -1,6 +1,6 @@
 //! Jumps whose target is known: `auipc` and `jalr`.
 
-use crate::rewrite::{Better, Scope};
+use crate::rewrite::{Better, Rule, Scope};
 use ir::{Inst, Op, Val};
 
 /// A block's last offset in a page at which a direct jump may lead whatever lies there; an instruction further on may cross
@@ -8,7 +8,9 @@ use ir::{Inst, Op, Val};
 const LAST: i64 = 4092;
 
 /// The rule.
-pub fn rule(s: &mut Scope, i: &Inst) -> Better {
+pub const RULE: Rule = Rule { of: &[Op::Jump], better: rule };
+
+fn rule(s: &mut Scope, i: &Inst) -> Better {
     if i.op != Op::Jump {
         return Better::Same;
     }
