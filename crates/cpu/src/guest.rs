@@ -162,7 +162,8 @@ pub type HelperFn<G> = fn(&mut G, &mut dyn Mmu<G>, [u64; 4]) -> Result<u64, Stop
 pub struct Fetch<'a> {
     /// Offset in the page of the first instruction.
     pub offset: u16,
-    /// The page, 4096 bytes; of them, those that `limit` instructions can have and the last two are valid.
+    /// The page, 4096 bytes; of them, those that `limit` instructions can have and the last two are valid. Or two pages, all of them,
+    /// if the path goes from the first into the second; before it does, the block asks whether that is still mapped ([`ir::Op::Expect`]).
     pub page: &'a [u8],
     /// First bytes of the page that follows at the next virtual address, if the first instruction may be taken from both. A block
     /// that uses them consists of that instruction alone.

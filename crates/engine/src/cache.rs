@@ -1,8 +1,8 @@
 //! The code cache: which translation there is for which bytes.
 //!
 //! A translation is keyed by the *host page* its first byte lies in (which names the physical page, whatever virtual
-//! addresses map to it), its offset there and the guest's mode. It never reaches beyond its page. Translations of one
-//! page jump to each other directly ([`Link`]), as do those of pages that wherever they run are mapped in a row
+//! addresses map to it), its offset there and the guest's mode. It never reaches beyond its page, but for regions that go on in the next: those
+//! ask whether that is mapped as it was ([`ir::Op::Expect`]). Translations of one page jump to each other directly ([`Link`]), as do those of pages that wherever they run are mapped in a row
 //! ([`CodePage::wide`], part of the key); everything else goes through a vCPU's jump cache. So what a change of
 //! mappings makes stale is in the jump caches alone, and what a change of the bytes makes stale is found by page.
 //!
@@ -120,7 +120,7 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 struct Block {
     key: Key,
     host_page: u64,
-    /// The page in which its last bytes lie, if it is one instruction that crosses into it; else 0.
+    /// The page in which its last bytes lie, if it is one instruction that crosses into it, or a region that goes on there; else 0.
     second: u64,
     /// Bytes that it was made from.
     offset: u16,
@@ -188,7 +188,7 @@ const IN_BLOCK: u16 = 1 << 15;
 pub struct NewBlock<'a> {
     /// Its name.
     pub key: Key,
-    /// Host address of the page that its only instruction crosses into, if it does.
+    /// Host address of the page that its only instruction crosses into, or that the region goes on into.
     pub second: Option<u64>,
     /// Bytes of the page that were looked at.
     pub offset: u16,
@@ -439,7 +439,7 @@ impl Cache {
         if new.repeatable.is_some() {
             self.paths.insert(start, new.path.into());
         }
-        match new.second {
+        match new.second.filter(|_| !new.region) {
             None => self.index.set(new.key, (id as u64) << 32 | start as u64),
             Some(second) => {
                 self.crossing.insert((new.key.0, second), id);
@@ -644,10 +644,10 @@ impl Cache {
         let b = &mut self.blocks[id as usize];
         b.dead = true;
         match b.second {
-            0 => self.index.set(b.key, 0),
-            second => {
+            second if second != 0 && !b.region => {
                 self.crossing.remove(&(b.key.0, second));
             }
+            _ => self.index.set(b.key, 0),
         }
         self.code.patch(b.start as usize, BACK, 2);
         let mut next = std::mem::replace(&mut b.incoming, NONE);

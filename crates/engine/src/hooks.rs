@@ -145,9 +145,11 @@ impl<G: Guest> Tcg<G> {
         self.restore_pc(g, at);
         self.give_back(g, at, false);
         self.apart = Some(g.pc());
+        // Whoever looks there stays in the page.
+        let here = g.frame().page.load(Relaxed) == g.pc() & !4095;
         match self.handler(g) {
             Some(code) => {
-                if self.counter.is_none() {
+                if self.counter.is_none() && here {
                     self.splits.set(at, code);
                 }
                 self.activity.begin(Doing::Code);

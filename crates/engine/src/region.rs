@@ -5,11 +5,11 @@
 //!        ^                               |
 //!        +------------- Trail -----------+
 //!        |
-//!        +--> paths (choose the loop, cut it at pages) --> Shared::translate --> Cache::insert takes the blocks' place
+//!        +--> paths (choose the loop, cut it where it leaves a page and the next) --> Shared::translate --> Cache::insert takes the blocks' place
 //! ```
 //!
 //! A block ends at the first branch, so whatever a loop does not change is fetched and checked again in each of its blocks. A
-//! region is a block that follows the guest on: through branches whichever way it went, into functions of the same page and
+//! region is a block that follows the guest on: through branches whichever way it went, into functions of the same page or the next and
 //! out of them again, around short loops several times. Where the guest goes another way than it did on the walk the region is left like
 //! any block, and whoever finds nothing better goes on in the blocks that are there. So nothing that the passes or
 //! the host's half of the translator know has to be different for regions; they only see more at a time: values stay in registers from
@@ -19,9 +19,9 @@
 //! interrupt word, at a jump back. Whoever has been seen twice at one place walks.
 
 use crate::bus::Bus;
-use crate::cache::{CodePage, Key};
+use crate::cache::{CodePage, Key, WIDE};
 use crate::run::Tcg;
-use crate::shared::{At, Shared, Way};
+use crate::shared::{At, Beside, Shared, Way};
 use cpu::{Fetch, Frame, Guest, INTERRUPT_EXIT, Step};
 use ir::SLOTS;
 use std::collections::{HashMap, HashSet};
@@ -54,6 +54,8 @@ const IDLE: Duration = Duration::from_millis(256);
 const WAITING: usize = 16;
 /// An offset in a page that no instruction has.
 const ELSEWHERE: u16 = u16::MAX;
+/// Offset of the last half-word of a page: an instruction that begins there may go on in the next.
+const LAST: u16 = 4094;
 
 /// Where a vCPU has been seen how often.
 #[derive(Default)]
@@ -134,12 +136,12 @@ impl Loads {
     }
 }
 
-/// What is to be translated: instructions of one page.
+/// What is to be translated: instructions of one page, and maybe the next.
 #[derive(Debug, PartialEq, Eq)]
 struct Path {
     /// Guest address of the page.
     page: u64,
-    /// Offsets of the instructions, and of where it goes behind the last one.
+    /// Offsets of the instructions, and of where it goes behind the last one. From 4096 on they are in the next page.
     offsets: Vec<u16>,
 }
 
@@ -189,9 +191,9 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>>
     let mut known: HashSet<&[u64]> = HashSet::new();
     let mut loops: Vec<(isize, Range<usize>)> = Vec::new();
     for (at, &pc) in trail.iter().enumerate().skip(1) {
-        // Where a jump back inside a page leads, there a loop begins.
-        let back = pc <= trail[at - 1] && pc & !4095 == trail[at - 1] & !4095;
-        if !back {
+        // Where a jump back inside a page leads, or from the next page, there a loop begins.
+        let from = trail[at - 1];
+        if pc > from || (from & !4095) - (pc & !4095) > 4096 {
             continue;
         }
         let Some(from) = last.insert(pc, at) else { continue };
@@ -285,21 +287,15 @@ fn without(trail: &[u64], forks: &HashMap<u64, Fork>) -> Vec<u64> {
     rest
 }
 
-/// The pieces of `way` that lie in one page each.
-fn pieces(way: &[u64]) -> Vec<Path> {
-    let Some((&end, insns)) = way.split_last() else { return Vec::new() };
-    let mut pieces = Vec::new();
-    let mut rest = insns;
-    while let Some(&first) = rest.first() {
-        let page = first & !4095;
-        let n = rest.iter().take_while(|&&pc| pc & !4095 == page).count();
-        let next = rest.get(n).copied().unwrap_or(end);
-        let mut offsets: Vec<u16> = rest[..n].iter().map(|&pc| (pc & 4095) as u16).collect();
-        offsets.push(if next & !4095 == page { (next & 4095) as u16 } else { ELSEWHERE });
-        pieces.push(Path { page, offsets });
-        rest = &rest[n..];
-    }
-    pieces
+/// The first part of `way` that lies in one page and the next; none if only its end is left.
+fn part(way: &[u64]) -> Option<Path> {
+    let (&end, insns) = way.split_last()?;
+    let page = insns.first()? & !4095;
+    let offset = |pc: u64| u16::try_from(pc.wrapping_sub(page)).ok().filter(|&offset| offset < 2 * 4096);
+    let mut offsets: Vec<u16> = insns.iter().map_while(|&pc| offset(pc)).collect();
+    let next = insns.get(offsets.len()).copied().unwrap_or(end);
+    offsets.push(offset(next).unwrap_or(ELSEWHERE));
+    Some(Path { page, offsets })
 }
 
 impl Path {
@@ -307,6 +303,14 @@ impl Path {
     fn is_worthwhile(&self) -> bool {
         let goes_back = self.offsets.last() == self.offsets.first();
         self.offsets.len() > SHORTEST || goes_back
+    }
+    fn insns(&self) -> usize {
+        self.offsets.len() - 1
+    }
+    /// Ends it before instruction `n`.
+    fn cut(&mut self, n: usize) {
+        self.offsets.truncate(n);
+        self.offsets.push(ELSEWHERE);
     }
 }
 
@@ -396,44 +400,79 @@ impl Shared {
             false => skips(&trail.pcs, |pc| self.is_plain::<G>(config, &bus, trail, pc)),
         };
         let Some(way) = busiest_loop(&without(&trail.pcs, &forks), is_one) else { return };
-        for mut path in pieces(&way) {
-            let Some(page) = trail.page(path.page) else { continue };
-            let here = |pcs: &[u64]| -> Vec<u16> {
-                pcs.iter().filter(|&&pc| pc & !4095 == path.page).map(|pc| (pc & 4095) as u16).collect()
-            };
-            let (wandering, steady) = (here(&trail.wandering), here(&trail.steady));
-            let mut skips = here(&forks.keys().copied().collect::<Vec<_>>());
-            skips.sort_unstable();
-            let told = Way { wandering: &wandering, steady: &steady, skips: &skips, ..Way::default() };
+        let mut rest = &way[..];
+        while let Some(mut path) = part(rest) {
             // Where it cannot be followed further (a jump to a computed address) another one begins.
-            while path.is_worthwhile() {
-                let Some(n) = self.make_region::<G>(config, &bus, trail, page, &path, &told) else {
-                    break;
-                };
-                path.offsets.drain(..n as usize);
-            }
+            let made = self.make_region::<G>(config, &bus, trail, &mut path, &forks);
+            rest = &rest[made.map_or(path.insns().max(1), |n| n as usize)..];
         }
     }
-    /// Translates one path; returns how many of its instructions are in the region.
+    /// Translates the path, or cuts it where it goes on into a page that it cannot follow it into; returns how many of its instructions are
+    /// in the region.
     fn make_region<G: Guest>(
         self: &Arc<Self>,
         config: &G::Config,
         bus: &Bus,
         trail: &Trail,
-        page: CodePage,
-        path: &Path,
-        told: &Way<'_>,
+        path: &mut Path,
+        forks: &HashMap<u64, Fork>,
     ) -> Option<u32> {
-        let mode = trail.mode;
-        let &offset = path.offsets.first()?;
-        if self.cache().is_region(Key::new(page, offset, mode)) {
+        let (mode, page, &offset) = (trail.mode, trail.page(path.page)?, path.offsets.first()?);
+        let beside = match self.crossing(bus, page, path)? {
+            n if n == path.insns() => None,
+            n => {
+                let beside = self.beside(bus, trail, page, path, n);
+                if beside.is_none() {
+                    path.cut(n);
+                }
+                beside
+            }
+        };
+        if !path.is_worthwhile() || self.cache().is_region(Key::new(page, offset, mode)) {
             return None;
         }
+        let here = |pcs: &[u64]| -> Vec<u16> {
+            let offsets = pcs.iter().map(|pc| pc.wrapping_sub(path.page)).filter(|&offset| offset < 2 * 4096);
+            offsets.map(|offset| offset as u16).collect()
+        };
+        let (wandering, steady) = (here(&trail.wandering), here(&trail.steady));
+        let mut skips = here(&forks.keys().copied().collect::<Vec<_>>());
+        skips.sort_unstable();
         let pc = path.page + offset as u64;
         let values = trail.values.get(&pc).map(|values| &**values);
-        let way = Way { path: &path.offsets, values, ..*told };
+        let way = Way {
+            path: &path.offsets,
+            skips: &skips,
+            wandering: &wandering,
+            steady: &steady,
+            values,
+            beside,
+        };
         let at = At { mode, page, offset, second: None, pc, me: None, alone: false, way };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
+    }
+    /// How many instructions of the path lie in its first page alone, before the first that does not.
+    fn crossing(&self, bus: &Bus, page: CodePage, path: &Path) -> Option<usize> {
+        let (ram, at) = bus.ram_at(page.host)?;
+        let mut last = [0; 2];
+        ram.read(at + LAST as u64, &mut last);
+        let crosses = |&o: &u16| o >= 4096 || o == LAST && last[0] & 3 == 3;
+        Some(path.offsets[..path.insns()].iter().position(crosses).unwrap_or(path.insns()))
+    }
+    /// The page behind `page`, into which the path goes with its instruction `n`, if a region can go there too.
+    fn beside(&self, bus: &Bus, trail: &Trail, page: CodePage, path: &Path, n: usize) -> Option<Beside> {
+        let beside = trail.page(path.page + 4096).filter(|beside| n > 0 && beside.host != page.host)?;
+        let (_, at) = bus.ram_at(page.host)?;
+        if page.wide {
+            let together = beside.wide && beside.host == page.host + 4096 && at % WIDE + 4096 < WIDE;
+            return together.then_some(Beside { host: beside.host, expected: None });
+        }
+        let (cache, offset) = (self.cache(), path.offsets[n]);
+        let (_, code) = match offset {
+            LAST => cache.find_crossing(Key::new(page, offset, trail.mode), beside.host)?,
+            _ => cache.find(Key::new(beside, offset - 4096, trail.mode))?,
+        };
+        Some(Beside { host: beside.host, expected: Some(code) })
     }
     /// Whether the instruction at `pc` only computes something.
     fn is_plain<G: Guest>(&self, config: &G::Config, bus: &Bus, trail: &Trail, pc: u64) -> bool {

@@ -66,14 +66,24 @@ fn where_there_is_a_region_another_loop_is_looked_for() {
 }
 
 #[test]
-fn a_way_is_cut_where_it_leaves_a_page() {
-    let way = [A + 0xff0, A + 0xff4, A + 0x2010, A + 0x2014, A + 0xff8, A + 0xff0];
-    let cut = pieces(&way);
-    let offsets: Vec<_> = cut.iter().map(|p| (p.page - A, p.offsets.clone())).collect();
+fn a_way_is_cut_where_it_leaves_a_page_and_the_next() {
+    let way = [A + 0xff0, A + 0x1004, A + 0x2010, A + 0x2014, A + 0xff8, A + 0xff0];
+    let (mut rest, mut cut) = (&way[..], Vec::new());
+    while let Some(path) = part(rest) {
+        rest = &rest[path.insns()..];
+        cut.push((path.page - A, path.offsets));
+    }
     assert_eq!(
-        offsets,
-        [(0, vec![0xff0, 0xff4, ELSEWHERE]), (0x2000, vec![0x10, 0x14, ELSEWHERE]), (0, vec![0xff8, 0xff0]),]
+        cut,
+        [(0, vec![0xff0, 0x1004, ELSEWHERE]), (0x2000, vec![0x10, 0x14, ELSEWHERE]), (0, vec![0xff8, 0xff0]),]
     );
+}
+
+#[test]
+fn a_loop_may_lie_in_two_pages_but_not_in_three() {
+    let turn = |by: u64| [A + 0xff8, A + 0xffc, A + by, A + by + 4];
+    assert_eq!(chosen(&turn(0x1000).repeat(100))[..4], turn(0x1000));
+    assert_eq!(busiest_loop(&turn(0x2000).repeat(100), |_| false), None);
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub const FRAME_BIAS: usize = 128;
 /// Guest instructions of a region at most.
 const REGION_LIMIT: u32 = 160;
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
 /// Room that one block may need at most.
 const BLOCK_ROOM: usize = 64 << 10;
 
@@ -83,7 +86,7 @@ pub(crate) struct At<'a> {
     pub(crate) way: Way<'a>,
 }
 
-/// The way that a region follows, and what a walk along it has told: offsets of instructions in the page.
+/// The way that a region follows, and what a walk along it has told: offsets of instructions in the page, from 4096 on in the next.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Way<'a> {
     /// The instructions, and where it goes then; empty for a block.
@@ -96,6 +99,17 @@ pub(crate) struct Way<'a> {
     pub(crate) steady: &'a [u16],
     /// What the slots held once when that was begun.
     pub(crate) values: Option<&'a [u64; SLOTS]>,
+    /// The page that it goes on into.
+    pub(crate) beside: Option<Beside>,
+}
+
+/// The page that a region goes on into.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    /// Its host address.
+    pub(crate) host: u64,
+    /// See [`host::Placement::expected`].
+    pub(crate) expected: Option<u64>,
 }
 
 impl At<'_> {
@@ -125,7 +139,7 @@ struct Translator {
     helpers: Vec<HelperInfo>,
     /// Where the block's instructions begin, if they are counted.
     insns: Vec<u16>,
-    page: Box<[u8; 4096]>,
+    pages: Box<[u8; 2 * PAGE]>,
 }
 
 /// Tells the code cache of stores into translated pages.
@@ -170,7 +184,7 @@ impl Translator {
         &mut self,
         mode: u32,
         config: &G::Config,
-        (offset, next, path, skips): (u16, Option<[u8; 16]>, &[u16], &[u16]),
+        (offset, next, way): (u16, Option<[u8; 16]>, &Way<'_>),
         goes_on: &dyn Fn(u16) -> bool,
         limit: u32,
         apart: bool,
@@ -178,7 +192,8 @@ impl Translator {
         let mut limit = limit;
         loop {
             self.builder.clear();
-            let fetch = Fetch { offset, page: &self.page[..], next, limit, goes_on, path, skips };
+            let page = &self.pages[..if way.beside.is_some() { 2 * PAGE } else { PAGE }];
+            let fetch = Fetch { offset, page, next, limit, goes_on, path: way.path, skips: way.skips };
             let built = G::build(mode, config, &fetch, &self.builder);
             if built.insns == 0 {
                 return None;
@@ -287,7 +302,7 @@ impl Shared {
                 code: host::Code::default(),
                 insns: Vec::new(),
                 helpers: G::HELPERS.iter().map(|h| h.info).collect(),
-                page: Box::new([0; 4096]),
+                pages: Box::new([0; 2 * PAGE]),
             }),
             memory,
             cpus,
@@ -404,15 +419,17 @@ impl Shared {
         let way = &at.way;
         let is_region = !way.path.is_empty();
         let page = bus.ram_at(at.page.host)?;
-        let second = match at.second {
+        let beside = way.beside.map(|beside| beside.host);
+        let second_page = at.second.or(beside);
+        let second = match second_page {
             None => None,
             Some(second) => Some(bus.ram_at(second)?),
         };
         let pages = || [Some(page), second].into_iter().flatten();
         let (mut start, mut limit) = (at.offset as usize, self.block_limit());
-        let mut end = (start + limit as usize * G::MAX_INSN as usize).min(t.page.len());
+        let mut end = (start + limit as usize * G::MAX_INSN as usize).min(PAGE);
         if is_region {
-            (start, end, limit) = (0, t.page.len(), self.region_limit());
+            (start, end, limit) = (0, PAGE, self.region_limit());
         }
         let (usual, apart, began) = {
             let mut cache = self.cache();
@@ -429,7 +446,7 @@ impl Shared {
             }
             cache.begin([
                 (at.page.host, start as u64, end as u64),
-                (at.second.unwrap_or(0), 0, G::MAX_INSN as u64),
+                (second_page.unwrap_or(0), 0, if is_region { PAGE as u64 } else { G::MAX_INSN as u64 }),
             ]);
             // Nobody else places anything while we have the translator.
             let (usual, apart) = cache.next_offsets();
@@ -441,21 +458,22 @@ impl Shared {
                 self.protect(ram, offset, at.me?);
             }
         }
-        if [Some(at.page.host), at.second].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
+        if [Some(at.page.host), second_page].into_iter().flatten().any(|page| !self.settling.is_over(page)) {
             return None;
         }
         // Whole words: a store that others make now tells the code cache only afterwards, and half an instruction of it would run
         // until then.
-        for part in [start & !7..end.next_multiple_of(8), t.page.len() - 8..t.page.len()] {
-            page.0.read(page.1 + part.start as u64, &mut t.page[part]);
+        for part in [start & !7..end.next_multiple_of(8), PAGE - 8..PAGE] {
+            page.0.read(page.1 + part.start as u64, &mut t.pages[part]);
         }
-        let next = second.map(|(ram, offset)| {
-            let mut bytes = [0; 16];
-            ram.read(offset, &mut bytes);
-            bytes
-        });
+        let mut next = None;
+        match second {
+            Some((ram, offset)) if is_region => ram.read(offset, &mut t.pages[PAGE..]),
+            Some((ram, offset)) => ram.read(offset, next.insert([0; 16])),
+            None => {}
+        }
         let trace = Trace::of(at.pc);
-        let fetch = (at.offset, next, way.path, way.skips);
+        let fetch = (at.offset, next, way);
         // Where instructions are counted, all of a block's are taken at its entry.
         let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
         let goes_on = |offset: u16| {
@@ -479,7 +497,7 @@ impl Shared {
         }
         let block = &mut t.block;
         if let Some(trace) = &trace {
-            let mut page = t.page.to_vec();
+            let mut page = t.pages[..if beside.is_some() { 2 * PAGE } else { PAGE }].to_vec();
             page.extend(next.unwrap_or_default());
             trace.built::<G>(config, &page, block);
         }
@@ -502,6 +520,7 @@ impl Shared {
             apart: self.code.address(apart),
             entry: at.offset as i64,
             reach: at.reach(page.1),
+            expected: way.beside.and_then(|beside| beside.expected),
             floats: G::has_floats(at.mode),
             insns: built.insns,
             region: is_region,
@@ -551,7 +570,7 @@ impl Shared {
         }
         let (id, address) = cache.insert(NewBlock {
             key,
-            second: at.second,
+            second: second_page,
             offset: built.from,
             bytes: built.bytes as u16,
             floats: placement.floats,

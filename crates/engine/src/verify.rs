@@ -6,7 +6,7 @@
 //!
 //! What cannot be done twice is not checked, and counted as such: blocks that call functions with side effects (CSR
 //! accesses that have some, traps, returns; the function is the same code in both worlds anyway) and accesses that
-//! reach a device. While a block is being checked no other vCPU runs; devices that write to RAM at the same moment can still make a
+//! reach a device; nor what is stored at one address and then met at another that may be the same memory. While a block is being checked no other vCPU runs; devices that write to RAM at the same moment can still make a
 //! load differ, so a difference counts only if what the shadow loaded is still there.
 
 use crate::run::Tcg;
@@ -69,6 +69,12 @@ impl Piece {
     fn overlaps(&self, va: u64, bytes: u32) -> bool {
         va.wrapping_sub(self.va) < self.bytes as u64 || self.va.wrapping_sub(va) < bytes as u64
     }
+    /// Whether it may have a byte in common with `bytes` bytes at `va` although it is in another page: both may be mapped to one.
+    #[inline(always)]
+    fn may_alias(&self, va: u64, bytes: u32) -> bool {
+        let (behind, before) = (va.wrapping_sub(self.va), self.va.wrapping_sub(va));
+        (behind & 4095 < self.bytes as u64 || before & 4095 < bytes as u64) && !self.overlaps(va, bytes)
+    }
     /// The value as memory holds it.
     fn kept(&self) -> u64 {
         self.value & u64::MAX >> (64 - 8 * self.bytes)
@@ -123,7 +129,12 @@ impl<G: Guest> Shadow<'_, G> {
         self.lost = true;
         Err(OUT)
     }
+    /// What has been stored counts by its address: if it may have another one as well, nothing can be told.
+    fn one_address(&mut self, va: u64, bytes: u32) -> Result<(), Stop> {
+        if self.stored.iter().any(|p| p.may_alias(va, bytes)) { self.give_up() } else { Ok(()) }
+    }
     fn read(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
+        self.one_address(va, bytes)?;
         if !self.stored.iter().any(|p| p.overlaps(va, bytes))
             && let Some(host) = self.real.hit(va, bytes as u64, Access::Read)
         {
@@ -139,6 +150,7 @@ impl<G: Guest> Shadow<'_, G> {
         Ok(value)
     }
     fn write(&mut self, g: &mut G, va: u64, value: u64, bytes: u32) -> Result<(), Stop> {
+        self.one_address(va, bytes)?;
         if self.real.hit(va, bytes as u64, Access::Write).is_none() {
             self.byte(g, va, Access::Write)?;
             let last = va.wrapping_add(bytes as u64 - 1);

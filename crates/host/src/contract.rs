@@ -363,6 +363,9 @@ pub struct Placement<'a> {
     /// Offsets from the page base that direct jumps may be linked to: first, end; multiples of 4096. The pages between are mapped
     /// together wherever the block runs.
     pub reach: (i64, i64),
+    /// Host address of the code that is at what [`ir::Op::Expect`] names: if the jump cache leads there, it is mapped as it was. None:
+    /// it lies in reach.
+    pub expected: Option<u64>,
     /// Whether its mode is one in which floats can be used.
     pub floats: bool,
     /// Guest instructions in it.

@@ -108,6 +108,7 @@ fn the_code_is_as_recorded() {
         apart: APART,
         entry: 0x100,
         reach: (0, 0x1000),
+        expected: None,
         floats: true,
         insns: 1,
         region: false,
@@ -129,6 +130,7 @@ fn the_code_is_as_recorded() {
         let placement = match path.file_stem().and_then(|name| name.to_str()) {
             Some("wide") => Placement { reach: (-0x2000, 0x2000), ..usual },
             Some("region") => Placement { region: true, wandering: &[0x104], steady: &[0x104], ..usual },
+            Some("expect") => Placement { region: true, expected: Some(BASE + 0x800), ..usual },
             _ => usual,
         };
         emitter.emit(&block, &helper, &placement, &mut code).unwrap();

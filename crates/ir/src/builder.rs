@@ -336,6 +336,10 @@ impl Builder {
             }
         }
     }
+    /// Leaves for page base + `offset`, where the next instruction begins, unless the page behind is known to be where it was.
+    pub fn expect(&self, offset: i64) {
+        self.push(Op::Expect, Ty::I64, &[], offset as u64);
+    }
     /// Terminal: goes on at page base + `offset`.
     pub fn goto(&self, offset: i64) {
         self.terminal(Op::Goto, &[], offset as u64);

@@ -120,7 +120,7 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
         Op::Cas => env.cas(arg(0), arg(1), arg(2), memop)?,
         Op::StoreCond if arg(0) & 1 == 0 => 1,
         Op::StoreCond => env.store_cond(arg(1), arg(2), arg(3), memop)?,
-        Op::Fence | Op::WillReturn => 0,
+        Op::Fence | Op::WillReturn | Op::Expect => 0,
         Op::Accrued => env.accrued() as u64,
         Op::Forget => {
             if env.accrued() as u64 & !arg(0) != 0 {

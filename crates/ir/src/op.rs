@@ -313,6 +313,9 @@ ops! {
     WillReturn "willreturn" (I64) -> None, Control;
     /// Leaves the block for page base + `imm` if `a`.
     ExitIf "exitif" (I1) -> None, Control;
+    /// Leaves the block for page base + `imm`, where it goes on anyway, unless that is known to be mapped as it was when this was translated:
+    /// what follows has bytes in the next page.
+    Expect "expect" () -> None, Control;
     /// Terminal: goes on at page base + `imm`.
     Goto "goto" () -> None, Control;
     /// Terminal: goes on at the guest virtual address `a`. `imm` is a hint: 0 none, 1 call, 2 return.

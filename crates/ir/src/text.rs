@@ -63,7 +63,7 @@ fn print(f: &mut fmt::Formatter<'_>, n: usize, i: &Inst) -> fmt::Result {
         Op::Const => write!(f, " {:#x}", i.imm),
         Op::Get | Op::GetNow => write!(f, " {}", i.imm),
         Op::Set => write!(f, " {}, {a:?}", i.imm),
-        Op::PcRel | Op::Insn | Op::Goto => write!(f, " {}", offset(i.imm)),
+        Op::PcRel | Op::Insn | Op::Goto | Op::Expect => write!(f, " {}", offset(i.imm)),
         Op::Load | Op::Store => {
             write!(f, ".{} [{a:?}", memop(i.imm))?;
             match MemOp::disp(i.imm) {

@@ -39,7 +39,7 @@ pub fn types(op: Op) -> &'static [Ty] {
         FWiden | FBox | FNarrow | FUnbox => FLOATS,
         ExitIf => &[Ty::I1],
         Trunc | Clmul | ClmulH | PcRel | Load | Store | Amo | Cas | StoreCond | Fence | Call | Insn
-        | WillReturn | Goto | Jump | Leave => &[Ty::I64],
+        | WillReturn | Expect | Goto | Jump | Leave => &[Ty::I64],
         _ => INTEGERS,
     }
 }

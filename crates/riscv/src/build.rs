@@ -56,9 +56,12 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
     let start = fetch.offset as usize;
     let mut at = start;
     let mut insns = 0;
+    // A page, or two that the path goes through.
+    let size = fetch.page.len();
+    let mut expected = false;
     let half = |at: usize| -> Option<u32> {
         let bytes = match fetch.next {
-            Some(ref next) if at >= PAGE && start < PAGE => next.get(at - PAGE..at - PAGE + 2)?,
+            Some(ref next) if at >= size && start < size => next.get(at - size..at - size + 2)?,
             _ => fetch.page.get(at..at + 2)?,
         };
         Some(u16::from_le_bytes([bytes[0], bytes[1]]) as u32)
@@ -75,7 +78,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
     let bound = fetch.path.is_empty().then_some(start + 4 * fetch.limit as usize);
     let mut bytes = 0;
     while (insns < limit || skip.get().is_some())
-        && at < PAGE
+        && at < size
         && bound.is_none_or(|end| at + 4 <= end)
         && !b.is_done()
     {
@@ -90,7 +93,7 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         }
         let Some(first) = half(at) else { break };
         let word = match first & 3 {
-            3 if at + 2 >= PAGE && insns > 0 => break,
+            3 if at + 2 >= size && insns > 0 => break,
             3 => match half(at + 2) {
                 Some(second) => first | second << 16,
                 None => break,
@@ -108,6 +111,12 @@ pub fn build(mode: u32, config: &Config, fetch: &Fetch<'_>, b: &Builder) -> Buil
         let bound = bound.map(|end| end.min(LAST as usize) as i64);
         let m =
             Build { b, place, offset: at as i64, edge, follow, next, returns, skips, skip, bound, goes_on };
+        if at + length as usize > PAGE && size > PAGE && !std::mem::replace(&mut expected, true) {
+            if insns == 0 || skipped {
+                return refused;
+            }
+            b.expect(m.offset);
+        }
         b.insn(m.offset);
         // Building stops at nothing: the builder's functions never return a reason to stop.
         let _ = match row {

@@ -148,6 +148,44 @@ fn a_path_is_followed_through_branches_and_calls() {
 }
 
 #[test]
+fn a_path_goes_on_in_the_next_page_if_that_is_where_it_was() {
+    let built = |at: usize, path: &[u16]| {
+        let b = Builder::new();
+        let mut pages = page(0, &[]);
+        pages.extend(page(0, &[]));
+        // addi x5, x5, 1 twice, jal x0, -8
+        for (n, word) in [0x0012_8293u32, 0x0012_8293, 0xff9f_f06f].iter().enumerate() {
+            pages[at + 4 * n..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+        let fetch = Fetch {
+            offset: path[0],
+            page: &pages,
+            next: None,
+            limit: 64,
+            goes_on: &|_| false,
+            path,
+            skips: &[],
+        };
+        let built = build(3, &rv64(), &fetch, &b);
+        let ops: Vec<_> = b.block().insts.iter().map(|i| (i.op, i.imm)).collect();
+        (built, ops)
+    };
+    let expected =
+        |ops: &[(Op, u64)]| ops.iter().filter(|(op, _)| *op == Op::Expect).map(|o| o.1).collect::<Vec<_>>();
+    // Twice round; it asks once, before what has bytes in the second page, be it the upper half of an instruction.
+    for (at, asks) in [(4092, 4096), (4090, 4094)] {
+        let turn = [at as u16, at as u16 + 4, at as u16 + 8];
+        let path = [&turn[..], &turn[..], &turn[..1]].concat();
+        let (whole, ops) = built(at, &path);
+        assert_eq!(whole, Built { insns: 6, from: at as u16, bytes: 12, length: 24 });
+        assert_eq!((expected(&ops), ops.last()), (vec![asks], Some(&(Op::Goto, at as u64))));
+    }
+    // Nothing is to ask for the page that the first instruction lies in.
+    assert_eq!(built(4094, &[4094, 4098, 4102, 4094]).0.insns, 0);
+    assert!(expected(&built(100, &[100, 104, 108, 100]).1).is_empty());
+}
+
+#[test]
 fn what_a_branch_may_lead_past_becomes_a_choice() {
     let built = |skipped: u32, limit: u32| {
         let b = Builder::new();

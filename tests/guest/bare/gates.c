@@ -486,6 +486,69 @@ static void loops_across_pages(uint64_t hart)
     }
 }
 
+/* A loop in two pages, of which the second one becomes another in turn, is written anew, or may not be executed. It begins so that an instruction
+   lies in both, or not; and loads from one page, or from two. */
+static void put_half(uint64_t at, uint16_t half, uint8_t *second)
+{
+    *(volatile uint16_t *)((at < 4096 ? pages[9] : second - 4096) + at) = half;
+}
+static void put_loop(uint64_t at, uint8_t *second, uint32_t step)
+{
+    uint32_t program[] = {
+        addi(A0, A0, 1),
+        addi(11, 11, -1),     /* addi a1, a1, -1 */
+        addi(A0, A0, 2),
+        addi(A0, A0, step),   /* from here on in the second page */
+        0x00063683,           /* ld a3, 0(a2) */
+        0x00863703,           /* ld a4, 8(a2) */
+        0x00d50533,           /* add a0, a0, a3 */
+        0x00e50533,           /* add a0, a0, a4 */
+        0xfe0590e3,           /* bnez a1, -32 */
+        RET,
+    };
+    for (int i = 0; i < 10; i++, at += 4) {
+        put_half(at, (uint16_t)program[i], second);
+        put_half(at + 2, (uint16_t)(program[i] >> 16), second);
+    }
+}
+static void loops_in_two_pages(uint64_t hart)
+{
+    for (uint64_t at = 4084; at >= 4082; at -= 2) {
+        for (int which = 0; which < 2; which++)
+            put_loop(at, pages[10 + which], 3 + which);
+        FENCE_I();
+        map(10, pages[9], ALL);
+        for (uint64_t round = 0; round < 60; round++) {
+            uint64_t which = round & 1, step = 3 + which, turns = round == 0 ? 800000 : 8000;
+            map(11, pages[10 + which], ALL);
+            SFENCE_PAGE(window(11));
+            if (round % 5 == 4) {
+                step += round;
+                put_loop(at, pages[10 + which], step);
+                FENCE_I();
+            }
+            volatile uint64_t *data = (volatile uint64_t *)(words + 4096 - 8 * (round % 3));
+            data[0] = round;
+            data[1] = 1;
+            register uint64_t a0 __asm__("a0") = 0, a1 __asm__("a1") = turns, a2 __asm__("a2") = (uint64_t)data;
+            register uint64_t to __asm__("t1") = window(10) + at;
+            __asm__ volatile("jalr ra, 0(%[to])"
+                             : "+r"(a0), "+r"(a1), [to] "+r"(to) : "r"(a2) : "memory", "ra", "t0", "a3", "a4");
+            check("sum", a0, turns * (3 + step + round + 1));
+            if (round % 5 == 4) {
+                put_loop(at, pages[10 + which], 3 + which);
+                FENCE_I();
+            }
+            if (round % 7 == 6) {
+                map(11, pages[10 + which], DATA);
+                SFENCE_PAGE(window(11));
+                call((void *)(window(10) + at));
+                check("fetch", me()->cause, FETCH_FAULT);
+            }
+        }
+    }
+}
+
 /* Loops that look things up in a table, which lies in one page for a while and then in two. */
 static uint8_t table[4 * 4096] PAGE_ALIGNED;
 static NOINLINE uint64_t look_up(const uint8_t *from, uint64_t seed)
@@ -715,6 +778,7 @@ static const struct test tests[] = {
     { "jumps in large pages", jumps_in_large_pages },
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
+    { "loops in two pages", loops_in_two_pages },
     { "a table in one page, and in two", tables },
     { "groups of accesses across pages", groups_across_pages },
     { "registers of a hot loop at a fault", registers_at_a_fault },

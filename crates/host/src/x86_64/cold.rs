@@ -82,6 +82,8 @@ pub(super) enum Cold {
     Lose { from: u32, back: u32, r: Reg, table: Reg, lost: Reg },
     /// A conditional exit to another page, or with NaNs to be mended.
     Exit { from: u32, target: i64, mends: Mends, map: Map },
+    /// The same for a target that may be mapped elsewhere now.
+    Unexpected { from: u32, target: i64, mends: Mends, map: Map },
     /// The stub of link number `index`.
     Link { index: u32 },
     /// The interrupt word is not zero; the guest is at `resume`.
@@ -260,6 +262,10 @@ impl Emitter {
             Cold::Exit { from, target, mends, map } => {
                 self.arrive(from);
                 self.exit(target, mends, map);
+            }
+            Cold::Unexpected { from, target, mends, map } => {
+                self.arrive(from);
+                self.exit_by_cache(target, mends, map);
             }
             Cold::Link { index } => self.link_stub(index),
             Cold::Interrupt { from, resume, map } => {

@@ -139,6 +139,28 @@ impl Emitter {
             self.cold.push(Cold::Exit { from, target, mends, map });
         }
     }
+    /// Leaves for `target` unless the jump cache leads from there to what was found there: whatever is mapped elsewhere it has forgotten.
+    pub(super) fn expect(&mut self, insts: &[Inst], target: i64) {
+        let Some(expected) = self.expected else { return };
+        let layout = self.cfg.layout;
+        let field = |offset: i32| Rm::M(Mem::at(RBP, offset));
+        let (pc, entry) = (self.temp(insts), self.temp(insts));
+        self.asm.ins(MOV, true, pc, 0, field(layout.page), 0);
+        self.asm.ins(ADD_I, true, 0, 0, Rm::R(pc), target);
+        const { assert!(crate::JUMPS * 2 == 1 << 16) };
+        self.asm.ins(MOVZX16, false, entry, 0, Rm::R(pc), 0);
+        self.asm.ins(SHL_I, false, 0, 0, Rm::R(entry), 3);
+        self.asm.ins(ADD, true, entry, 0, field(layout.jump_cache), 0);
+        self.asm.ins(XOR, true, pc, 0, field(layout.mode_tag), 0);
+        self.asm.ins(XOR, true, pc, 0, Rm::M(Mem::at(entry, 0)), 0);
+        // Code memory is smaller than the numbers of 32 bits.
+        self.asm.ins(MOV, false, entry, 0, Rm::M(Mem::at(entry, 8)), 0);
+        self.asm.ins(SUB_I, false, 0, 0, Rm::R(entry), expected as i32 as i64);
+        self.asm.ins(OR, true, pc, 0, Rm::R(entry), 0);
+        let from = self.asm.jump(Some(cc::NE));
+        let (mends, map) = (self.mends_now(), self.map(insts));
+        self.cold.push(Cold::Unexpected { from, target, mends, map });
+    }
     pub(super) fn goto(&mut self, insts: &[Inst], target: i64) {
         let map = self.map(insts);
         self.bring_home(map, 0);
@@ -171,9 +193,18 @@ impl Emitter {
         if self.in_reach(target) {
             self.link_to(target);
         } else {
-            self.pc_to_rax(target);
-            self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
+            self.leave_by_cache(target);
         }
+    }
+    /// The same for what only the jump cache may know.
+    pub(super) fn exit_by_cache(&mut self, target: i64, mends: Mends, map: Map) {
+        self.mend(mends);
+        self.bring_home(map, 0);
+        self.leave_by_cache(target);
+    }
+    fn leave_by_cache(&mut self, target: i64) {
+        self.pc_to_rax(target);
+        self.asm.jump_to(None, self.stubs.probe[self.floats as usize]);
     }
     /// A call is to come that returns to `a`, `offset` from the page base: puts that into the table of calls.
     pub(super) fn will_return(&mut self, insts: &[Inst], a: Val, offset: i64) {

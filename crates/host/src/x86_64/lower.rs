@@ -70,6 +70,8 @@ pub struct Emitter {
     pub(super) entry: i64,
     /// See [`Placement::reach`].
     pub(super) reach: (i64, i64),
+    /// See [`Placement::expected`].
+    pub(super) expected: Option<u64>,
     /// Guest instructions in the block.
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
@@ -151,6 +153,7 @@ impl Emitter {
             insn: 0,
             entry: 0,
             reach: (0, 0),
+            expected: None,
             insns: 0,
             looping: false,
             region: false,
@@ -211,6 +214,7 @@ impl Emitter {
         self.insn = placement.entry;
         self.entry = placement.entry;
         self.reach = placement.reach;
+        self.expected = placement.expected;
         self.insns = placement.insns;
         (self.region, self.alone) = (placement.region, placement.alone);
         self.due = [NONE; DUE];
@@ -283,7 +287,7 @@ impl Emitter {
             let uses = self.vals[n].uses;
             let effects = i.op.effects();
             let mut barrier = matches!(effects, Effects::Memory | Effects::Call)
-                || matches!(i.op, Op::ExitIf | Op::Goto | Op::Jump | Op::Leave);
+                || matches!(i.op, Op::ExitIf | Op::Expect | Op::Goto | Op::Jump | Op::Leave);
             if uses == 0 {
                 let unused = match effects {
                     Effects::Pure | Effects::Reads => true,
@@ -482,6 +486,7 @@ impl Emitter {
                 (self.insn, self.untouched) = (i.imm as i64, true);
             }
             Op::ExitIf => self.exit_if(insts, i),
+            Op::Expect => self.expect(insts, i.imm as i64),
             Op::WillReturn => self.will_return(insts, a, i.imm as i64),
             Op::Goto => self.goto(insts, i.imm as i64),
             Op::Jump => self.jump(insts, a, i.imm),

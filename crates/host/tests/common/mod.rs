@@ -487,6 +487,7 @@ impl Machine {
             apart: base + APART_AT as u64,
             entry: ENTRY,
             reach: self.reach,
+            expected: None,
             alone: self.alone,
             floats: true,
             insns: 1,
