@@ -129,8 +129,8 @@ pub trait Mmu<G: ?Sized> {
     fn known_table(&mut self, _owner: u64, _region: u64) -> Option<Table> {
         None
     }
-    /// A walk through the page table `owner` (a number that stands for it and its address space) has come to the table that maps all of
-    /// `region` (a number for that part of the virtual addresses) page by page.
+    /// A walk through the page table `owner` (a number that stands for it and its address space) has come to the table that has the leaves, or
+    /// the one leaf, for all of `region` (a number for that part of the virtual addresses).
     fn note_table(&mut self, _owner: u64, _region: u64, _table: Table) {}
     /// Forgets translations of virtual addresses; `g` is as it was when they were made, or may go on with others.
     fn flush(&mut self, g: &mut G, what: Flush);
@@ -138,13 +138,15 @@ pub trait Mmu<G: ?Sized> {
     fn synchronize_code(&mut self);
 }
 
-/// The table at the last level of a page table.
+/// The table of a page table in which a walk has found a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its physical address.
     pub address: u64,
     /// What the levels before it said of all that it maps, as the guest likes to put it.
     pub attributes: u64,
+    /// How many levels there may be below it.
+    pub below: u32,
 }
 
 /// A function that translated code calls. `run` gets its arguments in order.

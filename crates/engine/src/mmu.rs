@@ -129,7 +129,12 @@ impl<G: Guest> Tcg<G> {
     fn load_split(&mut self, g: &mut G, va: u64, bytes: u32) -> Result<u64, Stop> {
         let mut value = 0;
         for i in 0..bytes {
-            value |= self.load_slow(g, va.wrapping_add(i as u64), 1)? << (8 * i);
+            let va = va.wrapping_add(i as u64);
+            let byte = match self.hit(va, 1, Access::Read) {
+                Some(host) => crate::raw::load(host, 1),
+                None => self.load_slow(g, va, 1)?,
+            };
+            value |= byte << (8 * i);
         }
         Ok(value)
     }
@@ -140,7 +145,11 @@ impl<G: Guest> Tcg<G> {
             self.place(g, va, Access::Write)?;
             self.place(g, (va & !4095).wrapping_add(4096), Access::Write)?;
             for i in 0..bytes {
-                self.store_slow(g, va.wrapping_add(i as u64), value >> (8 * i) & 0xff, 1)?;
+                let (va, byte) = (va.wrapping_add(i as u64), value >> (8 * i) & 0xff);
+                match self.hit(va, 1, Access::Write) {
+                    Some(host) => crate::raw::store(host, 1, byte),
+                    None => self.store_slow(g, va, byte, 1)?,
+                }
             }
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! Tables that walks through the guest's page tables have come to.
 //!
-//! A walk asks here for the table of the last level, and reads one entry instead of one for each level. What a table maps is not
+//! A walk asks here for the table that had the leaf last time, and reads one entry instead of one for each level. What a table maps is not
 //! remembered here but in the TLB (`tlb.rs`). Whatever has the guest's translations forgotten, be it one page's, forgets all of this.
 
 use cpu::Table;
 
-/// Tables of the last level that walks have come to, direct-mapped.
+/// Tables with the leaves that walks have come to, direct-mapped.
 pub struct Walks {
     places: [Walk; WALKS],
     /// What has been noted under another number is forgotten.
@@ -25,7 +25,8 @@ struct Walk {
 
 impl Default for Walks {
     fn default() -> Walks {
-        let none = Walk { when: 0, owner: 0, region: 0, table: Table { address: 0, attributes: 0 } };
+        let none =
+            Walk { when: 0, owner: 0, region: 0, table: Table { address: 0, attributes: 0, below: 0 } };
         Walks { places: [none; WALKS], now: 1 }
     }
 }

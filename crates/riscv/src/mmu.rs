@@ -36,8 +36,8 @@ struct Leaf {
     pte: u64,
     physical: u64,
     size_log2: u8,
-    /// The table that it stands in, if that is of the last level.
-    table: Option<Table>,
+    /// The table that it stands in.
+    table: Table,
 }
 
 /// Why a walk failed.
@@ -140,7 +140,7 @@ impl Hart {
             return Err(Fault::Page);
         }
         let (levels, mut table, mut global) = match known {
-            Some(known) => (1, known.address, known.attributes),
+            Some(known) => (known.below + 1, known.address, known.attributes),
             None => (scheme.levels, root, 0),
         };
         for level in (0..levels).rev() {
@@ -182,8 +182,8 @@ impl Hart {
             if base & offset != 0 {
                 return Err(Fault::Page);
             }
-            let last = (level == 0).then_some(Table { address: table, attributes: global });
-            return Ok(Leaf { at, pte: pte | global, physical: base | va & offset, size_log2, table: last });
+            let table = Table { address: table, attributes: global, below: level };
+            return Ok(Leaf { at, pte: pte | global, physical: base | va & offset, size_log2, table });
         }
         Err(Fault::Page)
     }
@@ -254,10 +254,8 @@ impl Hart {
                 Err(Fault::Page) => return Err(page_fault(va, access)),
                 Err(Fault::Access) => return Err(access_fault(va, access)),
             };
-            if known.is_none()
-                && let Some(table) = leaf.table
-            {
-                mmu.note_table(rules.satp, region, table);
+            if known != Some(leaf.table) {
+                mmu.note_table(rules.satp, region, leaf.table);
             }
             let pte = leaf.pte;
             let user = pte & USER != 0;
