@@ -556,6 +556,14 @@ impl Cache {
         let b = self.blocks.binary_search_by_key(&o, |b| b.start).ok()?;
         self.blocks[b].repeatable
     }
+    /// Makes the links of block `id`, the last that was placed, jump to what there is of their targets.
+    pub fn link_known(&mut self, id: Id) {
+        for link in self.blocks[id as usize].links..self.links.len() as Id {
+            if let Some((to, _)) = self.link_target(link).and_then(|key| self.find(key)) {
+                self.link(link, to);
+            }
+        }
+    }
     /// Makes link `id` jump to block `to`.
     pub fn link(&mut self, id: Id, to: Id) {
         let Some(link) = self.links.get_mut(id as usize) else { return };

@@ -16,11 +16,17 @@ fn block(c: &mut Cache, offset: u16, bytes: u16, second: Option<u64>, links: &[A
 }
 
 /// The same in any page.
-fn place(
+fn place(c: &mut Cache, bytes: (CodePage, u16, u16), second: Option<u64>, links: &[AtStubTarget]) -> Id {
+    place_as(c, bytes, second, links, false)
+}
+
+/// The same, or a region.
+fn place_as(
     c: &mut Cache,
     (page, offset, bytes): (CodePage, u16, u16),
     second: Option<u64>,
     links: &[AtStubTarget],
+    region: bool,
 ) -> Id {
     let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 1, 2, 0, 0, 0, 0];
     let links = links.iter().map(|&(at, stub, target)| host::Link { at, stub, target }).collect();
@@ -33,7 +39,7 @@ fn place(
         bytes,
         floats: true,
         repeatable: None,
-        region: false,
+        region,
         straight: true,
         path: &[],
         code: &code,
@@ -113,6 +119,39 @@ fn links_lead_to_other_pages() {
     assert_ne!(displacement(&c, 0), 2);
     c.invalidate(PAGE - 0x2000, 0x20, 1);
     assert_eq!(displacement(&c, 0), u32::MAX - 1, "its stub");
+}
+
+#[test]
+fn links_to_what_is_there_are_made_at_once() {
+    let mut c = cache();
+    let b = block(&mut c, 0x40, 8, None, &[]);
+    let a = block(&mut c, 0x10, 8, None, &[(12, Some(4), 0x40)]);
+    let without = displacement(&c, a);
+    c.link_known(a);
+    let start = |id: Id| c.blocks[id as usize].start;
+    assert_eq!(displacement(&c, a), start(b).wrapping_sub(start(a) + 16));
+    assert_ne!(displacement(&c, a), without);
+    let other = block(&mut c, 0x20, 8, None, &[(12, Some(4), 0x60)]);
+    let without = displacement(&c, other);
+    c.link_known(other);
+    assert_eq!(displacement(&c, other), without, "nothing is there");
+}
+
+#[test]
+fn a_region_in_two_pages_has_its_name_and_dies_with_either() {
+    const NEXT: u64 = PAGE + 8 * 4096;
+    for (page, offset) in [(PAGE, 0xff8), (NEXT, 6)] {
+        let mut c = cache();
+        let block = place(&mut c, (HERE, 0xff0, 16), None, &[]);
+        let region = place_as(&mut c, (HERE, 0xff0, 24), Some(NEXT), &[], true);
+        let name = Key::new(HERE, 0xff0, 5);
+        assert_eq!(c.find(name).map(|f| f.0), Some(region));
+        assert!(c.blocks[block as usize].dead && c.is_region(name));
+        c.invalidate(NEXT, 8, 8);
+        assert!(c.is_region(name), "it ends before");
+        c.invalidate(page, offset, 1);
+        assert_eq!(c.find(name), None);
+    }
 }
 
 #[test]

@@ -581,6 +581,9 @@ impl Shared {
             code: &t.code,
             insns: &t.insns,
         });
+        if !self.options.nochain && !self.cpus.breakpoints.any() {
+            cache.link_known(id);
+        }
         Some(Made { id, address, insns: built.insns })
     }
 }
