@@ -25,6 +25,10 @@ impl Index {
     pub(crate) fn new(places: usize) -> Index {
         Index { places: crate::raw::zeroed(places.next_power_of_two()), taken: AtomicU64::new(0) }
     }
+    /// Gets the table's memory before a vCPU waits for it.
+    pub(crate) fn get_ahead(&self) {
+        crate::raw::get_ahead(&self.places);
+    }
     /// What lies together in a page lies together here: a vCPU that looks for one block looks for its neighbours next,
     /// and the host's caches are too small for the table.
     fn start(&self, key: Key) -> usize {

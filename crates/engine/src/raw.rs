@@ -53,6 +53,20 @@ pub(crate) fn zeroed<T: Zero>(places: usize) -> Box<[T]> {
     unsafe { Box::new_zeroed_slice(places).assume_init() }
 }
 
+/// Has the host give the memory of a large table at once, on huge pages where it has them; who needs it next neither waits for it nor misses the
+/// host's tables of pages so often.
+pub(crate) fn get_ahead<T: Zero>(table: &[T]) {
+    let start = table.as_ptr() as usize & !4095;
+    let bytes = table.as_ptr_range().end as usize - start;
+    if bytes < 2 << memory::HUGE_BITS {
+        return;
+    }
+    for advice in [libc::MADV_HUGEPAGE, libc::MADV_POPULATE_WRITE] {
+        // SAFETY: neither changes what is in memory; the table is borrowed meanwhile. A host that does not know it does without.
+        let _ = unsafe { libc::madvise(start as *mut libc::c_void, bytes, advice) };
+    }
+}
+
 /// The slots of the running vCPU's own frame.
 #[inline]
 pub(crate) fn slots(frame: &Frame) -> [u64; SLOTS] {

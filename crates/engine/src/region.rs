@@ -329,6 +329,9 @@ pub(crate) fn start<G: Guest>(shared: &Arc<Shared>, config: &G::Config) {
 
 fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
     let (mut sleep, mut known) = (NEW, 0);
+    if let Some(shared) = shared.upgrade() {
+        shared.index.get_ahead();
+    }
     while let Some(shared) = shared.upgrade() {
         for trail in shared.regions.wait(sleep) {
             shared.make_regions::<G>(config, &trail);
