@@ -407,7 +407,7 @@ impl Shared {
         while let Some(mut path) = part(rest) {
             // Where it cannot be followed further (a jump to a computed address) another one begins.
             let made = self.make_region::<G>(config, &bus, trail, &mut path, &forks);
-            rest = &rest[made.map_or(path.insns().max(1), |n| n as usize)..];
+            rest = &rest[made.map_or(path.insns(), |n| n as usize)..];
         }
     }
     /// Translates the path, or cuts it where it goes on into a page that it cannot follow it into; returns how many of its instructions are
@@ -421,16 +421,10 @@ impl Shared {
         forks: &HashMap<u64, Fork>,
     ) -> Option<u32> {
         let (mode, page, &offset) = (trail.mode, trail.page(path.page)?, path.offsets.first()?);
-        let beside = match self.crossing(bus, page, path)? {
-            n if n == path.insns() => None,
-            n => {
-                let beside = self.beside(bus, trail, page, path, n);
-                if beside.is_none() {
-                    path.cut(n);
-                }
-                beside
-            }
-        };
+        let (n, beside) = self.beside(bus, trail, page, path);
+        if n < path.insns() && beside.is_none() {
+            path.cut(n.max(1));
+        }
         if !path.is_worthwhile() || self.cache().is_region(Key::new(page, offset, mode)) {
             return None;
         }
@@ -454,28 +448,25 @@ impl Shared {
         let at = At { mode, page, offset, second: None, pc, me: None, alone: false, way };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
-    /// How many instructions of the path lie in its first page alone, before the first that does not.
-    fn crossing(&self, bus: &Bus, page: CodePage, path: &Path) -> Option<usize> {
-        let (ram, at) = bus.ram_at(page.host)?;
-        let mut last = [0; 2];
-        ram.read(at + LAST as u64, &mut last);
-        let crosses = |&o: &u16| o >= 4096 || o == LAST && last[0] & 3 == 3;
-        Some(path.offsets[..path.insns()].iter().position(crosses).unwrap_or(path.insns()))
-    }
-    /// The page behind `page`, into which the path goes with its instruction `n`, if a region can go there too.
-    fn beside(&self, bus: &Bus, trail: &Trail, page: CodePage, path: &Path, n: usize) -> Option<Beside> {
-        let beside = trail.page(path.page + 4096).filter(|beside| n > 0 && beside.host != page.host)?;
-        let (_, at) = bus.ram_at(page.host)?;
+    /// How many instructions of the path lie in its first page alone; and the next page, if a region can go on there with what follows.
+    fn beside(&self, bus: &Bus, trail: &Trail, page: CodePage, path: &Path) -> (usize, Option<Beside>) {
+        let (insns, cache) = (&path.offsets[..path.insns()], self.cache());
+        let beside = trail.page(path.page + 4096).filter(|beside| beside.host != page.host);
+        // Where what begins in the last half-word lies in both pages there is a translation that says so.
+        let in_both =
+            beside.and_then(|beside| cache.find_crossing(Key::new(page, LAST, trail.mode), beside.host));
+        let n = insns.iter().position(|&o| o >= 4096 || o == LAST && in_both.is_some());
+        let (Some(n @ 1..), Some(beside)) = (n, beside) else { return (n.unwrap_or(insns.len()), None) };
         if page.wide {
-            let together = beside.wide && beside.host == page.host + 4096 && at % WIDE + 4096 < WIDE;
-            return together.then_some(Beside { host: beside.host, expected: None });
+            let room = bus.ram_at(page.host).is_some_and(|(_, at)| at % WIDE + 4096 < WIDE);
+            let together = room && beside.wide && beside.host == page.host + 4096;
+            return (n, together.then_some(Beside { host: beside.host, expected: None }));
         }
-        let (cache, offset) = (self.cache(), path.offsets[n]);
-        let (_, code) = match offset {
-            LAST => cache.find_crossing(Key::new(page, offset, trail.mode), beside.host)?,
-            _ => cache.find(Key::new(beside, offset - 4096, trail.mode))?,
+        let code = match insns[n] {
+            LAST => in_both,
+            offset => cache.find(Key::new(beside, offset - 4096, trail.mode)),
         };
-        Some(Beside { host: beside.host, expected: Some(code) })
+        (n, code.map(|(_, code)| Beside { host: beside.host, expected: Some(code) }))
     }
     /// Whether the instruction at `pc` only computes something.
     fn is_plain<G: Guest>(&self, config: &G::Config, bus: &Bus, trail: &Trail, pc: u64) -> bool {
