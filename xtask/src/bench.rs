@@ -30,6 +30,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// QEMU's processor without what its own default has and costs: nested tables of other depths, physical memory protection.
 const LEAN: &str = "-cpu rv64,sv39=on,sv48=off,sv57=off,pmp=off";
 
+/// Tinamou without what earlier runs have left.
+const COLD: &str = "-accel tcg,code-cache=off";
+
 /// How long an idle guest is watched, and how long it is left alone before.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -67,7 +70,8 @@ struct Plan {
 pub fn run(args: &[String]) -> Result<()> {
     let images = guest::ensure()?;
     let side = |name, program, extra| Side { name, program, extra, samples: Samples::new() };
-    let mut sides = vec![side("tinamou", paths::tinamou()?, ""), side("qemu", paths::qemu()?, "")];
+    let cold = if switch(args, "--cold") { COLD } else { "" };
+    let mut sides = vec![side("tinamou", paths::tinamou()?, cold), side("qemu", paths::qemu()?, "")];
     if !switch(args, "--one-qemu") {
         sides.push(side("qemu lean", paths::qemu()?, LEAN));
     }
@@ -104,14 +108,19 @@ pub fn run(args: &[String]) -> Result<()> {
 /// One run of everything on one side.
 fn measure(plan: &Plan, wants: &dyn Fn(&str) -> bool, side: &mut Side) -> Result<()> {
     let (program, samples) = (&side.program, &mut side.samples);
+    // These measure translation, too.
+    let mut cold = plan.clone();
+    if side.name == "tinamou" && side.extra.is_empty() {
+        cold.extra.extend(strings(&COLD.split(' ').collect::<Vec<_>>()));
+    }
     if let Some(elf) = &plan.primitives {
-        primitives::run(program, elf, &plan.extra, samples)?;
+        primitives::run(program, elf, &cold.extra, samples)?;
     }
     if wants("boot") || wants("idle") {
         shell(plan, program, wants("idle"), samples)?;
     }
     if let Some((initrd, programs)) = &plan.programs {
-        in_guest(plan, program, initrd, programs, samples)?;
+        in_guest(&cold, program, initrd, programs, samples)?;
     }
     if let Some(initrd) = &plan.io {
         if wants("disk") {
@@ -129,7 +138,7 @@ fn measure(plan: &Plan, wants: &dyn Fn(&str) -> bool, side: &mut Side) -> Result
             debian::login(plan, program, image, wants("work"), samples)?;
         }
         // With another processor than the default one there would be nothing new to see.
-        if wants("snapshots") && side.extra.is_empty() {
+        if wants("snapshots") && side.extra != LEAN {
             let store = paths::guests().join(".bench-snapshots");
             let line = debian::line(plan, image);
             let mut note = |what: &str, ms: f64| note(samples, what, ms);

@@ -59,6 +59,8 @@ pub struct Frame {
     pub polls: AtomicU32,
     /// Host address of the table of split groups.
     pub splits: AtomicU64,
+    /// Host address of the table of code pages in use.
+    pub code_pages: AtomicU64,
 }
 
 impl Default for Frame {
@@ -84,6 +86,7 @@ impl Default for Frame {
             watched: AtomicI32::new(-1),
             polls: AtomicU32::new(0),
             splits: AtomicU64::new(0),
+            code_pages: AtomicU64::new(0),
         }
     }
 }

@@ -264,8 +264,9 @@ pub trait Guest: Cpu + Sized + 'static {
     /// Builds the block that begins at `fetch.offset` for mode `mode`, ending in a terminal, not beyond the page. A jump to an
     /// instruction that crosses the end of the page must be an [`ir::Op::Jump`] even within the page.
     fn build(mode: u32, config: &Self::Config, fetch: &Fetch<'_>, b: &Builder) -> Built;
-    /// What of the CPU model decides how bytes are decoded; fixed once the CPU exists, equal for all CPUs that share translations.
-    type Config: Send + Sync + Clone;
+    /// What of the CPU model decides how bytes are decoded; fixed once the CPU exists, equal for all CPUs that share translations. It tells all of
+    /// that (`Debug`), so that translations of other models are known for what they are.
+    type Config: Send + Sync + Clone + std::fmt::Debug;
     /// The configuration.
     fn config(&self) -> &Self::Config;
     /// Interprets one instruction at the pc. Interrupts are not looked at; exceptions are taken.

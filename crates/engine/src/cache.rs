@@ -18,6 +18,7 @@
 
 use crate::code::CodeMemory;
 use crate::index::Index;
+use crate::raw::Ahead;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -165,7 +166,9 @@ struct Link {
     at: u32,
     /// Offset in code memory of the stub where it goes while it is not linked; 0 if it is a call itself then.
     stub: u32,
-    /// Its target: in which page, counted from that of the block, and the offset there.
+    /// Offset in code memory of the number of its target's page, which it compares with; 0 if it need not.
+    guard: u32,
+    /// Its target, if not: in which page, counted from that of the block, and the offset there.
     page: i16,
     target: u16,
     /// Whether it jumps to a block now, and the next link that jumps to the same one.
@@ -228,7 +231,11 @@ const IDLE_STORES: u32 = 32;
 pub struct Counts {
     /// Blocks translated since the start.
     pub translated: u64,
-    /// Guest instructions translated.
+    /// Blocks of these that the persistent code cache had.
+    pub recalled: u64,
+    /// Nanoseconds spent on them.
+    pub recalled_nanoseconds: u64,
+    /// Guest instructions translated, without theirs.
     pub guest_insns: u64,
     /// Guest bytes translated.
     pub guest_bytes: u64,
@@ -262,6 +269,11 @@ pub struct Cache {
     dead_stubs: [u64; 2],
     /// Host addresses of what links call that lead nowhere yet, likewise.
     link_stubs: [u64; 2],
+    /// Host addresses of what looks into the jump cache, likewise.
+    probe_stubs: [u64; 2],
+    /// The numbers of pages that links have led to, and the last.
+    numbers: Map<u64, u32>,
+    last_number: u32,
     /// Blocks of one instruction that crosses from a page into another.
     crossing: HashMap<(u64, u64), Id>,
     pages: Map<u64, Page>,
@@ -312,25 +324,28 @@ fn lines(offset: u64, len: u64) -> u64 {
 }
 
 impl Cache {
-    /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs; `dead_stubs` are those that dead blocks call,
-    /// without and with floats, `link_stubs` those that links call.
-    pub fn new(code: Arc<CodeMemory>, reserved: usize, dead_stubs: [u64; 2], link_stubs: [u64; 2]) -> Cache {
+    /// An empty cache in `code`, whose first `reserved` bytes hold the common stubs.
+    pub fn new(code: Arc<CodeMemory>, reserved: usize, stubs: &host::Stubs) -> Cache {
         let first = (reserved + CALL_BYTES).next_multiple_of(64);
+        let most = places(code.len());
         Cache {
-            index: Arc::new(Index::new(places(code.len()))),
+            index: Arc::new(Index::new(most)),
             used: first,
             used_apart: code.len() / 2,
             first,
-            dead_stubs,
-            link_stubs,
+            dead_stubs: stubs.dead,
+            link_stubs: stubs.link,
+            probe_stubs: stubs.probe,
+            numbers: Map::default(),
+            last_number: 0,
             code,
             crossing: HashMap::new(),
             pages: Map::default(),
-            blocks: Vec::new(),
+            blocks: Vec::with_capacity(most),
             marks: Marks::default(),
             marks_apart: Marks::default(),
-            links: Vec::new(),
-            points: Vec::new(),
+            links: Vec::with_capacity(2 * most),
+            points: Vec::with_capacity(4 * most),
             insns: Vec::new(),
             paths: HashMap::new(),
             alive: 0,
@@ -359,6 +374,11 @@ impl Cache {
     /// Offsets in code memory where the next block and its code that is apart will begin.
     pub fn next_offsets(&self) -> (usize, usize) {
         (self.used, self.used_apart)
+    }
+    /// The memory that the lists will grow into; `got` says what has been asked for. They never move, having room for as many blocks as the index.
+    pub(crate) fn ahead(&self, got: &mut [usize; 3]) -> [Option<Ahead>; 3] {
+        let [blocks, links, points] = got;
+        [Ahead::of(&self.blocks, blocks), Ahead::of(&self.links, links), Ahead::of(&self.points, points)]
     }
     /// Whether a block of `len` more bytes fits.
     pub fn has_room(&self, len: usize) -> bool {
@@ -393,13 +413,14 @@ impl Cache {
         let dead = self.call(self.used - CALL_BYTES, self.dead_stubs[new.floats as usize]);
         self.code.write(self.used - CALL_BYTES, &dead.to_le_bytes()[..CALL_BYTES]);
         self.used = (self.used + front.len() + CALL_BYTES).next_multiple_of(8);
-        self.used_apart += back.len();
+        self.used_apart = (self.used_apart + back.len()).next_multiple_of(8);
         let place = |o: u32| if o < hot { start + o } else { apart + o - hot };
         let links = self.links.len() as u32;
         self.links.extend(new.code.links.iter().map(|l| Link {
             from: id,
             at: place(l.at),
             stub: l.stub.map_or(0, place),
+            guard: l.guard.map_or(0, place),
             page: (l.target >> 12) as i16,
             target: l.target as u16 & 4095,
             linked: false,
@@ -487,7 +508,7 @@ impl Cache {
         let first = self.blocks[b].links;
         let end = self.blocks.get(b + 1).map_or(self.links.len(), |next| next.links as usize);
         let mut links = self.links[first as usize..end].iter();
-        let found = links.position(|l| l.stub == call || l.stub == 0 && l.at == call + 1)?;
+        let found = links.position(|l| l.stub == call || l.at == call + 1)?;
         Some(first + found as Id)
     }
     /// Index of the block to which the offset `o` of code memory belongs.
@@ -540,15 +561,32 @@ impl Cache {
         self.alive -= 1;
         self.code.patch(b.start as usize, BACK, 2);
     }
-    /// Link `id`: the offset in the page of its target.
+    /// Link `id`: the offset in its page of its target.
     pub fn link_offset(&self, id: Id) -> Option<u16> {
         self.links.get(id as usize).map(|link| link.target)
     }
-    /// Link `id`: the key of its target in the mode of its own block; `None` if its block is dead.
+    /// Link `id`: whether it is guarded; then the frame's page is that of its target.
+    pub fn is_guarded(&self, id: Id) -> bool {
+        self.links.get(id as usize).is_some_and(|link| link.guard != 0)
+    }
+    /// Link `id`: the key of its target in the mode of its own block; `None` if it is guarded, or its block dead.
     pub fn link_target(&self, id: Id) -> Option<Key> {
         let link = self.links.get(id as usize)?;
         let from = &self.blocks[link.from as usize];
-        (!from.dead).then(|| Key::new(from.key.page().beside(link.page), link.target, from.key.mode()))
+        let here = !from.dead && link.guard == 0;
+        here.then(|| Key::new(from.key.page().beside(link.page), link.target, from.key.mode()))
+    }
+    /// The number of a page, for tables of code pages. `None` if there are no more.
+    pub fn page_number(&mut self, page: CodePage) -> Option<u32> {
+        let key = page.host | page.wide as u64;
+        if let Some(&number) = self.numbers.get(&key) {
+            return Some(number);
+        }
+        let next =
+            (self.last_number + 1..).find(|n| n & 4095 != 0).filter(|&n| host::is_code_page_number(n))?;
+        self.last_number = next;
+        self.numbers.insert(key, next);
+        Some(next)
     }
     /// Instructions of the block whose code begins at `address`, if it may be run twice.
     pub fn repeatable(&self, address: u64) -> Option<u16> {
@@ -566,20 +604,36 @@ impl Cache {
     }
     /// Makes link `id` jump to block `to`.
     pub fn link(&mut self, id: Id, to: Id) {
-        let Some(link) = self.links.get_mut(id as usize) else { return };
+        let Some(&Link { guard, .. }) = self.links.get(id as usize) else { return };
+        let number = match guard {
+            0 => 0,
+            _ => match self.page_number(self.blocks[to as usize].key.page()) {
+                Some(number) => number,
+                None => return,
+            },
+        };
+        let link = &mut self.links[id as usize];
         // What is written into a dead block could make it live again: it may begin with its link.
-        if self.blocks[link.from as usize].dead {
-            return;
-        }
+        let Block { dead: false, floats, .. } = self.blocks[link.from as usize] else { return };
         let target = &mut self.blocks[to as usize];
         if !target.dead && !link.linked {
             link.linked = true;
             link.next = std::mem::replace(&mut target.incoming, id);
             let distance = target.start.wrapping_sub(link.at + 4) as u64;
-            match link.stub {
+            let Link { at, stub, .. } = *link;
+            match stub {
                 // jmp rel32
-                0 => self.code.patch(link.at as usize - 1, 0xe9 | distance << 8, CALL_BYTES),
-                _ => self.code.patch(link.at as usize, distance, 4),
+                _ if stub == 0 || guard != 0 => {
+                    self.code.patch(at as usize - 1, 0xe9 | distance << 8, CALL_BYTES)
+                }
+                _ => self.code.patch(at as usize, distance, 4),
+            }
+            if guard != 0 {
+                // Whoever finds another page there looks for what is mapped; before that, whoever compares comes to the right place.
+                let number = number ^ link.target as u32;
+                self.code.patch(guard as usize, number.into(), 4);
+                let probe = self.call(stub as usize, self.probe_stubs[floats as usize]) & !0xff | 0xe9;
+                self.code.patch(stub as usize, probe, CALL_BYTES);
             }
         }
     }
@@ -662,12 +716,16 @@ impl Cache {
         while let Some(link) = self.links.get_mut(next as usize) {
             link.linked = false;
             next = std::mem::replace(&mut link.next, NONE);
-            let (at, stub) = (link.at as usize, link.stub);
+            let (at, stub, guard) = (link.at as usize, link.stub, link.guard as usize);
             let Block { floats, dead, .. } = self.blocks[link.from as usize];
             if dead {
                 continue;
             }
-            if stub == 0 {
+            if guard != 0 {
+                self.code.patch(guard, host::NO_CODE_PAGE.into(), 4);
+                let call = self.call(stub as usize, self.link_stubs[floats as usize]);
+                self.code.patch(stub as usize, call, CALL_BYTES);
+            } else if stub == 0 {
                 self.code.patch(at - 1, self.call(at - 1, self.link_stubs[floats as usize]), CALL_BYTES);
             } else {
                 self.code.patch(at, stub.wrapping_sub(at as u32 + 4) as u64, 4);
@@ -683,6 +741,8 @@ impl Cache {
         self.used_apart = self.code.len() / 2;
         self.index.clear();
         self.crossing.clear();
+        self.numbers.clear();
+        self.last_number = 0;
         self.blocks.clear();
         self.marks.0.clear();
         self.marks_apart.0.clear();

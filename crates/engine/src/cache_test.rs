@@ -4,7 +4,8 @@ const PAGE: u64 = 0x7fff_0000_0000;
 const HERE: CodePage = CodePage { host: PAGE, wide: false };
 
 fn cache() -> Cache {
-    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, [0, 0], [0x1000, 0x2000])
+    let stubs = host::Stubs { link: [0x1000, 0x2000], probe: [0x3000, 0x4000], ..host::Stubs::default() };
+    Cache::new(Arc::new(CodeMemory::new(1 << 20).unwrap()), 10, &stubs)
 }
 
 /// Where a link's displacement and stub are, and its target.
@@ -29,9 +30,10 @@ fn place_as(
     region: bool,
 ) -> Id {
     let code = [0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 1, 2, 0, 0, 0, 0];
-    let links = links.iter().map(|&(at, stub, target)| host::Link { at, stub, target }).collect();
+    let links =
+        links.iter().map(|&(at, stub, target)| host::Link { at, stub, target, guard: None }).collect();
     let points = vec![host::Point { return_offset: 4, insn: offset as i64 + 2 }];
-    let code = host::Code { bytes: code.to_vec(), hot: 16, links, points };
+    let code = host::Code { bytes: code.to_vec(), hot: 16, links, points, relocations: Vec::new() };
     c.insert(NewBlock {
         key: Key::new(page, offset, 5),
         second,
@@ -119,6 +121,77 @@ fn links_lead_to_other_pages() {
     assert_ne!(displacement(&c, 0), 2);
     c.invalidate(PAGE - 0x2000, 0x20, 1);
     assert_eq!(displacement(&c, 0), u32::MAX - 1, "its stub");
+}
+
+#[test]
+fn a_guarded_link_names_its_page_until_its_target_dies() {
+    let mut c = cache();
+    let from = {
+        let links = vec![host::Link { at: 9, stub: Some(16), target: 0x7_0020, guard: Some(4) }];
+        let code = host::Code { bytes: vec![0x90; 24], hot: 16, links, ..host::Code::default() };
+        let key = Key::new(HERE, 0x10, 5);
+        let new = NewBlock {
+            key,
+            code: &code,
+            second: None,
+            offset: 0x10,
+            bytes: 8,
+            floats: true,
+            repeatable: None,
+            region: false,
+            straight: true,
+            path: &[],
+            insns: &[],
+        };
+        c.insert(new).0
+    };
+    let words = |c: &Cache| {
+        let Block { start, apart, .. } = c.blocks[from as usize];
+        let number = u32::from_le_bytes(c.code.read(start as usize + 4, 4).try_into().unwrap());
+        (number, c.code.read(start as usize + 8, 1)[0], c.code.read(apart as usize, 1)[0])
+    };
+    assert_eq!((c.is_guarded(0), c.link_offset(0), c.link_target(0)), (true, Some(0x20), None));
+    let (start, apart) = (c.blocks[0].start as usize, c.blocks[0].apart as usize);
+    for call in [start + 8, apart] {
+        assert_eq!(c.link_at(c.code.address(call + CALL_BYTES)), Some(0));
+    }
+    for turn in 0..2 {
+        // Where it leads to is for the dispatcher to say.
+        let page = CodePage { host: PAGE + 0x5000, wide: true };
+        let to = place(&mut c, (page, 0x20, 8), None, &[]);
+        let other = place(&mut c, (CodePage { host: PAGE + 0x6000, wide: false }, 0x20, 8), None, &[]);
+        c.link(0, to);
+        let number = c.page_number(page).unwrap();
+        assert!(
+            host::is_code_page_number(number)
+                && c.page_number(CodePage { wide: false, ..page }) != Some(number)
+        );
+        assert_eq!(words(&c), (number ^ 0x20, 0xe9, 0xe9), "turn {turn}");
+        assert_eq!(
+            start + 13 + u32::from_le_bytes(c.code.read(start + 9, 4).try_into().unwrap()) as usize,
+            c.blocks[to as usize].start as usize
+        );
+        c.invalidate(PAGE + 0x6000, 0x20, 1);
+        assert!(c.blocks[other as usize].dead && words(&c).0 == number ^ 0x20);
+        c.invalidate(PAGE + 0x5000, 0x20, 1);
+        let (number, _, stub) = words(&c);
+        assert_eq!((number, stub), (host::NO_CODE_PAGE, 0xe8), "turn {turn}");
+    }
+}
+
+#[test]
+fn numbers_of_pages_are_their_own_until_there_are_no_more() {
+    let mut c = cache();
+    let page = |n: u64| CodePage { host: PAGE + 4096 * n, wide: false };
+    let (a, b) = (c.page_number(page(0)).unwrap(), c.page_number(page(1)).unwrap());
+    assert!(a != b && c.page_number(page(0)) == Some(a));
+    c.last_number = 4094;
+    assert_eq!([c.page_number(page(2)), c.page_number(page(3))], [Some(4095), Some(4097)]);
+    c.last_number = 4096 * host::CODE_PAGES as u32 - 2;
+    assert!(c.page_number(page(4)).is_some());
+    assert_eq!(c.page_number(page(5)), None);
+    c.clear();
+    assert!(c.page_number(page(5)).is_some());
 }
 
 #[test]

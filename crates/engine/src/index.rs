@@ -49,6 +49,18 @@ impl Index {
             }
         }
     }
+    /// Whether `key` has a value, or has had one.
+    pub(crate) fn knows(&self, key: Key) -> bool {
+        let mask = self.places.len() - 1;
+        let mut at = self.start(key);
+        loop {
+            match self.places[at].key.load(Relaxed) {
+                0 => return false,
+                k if k == key.0 => return true,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
     /// Gives `key` a value, 0 to take it away.
     pub(crate) fn set(&self, key: Key, value: u64) {
         let mask = self.places.len() - 1;

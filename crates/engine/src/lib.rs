@@ -17,6 +17,7 @@ mod index;
 mod mmu;
 mod options;
 mod perf;
+mod persist;
 mod profile;
 mod raw;
 mod region;

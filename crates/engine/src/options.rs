@@ -32,6 +32,8 @@ pub struct Options {
     pub regions: bool,
     /// Run the passes over the blocks (`opt=off` to look for their bugs).
     pub passes: bool,
+    /// Where translations are left for the next run, and found.
+    pub code_cache: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -50,11 +52,20 @@ impl Default for Options {
             warmup: 1,
             regions: true,
             passes: true,
+            code_cache: None,
         }
     }
 }
 
 impl Options {
+    /// Where this user's translations are left (XDG Base Directory Specification): `$XDG_CACHE_HOME/tinamou`, or `~/.cache/tinamou`. `None` for users
+    /// without a home.
+    pub fn usual_code_cache() -> Option<PathBuf> {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(caches.join("tinamou"))
+    }
     /// Sets a property of the accelerator.
     ///
     /// # Errors
@@ -103,6 +114,13 @@ impl Options {
             "jit" => self.interpret = !flag()?,
             "regions" => self.regions = flag()?,
             "opt" => self.passes = flag()?,
+            "code-cache" => {
+                self.code_cache = match value {
+                    "off" => None,
+                    "on" => Options::usual_code_cache(),
+                    _ => Some(PathBuf::from(value)),
+                }
+            }
             // Writable and executable mappings are always apart here.
             "split-wx" => {
                 flag()?;

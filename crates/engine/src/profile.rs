@@ -191,6 +191,10 @@ impl Shared {
                 counts.guest_insns
             ),
         );
+        if let Some(known) = self.persistent.known() {
+            let mean = ratio(counts.recalled_nanoseconds, counts.recalled);
+            line("code cache", &format_args!("{known} blocks, {} used ({mean:.0} ns each)", counts.recalled));
+        }
         line(
             "regions",
             &format_args!(

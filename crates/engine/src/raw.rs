@@ -3,6 +3,8 @@
 
 use cpu::Frame;
 use ir::SLOTS;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ptr::NonNull;
 
 /// Loads `bytes` (1, 2, 4, 8) at a host address that a TLB entry or a range of RAM gave; zero-extended.
 #[inline(always)]
@@ -67,6 +69,37 @@ pub(crate) fn get_ahead<T: Zero>(table: &[T]) {
     }
 }
 
+/// Bytes of a list's room that are got at a time.
+const AHEAD: usize = 1 << memory::HUGE_BITS;
+
+/// A piece of memory that will be needed.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    start: usize,
+    bytes: usize,
+}
+
+impl Ahead {
+    /// The next piece of the room that `list` has, if it begins behind the end of what has been `got`, which is brought up to date.
+    pub(crate) fn of<T>(list: &Vec<T>, got: &mut usize) -> Option<Ahead> {
+        let (start, end) =
+            (list.as_ptr() as usize, list.as_ptr() as usize + list.capacity() * size_of::<T>());
+        let next = (*got).max(start) & !4095;
+        let used = start + list.len() * size_of::<T>();
+        let wanted = used + AHEAD / 2 > next && next + AHEAD <= end;
+        wanted.then(|| {
+            *got = next + AHEAD;
+            Ahead { start: next, bytes: AHEAD }
+        })
+    }
+    /// Has the host give it, which may take milliseconds.
+    pub(crate) fn get(self) {
+        // SAFETY: it does not change what is in memory, should that serve another purpose by now. A host that does not know it does without.
+        let _ =
+            unsafe { libc::madvise(self.start as *mut libc::c_void, self.bytes, libc::MADV_POPULATE_WRITE) };
+    }
+}
+
 /// The slots of the running vCPU's own frame.
 #[inline]
 pub(crate) fn slots(frame: &Frame) -> [u64; SLOTS] {
@@ -80,4 +113,39 @@ pub(crate) fn slots(frame: &Frame) -> [u64; SLOTS] {
 pub(crate) fn set_slots(frame: &Frame, slots: &[u64; SLOTS]) {
     // SAFETY: as for `slots`; atomics may be written through a shared reference.
     unsafe { (&raw const frame.slots).cast::<[u64; SLOTS]>().cast_mut().write(*slots) }
+}
+
+/// The first bytes of a file, mapped to be read.
+pub(crate) struct FileMap(NonNull<u8>, usize);
+
+// SAFETY: nobody writes there.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    /// Maps `len` bytes (not 0), which the file has and will have: who owns it only appends.
+    pub(crate) fn new(file: &std::fs::File, len: usize) -> std::io::Result<FileMap> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
+        let p = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+        NonNull::new(p.cast())
+            .map(|p| FileMap(p, len))
+            .ok_or_else(|| std::io::Error::other("mmap returned null"))
+    }
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped with this length, for as long as the value lives.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.1) }
+    }
+    /// The process' memory need not have any of it for now; what is looked at is there again.
+    pub(crate) fn let_go(&self) {
+        // SAFETY: a mapping of a file that nobody writes to keeps its contents.
+        let _ = unsafe { libc::madvise(self.0.as_ptr().cast(), self.1, libc::MADV_DONTNEED) };
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and what was borrowed from it is gone.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), self.1) };
+    }
 }

@@ -20,6 +20,7 @@
 
 use crate::bus::Bus;
 use crate::cache::{CodePage, Key, WIDE};
+use crate::raw::Ahead;
 use crate::run::Tcg;
 use crate::shared::{At, Beside, Shared, Way};
 use cpu::{Fetch, Frame, Guest, INTERRUPT_EXIT, Step};
@@ -328,7 +329,7 @@ pub(crate) fn start<G: Guest>(shared: &Arc<Shared>, config: &G::Config) {
 }
 
 fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
-    let (mut sleep, mut known) = (NEW, 0);
+    let (mut sleep, mut known, mut got) = (NEW, 0, [0; 3]);
     if let Some(shared) = shared.upgrade() {
         shared.index.get_ahead();
     }
@@ -336,11 +337,13 @@ fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
         for trail in shared.regions.wait(sleep) {
             shared.make_regions::<G>(config, &trail);
         }
-        let (translated, (front, back)) = {
+        let (translated, (front, back), lists) = {
             let cache = shared.cache();
-            (cache.counts.translated, cache.next_offsets())
+            (cache.counts.translated, cache.next_offsets(), cache.ahead(&mut got))
         };
+        lists.into_iter().flatten().for_each(Ahead::get);
         [front, back].into_iter().for_each(|at| shared.code.gather(at));
+        shared.persistent.let_go();
         let new = std::mem::replace(&mut known, translated) != translated;
         sleep = match shared.ask_where() {
             true if new => NEW,

@@ -15,6 +15,7 @@
 use crate::bus::Bus;
 use crate::cache::{CodePage, Id, Key};
 use crate::hot::Place;
+use crate::persist::{Name, head};
 use crate::profile::{Activity, Doing};
 use crate::region::{self, Sightings};
 use crate::settle::Owned;
@@ -116,6 +117,7 @@ impl<G: Guest> Tcg<G> {
         let activity = Arc::new(Activity::new(G::HELPERS.len()));
         shared.activities().push(activity.clone());
         region::start::<G>(&shared, &config);
+        shared.start_persistent::<G>(&config);
         Tcg {
             bus: Bus::new(shared.memory.clone()),
             parallel,
@@ -185,6 +187,7 @@ impl<G: Guest> Tcg<G> {
         }
         let jumps = if self.shared.options.nochain { &self.empty } else { &*self.tlb.set(self.code_set) };
         frame.jump_cache.store(jumps.jumps_address(), Relaxed);
+        frame.code_pages.store(jumps.code_pages_address(), Relaxed);
         self.change_data_space(g, data);
         self.prepare(g);
     }
@@ -279,7 +282,13 @@ impl<G: Guest> Tcg<G> {
             },
         };
         g.frame().page.store(pc & !4095, Relaxed);
-        self.tlb.set(self.code_set).set_jump(pc, tag, code, last);
+        let set = self.tlb.set(self.code_set);
+        set.set_jump(pc, tag, code, last);
+        if !set.has_code_page(pc, page)
+            && let Some(number) = self.shared.cache().page_number(page)
+        {
+            set.set_code_page(pc, page, number);
+        }
         Next::Code(code)
     }
     /// The same for code whose accesses are on their own. The jump cache does not know it.
@@ -325,7 +334,15 @@ impl<G: Guest> Tcg<G> {
     }
     /// Whether `key`, which has no translation, should not get one yet.
     fn is_cold(&self, key: Key) -> bool {
-        !trace::Trace::any() && self.shared.heat.is_cold(key)
+        !trace::Trace::any() && self.shared.heat.is_cold(key) && !self.is_kept(key)
+    }
+    /// Whether an earlier run may have left a translation for `key`.
+    fn is_kept(&self, key: Key) -> bool {
+        self.shared.persistent.is_on() && {
+            let (page, offset) = (key.page(), key.offset() as u16);
+            let head = head(offset, |at| crate::raw::load(page.host + at as u64, 8));
+            self.shared.persistent.has(Name { offset, mode: key.mode(), alone: false, reach: 0 }, head)
+        }
     }
     fn translate_block(&mut self, g: &G, page: CodePage, offset: u16) -> Option<(Id, u64)> {
         self.translate_as(g, page, offset, false)
@@ -380,14 +397,22 @@ impl<G: Guest> Tcg<G> {
     pub(crate) fn leave_by_link(&mut self, g: &mut G, at: u64) {
         let found = {
             let cache = self.shared.cache();
-            cache.link_at(at).and_then(|id| Some((id, cache.link_offset(id)?, cache.link_target(id))))
+            let guarded = |id| cache.is_guarded(id);
+            cache
+                .link_at(at)
+                .and_then(|id| Some((id, cache.link_offset(id)?, cache.link_target(id), guarded(id))))
         };
-        let Some((id, offset, target)) = found else {
+        let Some((id, offset, mut target, guarded)) = found else {
             unreachable!("code was left by a link that it does not have")
         };
         g.frame().set_pc(g.frame().page.load(Relaxed).wrapping_add(offset as u64));
         if self.shared.options.nochain || self.shared.cpus.breakpoints.any() {
             return;
+        }
+        if guarded {
+            // If that cannot be fetched, the dispatcher says so.
+            let Ok(Some(page)) = self.code_page(g, g.pc()) else { return };
+            target = Some(Key::new(page, offset, g.mode()));
         }
         let Some(key) = target else { return };
         let to = match self.shared.index.get(key) {

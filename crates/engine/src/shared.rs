@@ -8,13 +8,14 @@ use crate::hot::Hot;
 use crate::index::Index;
 use crate::options::Options;
 use crate::perf::Perf;
+use crate::persist::{Name, Persistent, build_id, head};
 use crate::profile::{self, Activity, Profile};
 use crate::region::Regions;
 use crate::run::Tcg;
 use crate::settle::{Owned, Settling};
 use crate::tlb;
 use crate::trace::{Trace, points};
-use cpu::{CpuHandle, Cpus, Fetch, Frame, Guest};
+use cpu::{Built, CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::{HelperInfo, SLOTS};
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
 use std::cell::Cell;
@@ -67,6 +68,9 @@ pub struct Shared {
     pub(crate) hot: Hot,
     pub(crate) regions: Regions,
     perf: Perf,
+    pub(crate) persistent: Persistent,
+    /// What shapes the code, besides the CPU model: see `persist.rs`.
+    maker: String,
 }
 
 /// What is to be translated.
@@ -188,7 +192,7 @@ impl Translator {
         goes_on: &dyn Fn(u16) -> bool,
         limit: u32,
         apart: bool,
-    ) -> Option<cpu::Built> {
+    ) -> Option<Built> {
         let mut limit = limit;
         loop {
             self.builder.clear();
@@ -244,6 +248,7 @@ fn layout() -> host::Layout {
         jump_cache: at(offset_of!(Frame, jump_cache)),
         page: at(offset_of!(Frame, page)),
         calls: at(offset_of!(Frame, calls)),
+        code_pages: at(offset_of!(Frame, code_pages)),
         pc: at(offset_of!(Frame, pc)),
         mode_tag: at(offset_of!(Frame, interrupt)),
         scratch: at(offset_of!(Frame, scratch)),
@@ -288,9 +293,15 @@ impl Shared {
         let (bytes, stubs) = host::emit_stubs(&config, &Tcg::<G>::hooks(), code.address(0));
         code.write(0, &bytes);
         let enter = stubs.enter;
+        let maker = format!(
+            "{config:?} common: {} passes: {} insns: {}",
+            bytes.len(),
+            options.passes,
+            options.block_limit
+        );
         let perf = Perf::new(options.perf_map, options.perf_dump)?;
         perf.add(code.address(0), &bytes, "common code");
-        let cache = Cache::new(code.clone(), bytes.len(), stubs.dead, stubs.link);
+        let cache = Cache::new(code.clone(), bytes.len(), &stubs);
         let shared = Arc::new(Shared {
             index: cache.index(),
             cache: Mutex::new(cache),
@@ -321,6 +332,8 @@ impl Shared {
             hot: Hot::default(),
             regions: Regions::default(),
             perf,
+            persistent: Persistent::new(),
+            maker,
         });
         shared.memory.listen(Arc::new(Follow(Arc::downgrade(&shared.cpus))));
         if shared.options.profile {
@@ -472,49 +485,14 @@ impl Shared {
             Some((ram, offset)) => ram.read(offset, next.insert([0; 16])),
             None => {}
         }
-        let trace = Trace::of(at.pc);
-        let fetch = (at.offset, next, way);
-        // Where instructions are counted, all of a block's are taken at its entry.
-        let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
-        let goes_on = |offset: u16| {
-            let (left, there) = (branches.get(), Key::new(at.page, offset, at.mode));
-            let goes_on = left > 0
-                && match self.options.verify {
-                    // A verifier has met nothing before, and is to see blocks that go on in all ways.
-                    true => (offset >> 1).count_ones().is_multiple_of(2),
-                    // What is translated already is jumped to.
-                    false => self.heat.is_met(there) && self.index.get(there).is_none(),
-                };
-            branches.set(left - u32::from(goes_on));
-            goes_on
-        };
-        let built = t.build::<G>(at.mode, config, fetch, &goes_on, limit, self.options.verify)?;
-        if is_region
-            && let Some((id, address)) =
-                self.cache().covers(key, &way.path[..=built.insns as usize], built.bytes)
-        {
-            return Some(Made { id, address, insns: built.insns });
-        }
-        let block = &mut t.block;
-        if let Some(trace) = &trace {
-            let mut page = t.pages[..if beside.is_some() { 2 * PAGE } else { PAGE }].to_vec();
-            page.extend(next.unwrap_or_default());
-            trace.built::<G>(config, &page, block);
-        }
+        let name = self.persistent_name(at, page.1);
+        let head =
+            head(at.offset, |at| t.pages[at as usize..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b)));
+        let recalled = name.and_then(|name| {
+            let record = self.persistent.find(name, head, &t.pages[start..end])?;
+            record.code((usual, apart), &mut t.code)
+        });
         t.insns.clear();
-        if self.cpus.counter().is_some() || self.options.verify {
-            let begins = |i: &ir::Inst| (i.op == ir::Op::Insn).then_some(i.imm as u16);
-            t.insns.extend(block.insts.iter().filter_map(begins));
-        }
-        let helpers = &t.helpers;
-        let helper = |id: u16| helpers[id as usize];
-        if self.options.passes {
-            t.pipeline.run(block, &helper);
-        }
-        debug_assert_eq!(ir::verify::verify(block, &|id| helpers.get(id as usize).copied()), Ok(()));
-        if let Some(trace) = &trace {
-            trace.optimised(block);
-        }
         let placement = host::Placement {
             base: self.code.address(usual),
             apart: self.code.address(apart),
@@ -522,30 +500,36 @@ impl Shared {
             reach: at.reach(page.1),
             expected: way.beside.and_then(|beside| beside.expected),
             floats: G::has_floats(at.mode),
-            insns: built.insns,
+            insns: 0,
             region: is_region,
             alone: at.alone,
             wandering: way.wandering,
             steady: way.steady,
             values: way.values,
         };
-        if t.emitter.emit(block, &helper, &placement, &mut t.code).is_err() {
-            return None;
-        }
-        if is_region && t.code.bytes.len() >= i16::MAX as usize {
-            // Too far for what is noted of its places.
-            return None;
-        }
-        if let Some(trace) = &trace {
-            trace.emitted(&t.code, &placement);
-        }
+        let built = match recalled {
+            Some(built) => built,
+            None => {
+                let built = self.build::<G>(t, config, at, next, limit)?;
+                if is_region
+                    && let Some((id, address)) =
+                        self.cache().covers(key, &way.path[..=built.insns as usize], built.bytes)
+                {
+                    return Some(Made { id, address, insns: built.insns });
+                }
+                self.emit::<G>(t, config, at, next, &host::Placement { insns: built.insns, ..placement })?;
+                built
+            }
+        };
         if self.perf.wanted() {
             let name = self.options.symbols.name(at.pc).map_or_else(String::new, |name| format!(" {name}"));
-            let name = format!("guest {:#x}{name} mode {}", at.pc, at.mode);
+            let kind = if is_region { " region" } else { "" };
+            let name = format!("guest {:#x}{name} mode {}{kind}", at.pc, at.mode);
             let (usual, apart) = t.code.bytes.split_at(t.code.hot as usize);
             self.perf.add(placement.base, usual, &name);
             self.perf.add_apart(placement.apart, apart, &format!("{name} apart"));
         }
+        let block = &t.block;
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);
         if is_region && self.options.verify && !twice {
@@ -564,10 +548,16 @@ impl Shared {
             cache.counts.region_nanoseconds += took;
         } else {
             base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
-            cache.counts.guest_insns += built.insns as u64;
             cache.counts.guest_bytes += built.length as u64;
-            cache.counts.nanoseconds += TIMED * took;
+            if recalled.is_some() {
+                cache.counts.recalled += 1;
+                cache.counts.recalled_nanoseconds += TIMED * took;
+            } else {
+                cache.counts.guest_insns += built.insns as u64;
+                cache.counts.nanoseconds += TIMED * took;
+            }
         }
+        let is_new = recalled.is_none() && !self.index.knows(key);
         let (id, address) = cache.insert(NewBlock {
             key,
             second: second_page,
@@ -584,6 +574,95 @@ impl Shared {
         if !self.options.nochain && !self.cpus.breakpoints.any() {
             cache.link_known(id);
         }
+        drop(cache);
+        if let Some(name) = name.filter(|_| is_new) {
+            self.persistent.keep((name, head, &t.pages[start..end]), &built, (usual, apart), &mut t.code);
+        }
         Some(Made { id, address, insns: built.insns })
+    }
+    /// Builds the block that is asked for, in `t`.
+    fn build<G: Guest>(
+        &self,
+        t: &mut Translator,
+        config: &G::Config,
+        at: &At<'_>,
+        next: Option<[u8; 16]>,
+        limit: u32,
+    ) -> Option<Built> {
+        // Where instructions are counted, all of a block's are taken at its entry.
+        let branches = Cell::new(if self.cpus.counter().is_some() { 0 } else { BRANCHES });
+        let goes_on = |offset: u16| {
+            let (left, there) = (branches.get(), Key::new(at.page, offset, at.mode));
+            let goes_on = left > 0
+                && match self.options.verify {
+                    // A verifier has met nothing before, and is to see blocks that go on in all ways.
+                    true => (offset >> 1).count_ones().is_multiple_of(2),
+                    // What is translated already is jumped to.
+                    false => self.heat.is_met(there) && self.index.get(there).is_none(),
+                };
+            branches.set(left - u32::from(goes_on));
+            goes_on
+        };
+        t.build::<G>(at.mode, config, (at.offset, next, &at.way), &goes_on, limit, self.options.verify)
+    }
+    /// Makes code of the block in `t`. `None` if it cannot be placed.
+    fn emit<G: Guest>(
+        &self,
+        t: &mut Translator,
+        config: &G::Config,
+        at: &At<'_>,
+        next: Option<[u8; 16]>,
+        placement: &host::Placement<'_>,
+    ) -> Option<()> {
+        let trace = Trace::of(at.pc);
+        let block = &mut t.block;
+        if let Some(trace) = &trace {
+            let mut page = t.pages[..if at.way.beside.is_some() { 2 * PAGE } else { PAGE }].to_vec();
+            page.extend(next.unwrap_or_default());
+            trace.built::<G>(config, &page, block);
+        }
+        if self.cpus.counter().is_some() || self.options.verify {
+            let begins = |i: &ir::Inst| (i.op == ir::Op::Insn).then_some(i.imm as u16);
+            t.insns.extend(block.insts.iter().filter_map(begins));
+        }
+        let helpers = &t.helpers;
+        let helper = |id: u16| helpers[id as usize];
+        if self.options.passes {
+            t.pipeline.run(block, &helper);
+        }
+        debug_assert_eq!(ir::verify::verify(block, &|id| helpers.get(id as usize).copied()), Ok(()));
+        if let Some(trace) = &trace {
+            trace.optimised(block);
+        }
+        t.emitter.emit(block, &helper, placement, &mut t.code).ok()?;
+        if placement.region && t.code.bytes.len() >= i16::MAX as usize {
+            // Too far for what is noted of its places.
+            return None;
+        }
+        if let Some(trace) = &trace {
+            trace.emitted(&t.code, placement);
+        }
+        Some(())
+    }
+    /// What the translation is called in the persistent cache, if it may be there; its page lies at this offset in its RAM block.
+    fn persistent_name(&self, at: &At<'_>, offset: u64) -> Option<Name> {
+        let is_usual =
+            at.second.is_none() && at.way.path.is_empty() && self.block_limit() == self.options.block_limit;
+        let reach = if at.page.wide { ((offset & (WIDE - 1)) / 4096) as u16 + 1 } else { 0 };
+        (self.persistent.is_on() && is_usual && !Trace::any()).then_some(Name {
+            offset: at.offset,
+            mode: at.mode,
+            alone: at.alone,
+            reach,
+        })
+    }
+    /// Begins to use the persistent code cache, if there is one.
+    pub(crate) fn start_persistent<G: Guest>(&self, config: &G::Config) {
+        let o = &self.options;
+        let usual = !o.nochain && !o.verify && !o.interpret && self.cpus.counter().is_none();
+        let Some(directory) = o.code_cache.clone().filter(|_| usual) else { return };
+        if let Some(build) = build_id() {
+            self.persistent.start(directory, format!("{build} {} {config:?}", self.maker));
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`Entry`], 16 bytes, index `(va >> 12) % 4096`: a tag (the virtual page, and in its low bits what may not go straight to host
 //!   memory there) and the distance from guest virtual to host address;
 //! - [`Jump`], 16 bytes, index `(pc >> 1) % JUMPS`: pc xor mode tag, host address of the code.
+//! - the table of code pages, 8 bytes each ([`host::CODE_PAGES`]): which code page is mapped where;
 //! - the table of calls, with entries like these, found by the stack pointer ([`host::CALLS`]).
 //!
 //! Glossary. *Page*: 4 KiB of guest virtual memory. *Host page*: the host address of the RAM behind it, which also
@@ -18,9 +19,9 @@
 //! Everything here belongs to its vCPU's thread, with one exception: when another thread translates code from a page,
 //! it takes the write tags of that page away ([`Entries::forget_writes`]). Hence the atomics.
 
-use crate::cache::WIDE;
+use crate::cache::{CodePage, WIDE};
 use cpu::{Access, INTERRUPT_EXIT, INTERRUPT_GUEST, INTERRUPT_LOOK, Mapping, Space};
-use host::{CALLS, JUMPS};
+use host::{CALLS, CODE_PAGES, JUMPS};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, Ordering::*};
 
@@ -181,6 +182,9 @@ impl Entries {
 pub struct Set {
     entries: Arc<Entries>,
     jumps: Box<[Jump]>,
+    /// Which code pages are mapped, as far as is known: for translated code, and for us.
+    code_pages: Box<[AtomicU64]>,
+    mapped: Box<[Option<CodePage>]>,
     /// Where calls return to, for the modes met last; and which of them is in use.
     calls: Vec<Calls>,
     mode: usize,
@@ -294,6 +298,8 @@ impl Set {
                 written: [const { AtomicU64::new(0) }; 64],
             }),
             jumps: (0..JUMPS).map(|_| Jump::none()).collect(),
+            code_pages: (0..CODE_PAGES).map(|_| AtomicU64::new(0)).collect(),
+            mapped: [None; CODE_PAGES].into(),
             calls: Vec::new(),
             mode: 0,
             owner: NONE,
@@ -325,6 +331,22 @@ impl Set {
     /// Host address of the jump cache.
     pub fn jumps_address(&self) -> u64 {
         self.jumps.as_ptr() as u64
+    }
+    /// Host address of the table of code pages.
+    pub fn code_pages_address(&self) -> u64 {
+        self.code_pages.as_ptr() as u64
+    }
+    /// Whether the table of code pages has `page` for the page of `pc`.
+    pub fn has_code_page(&self, pc: u64, page: CodePage) -> bool {
+        let i = (pc >> 12) as usize % CODE_PAGES;
+        let number = self.code_pages[i].load(Relaxed) ^ pc & !4095;
+        self.mapped[i] == Some(page) && u32::try_from(number).is_ok_and(host::is_code_page_number)
+    }
+    /// Puts that there. The jump cache has something of the page already.
+    pub fn set_code_page(&mut self, pc: u64, page: CodePage, number: u32) {
+        let i = (pc >> 12) as usize % CODE_PAGES;
+        self.mapped[i] = Some(page);
+        self.code_pages[i].store(pc & !4095 ^ number as u64, Relaxed);
     }
     /// Translated code of this mode goes on, in the page at `page`. Returns the host address of its table of calls.
     pub fn run(&mut self, mode: u32, page: u64) -> u64 {
@@ -537,6 +559,11 @@ impl Set {
         for i in self.jumped.drain(..) {
             self.jumps[i as usize].tag.store(NONE, Relaxed);
         }
+        for (mapped, entry) in self.mapped.iter_mut().zip(&self.code_pages) {
+            if mapped.take().is_some() {
+                entry.store(0, Relaxed);
+            }
+        }
         self.jump_pages.0.fill(0);
     }
     /// Forgets the code for `pc`.
@@ -554,6 +581,9 @@ impl Set {
                 j.tag.store(LEFT, Relaxed);
             }
         }
+        let i = (page >> 12) as usize % CODE_PAGES;
+        self.mapped[i] = None;
+        self.code_pages[i].store(0, Relaxed);
         self.forget_jump(page.wrapping_sub(2));
         self.forget_calls();
     }

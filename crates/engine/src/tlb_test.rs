@@ -136,6 +136,32 @@ fn a_page_takes_no_other_pages_code_with_it() {
 }
 
 #[test]
+fn a_code_page_is_known_until_its_jumps_are_forgotten() {
+    let mut set = Set::new(true);
+    let page = CodePage { host: 0x7000_0000_3000, wide: false };
+    let known = |set: &Set| {
+        [0x1234_5000, 0x1234_5000 + 4096 * CODE_PAGES as u64].map(|pc| set.has_code_page(pc + 0x10, page))
+    };
+    let fill = |set: &mut Set| {
+        set.set_jump(0x1234_5010, 0, 0x9000, 0x1234_5010);
+        set.set_code_page(0x1234_5010, page, 0x5007);
+        assert_eq!(known(set), [true, false]);
+        let entries = set.code_pages.iter().filter(|e| e.load(Relaxed) != 0);
+        assert_eq!(entries.map(|e| e.load(Relaxed)).collect::<Vec<_>>(), [0x1234_5000 ^ 0x5007]);
+    };
+    fill(&mut set);
+    assert!(!set.has_code_page(0x1234_5010, CodePage { wide: true, ..page }));
+    set.flush_page(0x1234_6000, false);
+    assert_eq!(known(&set), [true, false]);
+    set.flush_page(0x1234_5000, false);
+    assert_eq!(known(&set), [false; 2]);
+    fill(&mut set);
+    set.forget_jumps();
+    assert_eq!(known(&set), [false; 2]);
+    assert!(set.code_pages.iter().all(|e| e.load(Relaxed) == 0));
+}
+
+#[test]
 fn calls_are_kept_for_each_mode_until_code_may_be_elsewhere() {
     let mut tlb = Tlb::default();
     let (i, _) = tlb.select(space(1), usize::MAX);

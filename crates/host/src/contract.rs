@@ -19,6 +19,8 @@ pub struct Layout {
     pub page: i32,
     /// Host address of the table of calls; see [`CALLS`].
     pub calls: i32,
+    /// Host address of the table of code pages; see [`CODE_PAGES`].
+    pub code_pages: i32,
     /// Guest program counter.
     pub pc: i32,
     /// Exclusive-or'ed into the tags of the jump cache; only its upper half says anything about the mode.
@@ -92,6 +94,19 @@ pub const JUMPS: usize = 1 << 15;
 /// found by the guest's stack pointer, which is the same when the call returns: its bits 4 to 11 are the entry's number. An entry
 /// of all ones is none: no code lies there. Whatever makes a jump cache wrong makes such a table wrong; so does a change of the mode.
 pub const CALLS: usize = 256;
+
+/// Entries of the table of code pages, 8 bytes each: a guest address of a page exclusive-or the number of the code page that is mapped there. The
+/// entry of a page is its number modulo this. Numbers have fewer bits than what an entry's pages have alike, and none in common with
+/// a page's address alone, so that an entry exclusive-or an address is a code page's number only if it is this page's; 0 is no entry.
+pub const CODE_PAGES: usize = 1 << 9;
+
+/// Whether a code page can have this number.
+pub const fn is_code_page_number(n: u32) -> bool {
+    n & 4095 != 0 && n < 4096 * CODE_PAGES as u32
+}
+
+/// What a guarded link compares with while it leads nowhere: the number of no code page.
+pub const NO_CODE_PAGE: u32 = i32::MAX as u32;
 
 /// Remembered pages: words in the frame where loads that stand alone leave the page that they met last, so that the next
 /// address does not depend on a look into the TLB. Whatever takes a read tag away from the TLB in use, or changes which TLB
@@ -275,6 +290,9 @@ pub struct Stubs {
     /// Carry-less product of `rax` and `rdx`: its high half in `rdx`, its low half in `rax`; `rcx` and `r11` are destroyed. For hosts
     /// without PCLMULQDQ.
     pub carryless: u64,
+    /// Called: `rax` = guest pc in another page, which becomes the frame's. `rdx` = the pc exclusive-or its page's entry of the table of
+    /// code pages, or a number that no guarded link has while the interrupt word is not zero.
+    pub mapped: u64,
     /// `rax` = guest pc: looks in the jump cache, jumps.
     pub probe: [u64; 2],
     /// `rax` = guest pc of a return that is not in the table of calls, bit 0 of which does not count: looks in the jump cache, jumps.
@@ -340,6 +358,11 @@ pub struct Link {
     pub stub: Option<u32>,
     /// Where it should lead: offset from the page base.
     pub target: i64,
+    /// For a jump to where pages are mapped one by one, offset in the code of 32 bits (in one aligned 8-byte word): the number of the code page that has to be mapped there,
+    /// exclusive-or the target's offset in it; [`NO_CODE_PAGE`] until the jump is linked. The jump itself is a call of [`Stubs::link`] until then. If another page is
+    /// mapped there, the way leads to the stub, which may become a jump to [`Stubs::probe`] once the link is made; its five bytes lie in one
+    /// aligned 8-byte word, too. Either way the frame has the target's page.
+    pub guard: Option<u32>,
 }
 
 /// A place from which a hook may be called.
@@ -382,8 +405,17 @@ pub struct Placement<'a> {
     pub values: Option<&'a [u64; SLOTS]>,
 }
 
+/// A 32-bit displacement that leads from one part of a block's code to the other, or to the common code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relocation {
+    /// Its offset in the code.
+    pub at: u32,
+    /// Whether it leads to the common code.
+    pub common: bool,
+}
+
 /// The code of one block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Code {
     /// Machine code; its first byte is the entry. To make every entry leave with [`exit::DEAD`], overwrite the first five bytes,
     /// at once, with a call of [`Stubs::dead`]: they are one instruction.
@@ -394,6 +426,23 @@ pub struct Code {
     pub links: Vec<Link>,
     /// Calls of hooks, ascending by return address.
     pub points: Vec<Point>,
+    /// What changes when the code moves.
+    pub relocations: Vec<Relocation>,
+}
+
+impl Code {
+    /// Makes code for one place into code for another, in the same code memory or one with the same common code: by how many bytes the part at the block's base,
+    /// and the part that is rarely reached, lie further from the common code. Multiples of 8, as patchable jumps lie in aligned words.
+    pub fn move_by(&mut self, base: u32, apart: u32) {
+        let moved = |here: bool| if here { base } else { apart };
+        for r in &self.relocations {
+            let (at, hot) = (r.at as usize, r.at < self.hot);
+            let target = if r.common { 0 } else { moved(!hot) };
+            let Some(bytes) = self.bytes.get_mut(at..).and_then(|b| b.first_chunk_mut()) else { continue };
+            let displacement = u32::from_le_bytes(*bytes).wrapping_add(target).wrapping_sub(moved(hot));
+            *bytes = displacement.to_le_bytes();
+        }
+    }
 }
 
 /// Exit values of `Stubs::enter`. The low byte tells the kind, what is above it the return address of the call that left, for

@@ -176,23 +176,25 @@ fn an_interrupt_leaves_before_a_jump_that_goes_back() {
 }
 
 #[test]
-fn a_jump_to_another_page_is_linked_within_reach() {
+fn a_jump_to_another_page_is_linked_within_reach_and_guarded_beyond() {
     let mut machine = Machine::new(Features::detect(), true);
     let world = World::new(&mut Random(1));
     machine.reach = (-0x1000, 0x2000);
-    // Where it goes; whether it is in reach and, if so, looks at the interrupt word.
+    // Where it goes; whether it is linked and if so guarded, and whether it looks at the interrupt word by itself.
     for (target, linked, looks) in [
-        (-0x1000, true, true),
-        (-0x1002, false, false),
-        (0x1000, true, false),
-        (0x1ffc, true, false),
+        (-0x1000, Some(false), true),
+        (-0x1004, Some(true), false),
+        (0x1000, Some(false), false),
+        (0x1ffc, Some(false), false),
         // What begins there may end in a page that is not known.
-        (0x1ffe, false, false),
-        (0x2000, false, false),
+        (0x1ffe, None, false),
+        (0x2000, Some(true), false),
+        (0x2ffe, None, false),
+        (1 << 31, None, false),
     ] {
         machine.translate(&jump_to(target)).unwrap();
-        let links: Vec<i64> = machine.code.links.iter().map(|l| l.target).collect();
-        assert_eq!(links, if linked { vec![target] } else { vec![] });
+        let links: Vec<_> = machine.code.links.iter().map(|l| (l.target, l.guard.is_some())).collect();
+        assert_eq!(links, Vec::from_iter(linked.map(|guarded| (target, guarded))));
         assert_eq!(!machine.code.points.is_empty(), looks, "{target:#x}");
         for interrupt in [0, 1] {
             let mut w = world.clone();
@@ -200,6 +202,39 @@ fn a_jump_to_another_page_is_linked_within_reach() {
             assert_eq!(machine.run(&mut w, interrupt), there);
             assert_eq!(w.slots[20], world.slots[20].wrapping_add(1));
         }
+    }
+}
+
+#[test]
+fn a_guard_lets_pass_where_the_page_is_mapped_and_nothing_interrupts() {
+    const NUMBER: u32 = 0x3007;
+    const FURTHER: u64 = 4096 * host::CODE_PAGES as u64;
+    let mut machine = Machine::new(Features::detect(), true);
+    let world = World::new(&mut Random(1));
+    for target in [0x2468, -0x1998] {
+        machine.translate(&jump_to(target)).unwrap();
+        let there = PAGE.wrapping_add_signed(target);
+        let (page, offset) = (there & !4095, there as u32 & 4095);
+        let entry = (page >> 12) as usize % host::CODE_PAGES;
+        let guard = machine.code.links[0].guard.unwrap();
+        for (linked, mapped, interrupt, passes) in [
+            (NUMBER ^ offset, page ^ NUMBER as u64, 0, true),
+            (NUMBER ^ offset, page ^ NUMBER as u64, 1, false),
+            (NUMBER ^ offset, page ^ NUMBER as u64, 1 << 31, false),
+            // Another page there, none, the same elsewhere.
+            (NUMBER ^ offset, page ^ (NUMBER + 1) as u64, 0, false),
+            (NUMBER ^ offset, 0, 0, false),
+            (NUMBER ^ offset, (page + FURTHER) ^ NUMBER as u64, 0, false),
+            (NUMBER ^ offset, (page ^ 1 << 63) ^ NUMBER as u64, 0, false),
+            (host::NO_CODE_PAGE, page ^ NUMBER as u64, 0, false),
+            (host::NO_CODE_PAGE, 0, 0, false),
+        ] {
+            machine.patch(guard, linked);
+            machine.code_pages[entry] = mapped;
+            assert_eq!(machine.run(&mut world.clone(), interrupt), Outcome::At(there));
+            assert_eq!(machine.passed, passes, "{linked:#x} {mapped:#x} {interrupt:#x}");
+        }
+        machine.code_pages[entry] = 0;
     }
 }
 

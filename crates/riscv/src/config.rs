@@ -67,6 +67,18 @@ pub struct Config {
     isa: Isa,
 }
 
+/// Everything that makes one model another.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let i = &*self.inner;
+        write!(
+            f,
+            "{} {:?} {:?} {:?} {:?} {:#x}",
+            i.model, self.isa, i.shown, i.paging, i.vendor, i.reset_vector
+        )
+    }
+}
+
 /// What a [`Config`] is made of.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -210,12 +222,6 @@ impl Config {
             Paging::Sv48 => "riscv,sv48",
             Paging::Sv57 => "riscv,sv57",
         }
-    }
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.inner.model, self.isa_string())
     }
 }
 

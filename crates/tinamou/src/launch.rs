@@ -238,8 +238,12 @@ fn machine_type(config: &Config) -> Result<&'static MachineType> {
 
 /// The options of the first accelerator that exists.
 fn accelerator(config: &Config) -> Result<engine::Options> {
-    let mut options =
-        engine::Options { perf_map: config.perf_map, perf_dump: config.jit_dump, ..Default::default() };
+    let mut options = engine::Options {
+        perf_map: config.perf_map,
+        perf_dump: config.jit_dump,
+        code_cache: engine::Options::usual_code_cache(),
+        ..Default::default()
+    };
     options.nochain |= base::log::mask().intersects(LogMask::NOCHAIN);
     let listed = config.machine.get("accel").unwrap_or_default().split(':').filter(|name| !name.is_empty());
     let listed = listed.map(|name| (name.to_owned(), None));

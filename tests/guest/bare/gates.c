@@ -384,6 +384,55 @@ static void jumps_in_large_pages(uint64_t hart)
     middle[1] = 0;
     SFENCE();
 }
+/* Jumps between pages that are mapped one by one: where one leads, another page is mapped, or none, or what stands there is written anew; and so is the jump.
+   In turn with pages 2 MiB further on, which are others. */
+static void jumps_between_pages(uint64_t hart)
+{
+    enum { FURTHER = 2 << 20 };
+    two_pages();
+    for (int at = 0; at < 512; at++)
+        other_leaves[at] = 0;
+    other_leaves[12] = leaf(pages[9], ALL);
+    middle[1] = leaf(other_leaves, V);
+    map(12, pages[8], ALL);
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint64_t which = i & 1, to = i >> 4 & 1 ? 13 : 11, flags = i % 7 == 6 ? DATA : ALL | (i & 8 ? G : 0);
+        int64_t distance = 4096 * ((int64_t)to - 12);
+        if (i % 16 == 0) {
+            jump(pages[8] + 64, distance - 64 + (i & 32 ? 0 : 8));
+            jump(pages[9] + 64, distance - 64);
+            for (int k = 0; k < 2; k++) {
+                put_function((volatile uint32_t *)pages[6 + k], 6 + k);
+                put_function((volatile uint32_t *)(pages[6 + k] + 8), 8 + k);
+            }
+            FENCE_I();
+        }
+        map(to, pages[6 + which], flags);
+        other_leaves[to] = leaf(pages[7 - which], ALL);
+        if (i & 4) {
+            SFENCE_PAGE(window(to));
+            SFENCE_PAGE(window(to) + FURTHER);
+        } else {
+            SFENCE();
+        }
+        uint64_t value = (i & 32 ? 6 : 8) + which;
+        for (int turn = 0; turn < 3; turn++) {
+            check("value", call((void *)(window(12) + 64)), flags == DATA ? 0 : value);
+            check("fetch", me()->cause, flags == DATA ? FETCH_FAULT : 0);
+            if (i % 3 == 0)
+                check("further on", call((void *)(window(12) + FURTHER + 64)), 7 - which);
+        }
+        if (i % 5 == 0 && flags != DATA) {
+            put_function((volatile uint32_t *)(pages[6 + which] + (i & 32 ? 0 : 8)), i);
+            FENCE_I();
+            check("written", call((void *)(window(12) + 64)), i & 0x7ff);
+            put_function((volatile uint32_t *)(pages[6 + which] + (i & 32 ? 0 : 8)), value);
+            FENCE_I();
+        }
+    }
+    middle[1] = 0;
+    SFENCE();
+}
 /* A page of code becomes one of data, is written all over, and becomes code again. */
 static void page_reused(uint64_t hart)
 {
@@ -776,6 +825,7 @@ static const struct test tests[] = {
     { "returns into a page that has been replaced", returns },
     { "large pages and small ones", large_pages },
     { "jumps in large pages", jumps_in_large_pages },
+    { "jumps between pages", jumps_between_pages },
     { "code becomes data becomes code", page_reused },
     { "loops that begin with an access across pages", loops_across_pages },
     { "loops in two pages", loops_in_two_pages },

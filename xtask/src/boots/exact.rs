@@ -4,7 +4,7 @@
 use super::{Outcome, World, good};
 use crate::boot::strings;
 use crate::console::Console;
-use crate::guest;
+use crate::{guest, paths};
 use std::time::Duration;
 
 /// How long one run may take on a slow, busy host.
@@ -31,6 +31,7 @@ fn all_right(world: &World, name: &str, ways: &[&str]) -> Outcome {
 
 /// Code that changes and pages that are mapped anew, on one hart, in each way that the engine works.
 pub fn code_and_pages(world: &World) -> Outcome {
+    let kept = format!("-accel tcg,code-cache={}", paths::guests().join(".code-cache").display());
     let ways = [
         "",
         "-accel tcg,verify=on",
@@ -40,6 +41,9 @@ pub fn code_and_pages(world: &World) -> Outcome {
         "-accel tcg,regions=off",
         "-accel tcg,jit=off",
         "-icount shift=3",
+        // The second finds what the first has translated.
+        &kept,
+        &kept,
     ];
     all_right(world, "gates", &ways)
 }

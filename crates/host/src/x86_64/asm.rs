@@ -193,7 +193,7 @@ pub enum Rm {
     R(Reg),
     /// Memory.
     M(Mem),
-    /// Memory at this absolute address, reached relative to the instruction pointer.
+    /// Memory at this absolute address, reached relative to the instruction pointer; 0 for what is patched later.
     Rip(u64),
 }
 
@@ -207,6 +207,8 @@ pub struct Asm {
     /// From this offset on the code will run elsewhere: `apart` bytes further than it would behind the rest.
     split: usize,
     apart: u64,
+    /// See [`Code::relocations`](crate::Code::relocations).
+    relocations: Vec<crate::Relocation>,
 }
 
 /// Room that [`Asm::room`] guarantees.
@@ -219,6 +221,7 @@ impl Asm {
         self.base = base;
         self.split = usize::MAX;
         self.apart = 0;
+        self.relocations.clear();
         self.room();
     }
     /// What follows will run at absolute address `base`, wherever the code before it runs.
@@ -253,9 +256,16 @@ impl Asm {
         self.buffer[self.at..self.at + 8].copy_from_slice(&value.to_le_bytes());
         self.at += bytes;
     }
+    /// Displacements that change when the code moves.
+    pub fn relocations(&self) -> &[crate::Relocation] {
+        &self.relocations
+    }
     /// Writes the 32-bit displacement at `at` so that it leads to `target` (both offsets).
     #[inline]
     pub fn patch(&mut self, at: u32, target: u32) {
+        if (at as usize >= self.split) != (target as usize >= self.split) {
+            self.relocations.push(crate::Relocation { at, common: false });
+        }
         self.patch_to(at, self.address(target));
     }
     /// The same with an absolute address.
@@ -337,6 +347,9 @@ impl Asm {
         let (acc, n) = Self::head(row, reg, vvvv, 0, false);
         let modrm = (reg & 7) << 3 | 5;
         self.put(acc | (modrm as u64) << n, n as usize / 8 + 1);
+        if target != 0 {
+            self.relocations.push(crate::Relocation { at: self.at as u32, common: true });
+        }
         let end = self.address(self.at as u32) + 4 + row.immediate as u64;
         self.put(target.wrapping_sub(end) as u32 as u64, 4);
     }
@@ -366,6 +379,7 @@ impl Asm {
     /// A jump or conditional jump (`cc` below 16) to an absolute address.
     pub fn jump_to(&mut self, cc: Option<u8>, target: u64) {
         let at = self.jump(cc);
+        self.relocations.push(crate::Relocation { at, common: true });
         self.patch_to(at, target);
     }
     /// A jump whose displacement is patched later; returns the displacement's offset.
@@ -379,6 +393,7 @@ impl Asm {
     /// `CALL` of an absolute address nearby.
     pub fn call(&mut self, target: u64) {
         self.put(0xe8, 5);
+        self.relocations.push(crate::Relocation { at: self.at as u32 - 4, common: true });
         self.patch_to(self.at as u32 - 4, target);
     }
     /// `PUSH` of a register in its short form.
@@ -406,6 +421,7 @@ impl Asm {
     }
     /// Puts `n` (at most 15) bytes of no-operation before the code that began at `from`.
     pub fn shift(&mut self, from: u32, n: usize) {
+        debug_assert!(self.relocations.last().is_none_or(|r| r.at < from));
         let from = from as usize;
         self.buffer.copy_within(from..self.at, from + n);
         let mut left = n;

@@ -86,6 +86,8 @@ pub(super) enum Cold {
     Unexpected { from: u32, target: i64, mends: Mends, map: Map },
     /// The stub of link number `index`.
     Link { index: u32 },
+    /// Where guarded link number `index` leads, there may be other code now.
+    Unguarded { from: u32, index: u32 },
     /// The interrupt word is not zero; the guest is at `resume`.
     Interrupt { from: u32, resume: i64, map: Map },
     /// The exit of an entry for which the budget does not suffice.
@@ -268,6 +270,7 @@ impl Emitter {
                 self.exit_by_cache(target, mends, map);
             }
             Cold::Link { index } => self.link_stub(index),
+            Cold::Unguarded { from, index } => self.unguarded(from, index),
             Cold::Interrupt { from, resume, map } => {
                 self.arrive(from);
                 self.bring_home(map, 0);

@@ -69,12 +69,39 @@ impl Emitter {
     }
     /// A patchable jump to `target`, of which the frame knows the page.
     fn link(&mut self, target: i64) {
+        self.align_call();
+        self.asm.call(self.stubs.link[self.floats as usize]);
+        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target, guard: None });
+    }
+    /// A patchable jump to `target`, which lies in a page that is mapped on its own, as long as the code is there that it was made for.
+    fn link_guarded(&mut self, target: i64) {
+        self.pc_to_rax(target);
+        self.asm.call(self.stubs.mapped);
+        let place = (self.asm.address(self.asm.pos()) + 3) % 8;
+        if place > 4 {
+            self.asm.nops(8 - place as usize);
+        }
+        self.asm.ins(CMP_I, true, 0, 0, Rm::R(RDX), crate::NO_CODE_PAGE as i64);
+        let guard = self.asm.pos() - 4;
+        let from = self.asm.jump(Some(cc::NE));
+        self.link(target);
+        let index = self.links.len() as u32 - 1;
+        self.links[index as usize].guard = Some(guard);
+        self.cold.push(Cold::Unguarded { from, index });
+    }
+    /// The stub of guarded link number `index`: `rax` is its target.
+    pub(super) fn unguarded(&mut self, from: u32, index: u32) {
+        self.align_call();
+        self.arrive(from);
+        self.links[index as usize].stub = Some(self.asm.pos());
+        self.asm.call(self.stubs.link[self.floats as usize]);
+    }
+    /// No-operations, so that a call which comes now lies in one aligned word of eight.
+    fn align_call(&mut self) {
         let place = self.asm.address(self.asm.pos()) % 8;
         if place > 3 {
             self.asm.nops(8 - place as usize);
         }
-        self.asm.call(self.stubs.link[self.floats as usize]);
-        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target });
     }
     /// The same, conditional. The instructions from `start` on make the condition and stay next to it.
     fn link_if(&mut self, code: u8, start: u32, target: i64) {
@@ -84,7 +111,7 @@ impl Emitter {
         }
         let at = self.asm.jump(Some(code));
         let index = self.links.len() as u32;
-        self.links.push(Link { at, stub: None, target });
+        self.links.push(Link { at, stub: None, target, guard: None });
         self.cold.push(Cold::Link { index });
     }
     pub(super) fn link_stub(&mut self, index: u32) {
@@ -171,6 +198,8 @@ impl Emitter {
             self.asm.patch(at, 0);
         } else if self.in_reach(target) {
             self.link_to(target);
+        } else if target as i32 as i64 == target && target & 4095 != 4094 {
+            self.link_guarded(target);
         } else {
             self.pc_to_rax(target);
             self.jump_rax();
@@ -228,7 +257,7 @@ impl Emitter {
             }
         }
         self.asm.ins(LEA, true, code, 0, Rm::Rip(0), 0);
-        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target: offset });
+        self.links.push(Link { at: self.asm.pos() - 4, stub: None, target: offset, guard: None });
         self.cold.push(Cold::Link { index: self.links.len() as u32 - 1 });
         if !late {
             remember(self);
@@ -326,6 +355,24 @@ fn call_entry(asm: &mut Asm, cfg: &crate::Config, entry: Reg, stack: Reg) {
     asm.ins(MOV, false, entry, 0, Rm::R(stack), 0);
     asm.ins(AND_I, false, 0, 0, Rm::R(entry), (crate::CALLS as i64 - 1) * 16);
     asm.ins(ADD, true, entry, 0, Rm::M(Mem::at(RBP, cfg.layout.calls)), 0);
+}
+
+/// What [`crate::Stubs::mapped`] says.
+pub(super) fn look_at_mapping(asm: &mut Asm, cfg: &crate::Config) {
+    let l = &cfg.layout;
+    let field = |offset: i32| Rm::M(Mem::at(RBP, offset));
+    asm.ins(MOV, false, RCX, 0, Rm::R(RAX), 0);
+    asm.ins(SHR_I, false, 0, 0, Rm::R(RCX), 12 - 3);
+    asm.ins(AND_I, false, 0, 0, Rm::R(RCX), (crate::CODE_PAGES as i64 - 1) << 3);
+    asm.ins(ADD, true, RCX, 0, field(l.code_pages), 0);
+    asm.ins(MOV, false, RDX, 0, field(l.interrupt), 0);
+    asm.ins(SHL_I, true, 0, 0, Rm::R(RDX), 32);
+    asm.ins(XOR, true, RDX, 0, Rm::R(RAX), 0);
+    asm.ins(XOR, true, RDX, 0, Rm::M(Mem::at(RCX, 0)), 0);
+    asm.ins(MOV, true, RCX, 0, Rm::R(RAX), 0);
+    asm.ins(AND, true, RCX, 0, field(l.page_mask), 0);
+    asm.ins(MOV_MR, true, RCX, 0, field(l.page), 0);
+    asm.ret(0);
 }
 
 /// The jump cache, inline: `rax` holds the guest address.

@@ -110,6 +110,8 @@ pub fn emit_stubs(cfg: &Config, hooks: &Hooks, base: u64) -> (Vec<u8>, Stubs) {
             *row = std::array::from_fn(|n| s.site(r, 1 << n, sites));
         }
     }
+    stubs.mapped = s.here();
+    super::control::look_at_mapping(&mut s.asm, cfg);
     stubs.soft = s.soft();
     stubs.carryless = s.carryless();
     stubs.resume = s.here();

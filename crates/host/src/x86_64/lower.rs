@@ -191,6 +191,8 @@ impl Emitter {
         out.links.extend_from_slice(&self.links);
         out.points.clear();
         out.points.extend_from_slice(&self.points);
+        out.relocations.clear();
+        out.relocations.extend_from_slice(self.asm.relocations());
         if self.too_complex { Err(TooComplex) } else { Ok(()) }
     }
 

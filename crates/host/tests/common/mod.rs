@@ -42,6 +42,7 @@ pub struct Frame {
     pub site_addends: [u64; SITES],
     pub site_guesses: [u64; SITES],
     pub calls: u64,
+    pub code_pages: u64,
     pub watched: i32,
     pub polls: u32,
     pub splits: u64,
@@ -62,6 +63,7 @@ pub fn layout() -> Layout {
         jump_cache: at(std::mem::offset_of!(Frame, jump_cache)),
         page: at(std::mem::offset_of!(Frame, page)),
         calls: at(std::mem::offset_of!(Frame, calls)),
+        code_pages: at(std::mem::offset_of!(Frame, code_pages)),
         pc: at(std::mem::offset_of!(Frame, pc)),
         mode_tag: at(std::mem::offset_of!(Frame, interrupt)),
         scratch: at(std::mem::offset_of!(Frame, scratch)),
@@ -392,11 +394,14 @@ fn catch_traps() {
 pub struct Machine {
     memory: *mut u8,
     pub emitter: Emitter,
+    /// One that emits the same for another place.
+    twin: Emitter,
     pub stubs: Stubs,
     pub code: Code,
     tlb: Vec<[u64; 2]>,
     pub jump_cache: Vec<[u64; 2]>,
     pub calls: Vec<[u64; 2]>,
+    pub code_pages: Vec<u64>,
     /// Of the next block; see [`host::Placement::reach`].
     pub reach: (i64, i64),
     /// See [`host::Placement::alone`].
@@ -404,6 +409,8 @@ pub struct Machine {
     /// See [`host::Placement::wandering`] and [`host::Placement::steady`].
     pub wandering: Vec<u16>,
     pub steady: Vec<u16>,
+    /// The last block was left by a guarded link whose guard let it pass.
+    pub passed: bool,
     /// The table of split groups.
     pub splits: Vec<[u64; 2]>,
 }
@@ -455,17 +462,20 @@ impl Machine {
         unsafe { memory.copy_from(bytes.as_ptr(), bytes.len()) };
         Machine {
             memory,
-            emitter: Emitter::new(cfg, stubs),
+            emitter: Emitter::new(cfg.clone(), stubs),
+            twin: Emitter::new(cfg, stubs),
             stubs,
             code: Code::default(),
             // Each for a page that has another entry.
             tlb: (0..4096).map(|i| [(i ^ 2048) << 12 | 1, 0]).collect(),
             jump_cache: vec![[u64::MAX, 0]; host::JUMPS],
             calls: vec![[u64::MAX, 0]; host::CALLS],
+            code_pages: vec![0; host::CODE_PAGES],
             reach: (0, 0x1000),
             alone: false,
             wandering: Vec::new(),
             steady: Vec::new(),
+            passed: false,
             splits: vec![[0, 0]; host::SPLITS],
         }
     }
@@ -496,7 +506,20 @@ impl Machine {
             steady: &self.steady,
             values,
         };
-        self.emitter.emit(block, &helpers, &placement, &mut self.code)?;
+        // Code that was made for another place and has moved here is the same.
+        let (further, apart_further) = (0x1238, 0x40_0010);
+        let elsewhere = host::Placement {
+            base: placement.base + further,
+            apart: placement.apart + apart_further,
+            ..placement
+        };
+        let mut moved = Code::default();
+        let there = self.twin.emit(block, &helpers, &elsewhere, &mut moved);
+        moved.move_by((further as u32).wrapping_neg(), (apart_further as u32).wrapping_neg());
+        let here = self.emitter.emit(block, &helpers, &placement, &mut self.code);
+        assert_eq!(here, there);
+        here?;
+        assert_eq!(moved, self.code, "{block}");
         let (usual, apart) = self.code.bytes.split_at(self.code.hot as usize);
         assert!(usual.len() < APART_AT - CODE_AT && apart.len() < SIZE - APART_AT);
         // SAFETY: both fit, as just asserted.
@@ -505,6 +528,12 @@ impl Machine {
             self.memory.add(APART_AT).copy_from(apart.as_ptr(), apart.len());
         }
         Ok(())
+    }
+    /// Writes a number into the translated block, at this offset of its usual code.
+    pub fn patch(&mut self, at: u32, number: u32) {
+        assert!(at + 4 <= self.code.hot);
+        // SAFETY: it lies in the block, as just asserted.
+        unsafe { self.memory.add(CODE_AT + at as usize).copy_from(number.to_le_bytes().as_ptr(), 4) };
     }
     /// Runs the translated block on `world`.
     pub fn run(&mut self, world: &mut World, interrupt: u32) -> Outcome {
@@ -529,6 +558,7 @@ impl Machine {
             site_addends: [0x5555; SITES],
             site_guesses: [0x5555; SITES],
             calls: self.calls.as_ptr() as u64,
+            code_pages: self.code_pages.as_ptr() as u64,
             watched: -1,
             polls: 0,
             splits: self.splits.as_ptr() as u64,
@@ -584,8 +614,9 @@ impl Machine {
                     .code
                     .links
                     .iter()
-                    .find(|l| l.stub.unwrap_or(l.at - 1) == stub)
+                    .find(|l| l.stub == Some(stub) || l.at == stub + 1)
                     .expect("a link for the return address");
+                self.passed = link.guard.is_some() && link.stub != Some(stub);
                 // The way to the link has told the frame the page.
                 Outcome::At(frame.page.wrapping_add(link.target as u64 & 4095))
             }

@@ -16,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The program with the words of a command line.
 pub fn program(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tinamou"));
+    // What a test leaves behind is not the user's.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.args(line.split_whitespace()).stdin(Stdio::null());
     command
 }
