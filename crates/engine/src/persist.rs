@@ -49,7 +49,7 @@ const LONG: usize = 4 << 20;
 /// How long that is.
 const WHILE: Duration = Duration::from_millis(250);
 /// When so many blocks have been found in the file, what is mapped of it is let go.
-const FOUND: u32 = 4096;
+const FOUND: u32 = 1024;
 /// Bytes at an entry that find a record: so many have all the blocks that anybody comes to with them before the end of their page.
 const HEAD: u16 = 8;
 
@@ -265,7 +265,7 @@ impl Known {
             return Ok(None);
         }
         let records = segments.iter().map(|s| s.records as usize).sum::<usize>();
-        let places = (records * 2).next_power_of_two();
+        let places = (records * 4 / 3 + 1).next_power_of_two();
         let mut table = vec![0; places].into_boxed_slice();
         let mut bytes = Vec::new();
         for segment in segments {

@@ -70,7 +70,7 @@ pub(crate) fn get_ahead<T: Zero>(table: &[T]) {
 }
 
 /// Bytes of a list's room that are got at a time.
-const AHEAD: usize = 1 << memory::HUGE_BITS;
+const AHEAD: usize = 512 << 10;
 
 /// A piece of memory that will be needed.
 #[derive(Clone, Copy)]
