@@ -168,7 +168,7 @@ struct Link {
     stub: u32,
     /// Offset in code memory of the number of its target's page, which it compares with; 0 if it need not.
     guard: u32,
-    /// Its target, if not: in which page, counted from that of the block, and the offset there.
+    /// Its target: in which page, counted from that of the block (of a guarded one only the frame knows), and the offset there.
     page: i16,
     target: u16,
     /// Whether it jumps to a block now, and the next link that jumps to the same one.

@@ -50,7 +50,7 @@ const LONG: usize = 4 << 20;
 const WHILE: Duration = Duration::from_millis(250);
 /// When so many blocks have been found in the file, what is mapped of it is let go.
 const FOUND: u32 = 1024;
-/// Bytes at an entry that find a record: so many have all the blocks that anybody comes to with them before the end of their page.
+/// Bytes of the guest, from an entry on, that are part of a record's hash. (A shorter block is found only where what follows is the same, too.)
 const HEAD: u16 = 8;
 
 /// What a record is looked for by, besides the guest's bytes.
