@@ -35,31 +35,28 @@ impl Index {
         let (place, mixed) = (key.offset() >> 3, key.page_and_mode().wrapping_mul(0x9e37_79b9_7f4a_7c15));
         ((mixed >> 32) as usize).wrapping_add(place as usize) & (self.places.len() - 1)
     }
-    /// The value of `key`.
+    /// The place that belongs to `key`, if it has ever had a value.
     #[inline]
-    pub(crate) fn get(&self, key: Key) -> Option<u64> {
+    fn place(&self, key: Key) -> Option<&Place> {
         let mask = self.places.len() - 1;
         let mut at = self.start(key);
         loop {
             let place = &self.places[at];
             match place.key.load(Acquire) {
                 0 => return None,
-                k if k == key.0 => return Some(place.value.load(Acquire)).filter(|&v| v != 0),
+                k if k == key.0 => return Some(place),
                 _ => at = (at + 1) & mask,
             }
         }
     }
+    /// The value of `key`.
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<u64> {
+        Some(self.place(key)?.value.load(Acquire)).filter(|&v| v != 0)
+    }
     /// Whether `key` has a value, or has had one.
     pub(crate) fn knows(&self, key: Key) -> bool {
-        let mask = self.places.len() - 1;
-        let mut at = self.start(key);
-        loop {
-            match self.places[at].key.load(Relaxed) {
-                0 => return false,
-                k if k == key.0 => return true,
-                _ => at = (at + 1) & mask,
-            }
-        }
+        self.place(key).is_some()
     }
     /// Gives `key` a value, 0 to take it away.
     pub(crate) fn set(&self, key: Key, value: u64) {

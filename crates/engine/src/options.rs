@@ -115,10 +115,15 @@ impl Options {
             "regions" => self.regions = flag()?,
             "opt" => self.passes = flag()?,
             "code-cache" => {
-                self.code_cache = match value {
-                    "off" => None,
-                    "on" => Options::usual_code_cache(),
-                    _ => Some(PathBuf::from(value)),
+                self.code_cache = match flag() {
+                    Ok(true) => Options::usual_code_cache(),
+                    Ok(false) => None,
+                    Err(_) => {
+                        // Who names a place wants to hear that it is none.
+                        crate::persist::make_directory(value.as_ref())
+                            .map_err(|e| format!("{value}: {}", e.kind()))?;
+                        Some(PathBuf::from(value))
+                    }
                 }
             }
             // Writable and executable mappings are always apart here.

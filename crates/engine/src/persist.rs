@@ -330,7 +330,7 @@ struct Kept {
 impl Kept {
     /// Opens or begins the file of `maker` in the directory.
     fn open(directory: &Path, maker: &str) -> io::Result<Kept> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make_directory(directory)?;
         let mut head = MAGIC.to_vec();
         head.extend((maker.len() as u64).to_le_bytes());
         head.extend(maker.as_bytes());
@@ -409,6 +409,11 @@ impl Kept {
         flock(&self.file, FlockOperation::Unlock)?;
         written.map(|()| room)
     }
+}
+
+/// Makes the directory, and those above it, if they are not there.
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Makes room for a file at `path`: of the others only those stay that were written last.

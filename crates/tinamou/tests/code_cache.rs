@@ -95,19 +95,22 @@ fn nothing_is_kept_where_that_is_not_wanted() {
         until("it does not go round", || (turns(&mut client) > 1000).then_some(()));
         assert_eq!(counts(&mut client), None, "{options}");
     }
-    assert!(!directory.exists());
+    assert_eq!(size(&directory), 0);
     std::fs::remove_file(kernel).unwrap();
+    std::fs::remove_dir(directory).unwrap();
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_done_without() {
+fn a_directory_that_cannot_be_made_is_refused_if_it_was_asked_for() {
     let kernel = common::finisher(0x5555);
-    let line = format!(
-        "-M virt -bios none -display none -accel tcg,code-cache={}/x -kernel {}",
-        kernel.display(),
-        kernel.display()
-    );
-    let output = program(&line).output().unwrap();
+    let line = format!("-M virt -bios none -display none -kernel {}", kernel.display());
+    let asked = format!("tcg,code-cache={}/x", kernel.display());
+    let output = program(&format!("{line} -accel {asked}")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.starts_with(&format!("tinamou: -accel {asked}: {}/x: ", kernel.display())), "{text}");
+    // The usual one is done without.
+    let output = program(&line).env("XDG_CACHE_HOME", &kernel).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     std::fs::remove_file(kernel).unwrap();
 }

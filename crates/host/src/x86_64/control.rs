@@ -69,7 +69,7 @@ impl Emitter {
     }
     /// A patchable jump to `target`, of which the frame knows the page.
     fn link(&mut self, target: i64) {
-        self.align_call();
+        self.align(0, 5);
         self.asm.call(self.stubs.link[self.floats as usize]);
         self.links.push(Link { at: self.asm.pos() - 4, stub: None, target, guard: None });
     }
@@ -77,10 +77,7 @@ impl Emitter {
     fn link_guarded(&mut self, target: i64) {
         self.pc_to_rax(target);
         self.asm.call(self.stubs.mapped);
-        let place = (self.asm.address(self.asm.pos()) + 3) % 8;
-        if place > 4 {
-            self.asm.nops(8 - place as usize);
-        }
+        self.align(3, 4);
         self.asm.ins(CMP_I, true, 0, 0, Rm::R(RDX), crate::NO_CODE_PAGE as i64);
         let guard = self.asm.pos() - 4;
         let from = self.asm.jump(Some(cc::NE));
@@ -91,19 +88,19 @@ impl Emitter {
     }
     /// The stub of guarded link number `index`: `rax` is its target.
     pub(super) fn unguarded(&mut self, from: u32, index: u32) {
-        self.align_call();
+        self.align(0, 5);
         self.arrive(from);
         self.links[index as usize].stub = Some(self.asm.pos());
         self.asm.call(self.stubs.link[self.floats as usize]);
     }
-    /// No-operations, so that a call which comes now lies in one aligned word of eight.
-    fn align_call(&mut self) {
-        let place = self.asm.address(self.asm.pos()) % 8;
-        if place > 3 {
+    /// No-operations, so that so many `bytes`, which begin so far `behind` what comes now, lie in one aligned word of eight.
+    fn align(&mut self, behind: u64, bytes: u64) {
+        let place = (self.asm.address(self.asm.pos()) + behind) % 8;
+        if place + bytes > 8 {
             self.asm.nops(8 - place as usize);
         }
     }
-    /// The same, conditional. The instructions from `start` on make the condition and stay next to it.
+    /// A patchable conditional jump to `target`, of which the frame knows the page. The instructions from `start` on make the condition and stay next to it.
     fn link_if(&mut self, code: u8, start: u32, target: i64) {
         let place = (self.asm.base + self.asm.pos() as u64 + 2) % 8;
         if place > 4 {
