@@ -152,6 +152,11 @@ impl Emitter {
         let v = self.val(r);
         v.home != 0 || v.xmm != NO || matches!(insts[r as usize].op, Op::Const | Op::PcRel)
     }
+    /// Whether what general register `t` holds is nowhere else, and needed.
+    fn must_save(&self, insts: &[Inst], t: Reg) -> bool {
+        let r = self.content[t as usize];
+        r != NONE && self.val(r).gpr == t && self.val(r).uses > 0 && !self.elsewhere(insts, r)
+    }
     /// Frees general register `t`, keeping its value.
     pub(super) fn evict(&mut self, insts: &[Inst], t: Reg) {
         let r = self.content[t as usize];
@@ -174,10 +179,15 @@ impl Emitter {
     /// A free register for a value, locked.
     #[inline]
     pub(super) fn temp(&mut self, insts: &[Inst]) -> Reg {
-        self.temp_of(insts, self.pool)
+        self.free_register(insts, self.pool, true)
     }
     /// A free register of these, locked.
     pub(super) fn temp_of(&mut self, insts: &[Inst], registers: u16) -> Reg {
+        self.free_register(insts, registers, false)
+    }
+    /// A free register of these, or, in a region, `any`; locked.
+    #[inline]
+    fn free_register(&mut self, insts: &[Inst], registers: u16, any: bool) -> Reg {
         let mut best = NO;
         let mut rest = registers & !self.locked;
         // An empty one, else one whose value is elsewhere, else the least recently chosen.
@@ -206,6 +216,12 @@ impl Emitter {
             self.too_complex = true;
             return reg::RAX;
         }
+        if self.dues && any && self.must_save(insts, best) {
+            let parked = self.park();
+            if parked != NO {
+                best = parked;
+            }
+        }
         self.evict(insts, best);
         self.lock(best);
         self.clock += 1;
@@ -218,7 +234,7 @@ impl Emitter {
     /// Frees the particular temporary `t` and locks it; its value moves to another temporary if one is free.
     pub(super) fn grab(&mut self, insts: &[Inst], t: Reg) {
         let r = self.content[t as usize];
-        if r != NONE && self.val(r).gpr == t && self.val(r).uses > 0 && !self.elsewhere(insts, r) {
+        if self.must_save(insts, t) {
             let free = self.pool & !self.locked & !(1 << t);
             let mut rest = free;
             while rest != 0 {

@@ -80,6 +80,10 @@ pub struct Emitter {
     pub(super) due: [u32; DUE],
     /// Whether a `set` only says so, at the moment.
     pub(super) dues: bool,
+    /// Pinned slots that the region does not touch and whose registers still hold them; those whose registers are used otherwise, with
+    /// their spill words.
+    pub(super) bystanders: u32,
+    pub(super) parked: Vec<(u16, u16)>,
     /// Of the slots below [`DUE`], those that the guest has for its registers.
     pub(super) registers: u32,
     /// Registers for values, at the moment.
@@ -113,6 +117,8 @@ impl Emitter {
         Emitter {
             due: [NONE; DUE],
             dues: false,
+            bystanders: 0,
+            parked: Vec::new(),
             registers,
             pool: TEMPS,
             at: 0,
@@ -221,6 +227,8 @@ impl Emitter {
         (self.region, self.alone) = (placement.region, placement.alone);
         self.due = [NONE; DUE];
         (self.dues, self.pool, self.at) = (self.region, TEMPS, 0);
+        self.bystanders = if self.region { self.pinned_registers() } else { 0 };
+        self.parked.clear();
         self.uses.clear();
         self.maps.clear();
         self.untouched = false;
@@ -309,6 +317,11 @@ impl Emitter {
             {
                 self.vals[forget as usize].quiet = true;
                 comparisons.iter().for_each(|&c| self.vals[c as usize].quiet = true);
+            }
+            match i.op {
+                Op::Get | Op::Set => self.touch(i.imm),
+                Op::WillReturn | Op::Jump => self.touch(self.cfg.stack_slot as u64),
+                _ => {}
             }
             match i.op {
                 Op::Set => {

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! What is moved out of a register goes first to the slot that is due to hold it, if that is not pinned: it need not be brought home
-//! any more. Which one is moved out is told by the backward walk: what is used last.
+//! any more. Which one is moved out is told by the backward walk: what is used last. Before something has to be moved out that nobody
+//! has yet, a pinned register that the region does not touch is *parked*: that costs a store and a load in the whole region.
 
 use super::alloc::NONE;
 use super::asm::reg::*;
@@ -189,6 +190,41 @@ impl Emitter {
         }
         Some(slot as u16 + 1)
     }
+    /// The pinned slots that can be due.
+    pub(super) fn pinned_registers(&self) -> u32 {
+        (0..DUE as u16).filter(|&s| self.can_be_due(s) && self.pin[s as usize] != NO).fold(0, |all, s| all | 1 << s)
+    }
+    /// The region touches slot `slot` (backward walk).
+    pub(super) fn touch(&mut self, slot: u64) {
+        if slot < DUE as u64 {
+            self.bystanders &= !(1 << slot);
+        }
+    }
+    /// Makes the register of a slot that the region does not touch one for values: what it holds waits in a spill word until the region is
+    /// left. `NO` if there is none.
+    pub(super) fn park(&mut self) -> Reg {
+        if self.bystanders == 0 {
+            return NO;
+        }
+        let slot = self.bystanders.trailing_zeros() as u16;
+        self.bystanders &= self.bystanders - 1;
+        let (p, home) = (self.pin[slot as usize], self.spill_slot());
+        let m = self.home_mem(home);
+        self.asm.ins(MOV_MR, true, p, 0, Rm::M(m), 0);
+        self.parked.push((slot, home));
+        self.pool |= 1 << p;
+        p
+    }
+    /// Brings home what is parked; its registers hold nothing that is needed.
+    fn unpark(&mut self) {
+        while let Some((slot, home)) = self.parked.pop() {
+            let (p, m) = (self.pin[slot as usize], self.home_mem(home));
+            self.asm.ins(MOV, true, p, 0, Rm::M(m), 0);
+            self.content[p as usize] = NONE;
+            self.free_spill(home);
+            self.bystanders |= 1 << slot;
+        }
+    }
     /// Notes what is not at its own place.
     pub(super) fn map(&mut self, insts: &[Inst]) -> Map {
         let from = self.maps.len() as u32;
@@ -216,6 +252,7 @@ impl Emitter {
             };
             self.maps.push((slot as u16, place));
         }
+        self.maps.extend(self.parked.iter().map(|&(slot, home)| (slot, Place::Home(home))));
         Map { from, to: self.maps.len() as u32 }
     }
     /// Brings everything home, while `pushed` bytes lie on the stack. No register but the pinned ones has a meaning afterwards.
@@ -332,6 +369,7 @@ impl Emitter {
                 }
             }
         }
+        self.unpark();
         (self.dues, self.pool) = (false, TEMPS);
         for slot in 0..DUE {
             let (r, p) = (self.due[slot], self.pin[slot]);
