@@ -5,6 +5,7 @@
 //! place to begin reading; then `tlb.rs` and `cache.rs`.
 #![deny(unsafe_code)]
 
+mod aside;
 mod bus;
 mod cache;
 mod code;

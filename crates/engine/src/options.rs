@@ -34,6 +34,8 @@ pub struct Options {
     pub passes: bool,
     /// Where translations are left for the next run, and found.
     pub code_cache: Option<PathBuf>,
+    /// Keep other threads off the processors of vCPUs that wait for them.
+    pub aside: bool,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             regions: true,
             passes: true,
             code_cache: None,
+            aside: true,
         }
     }
 }
@@ -114,6 +117,7 @@ impl Options {
             "jit" => self.interpret = !flag()?,
             "regions" => self.regions = flag()?,
             "opt" => self.passes = flag()?,
+            "aside" => self.aside = flag()?,
             "code-cache" => {
                 self.code_cache = match flag() {
                     Ok(true) => Options::usual_code_cache(),

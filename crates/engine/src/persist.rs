@@ -11,7 +11,7 @@
 //! So a record is right for whoever finds the very bytes in memory that it was made from, in whatever guest, and wherever they lie: code moves by
 //! its relocations. Who runs what is found for the first time in this run need not interpret it first either: somebody has come to it twice before.
 //!
-//! The file is only ever appended to, by whole segments under a lock, so any number of emulators can share it. A segment has a table of
+//! The file is appended to, by whole segments under a lock, or replaced by one in better order (`order.rs`), so any number of emulators can share it. A segment has a table of
 //! its records in front; a thread reads these tables when the machine starts, and nothing else is touched before it is used. A segment that has not come to
 //! its end is cut off by the next who appends. A record has a checksum, which is compared when it is used. (Whoever shortens such a file while it is used
 //! has the emulators that use it end by a signal, as with any program's file. To remove it does no harm.)
@@ -19,9 +19,12 @@
 //! Blocks are kept when they have been made for the first time in a run. Not kept are regions, which take little time and follow what the
 //! guest does, instructions that cross into another page, and anything while instructions are counted, blocks are checked or logged.
 
+mod order;
+
 use crate::raw::FileMap;
 use cpu::Built;
 use host::{Code, Link, Point, Relocation};
+use order::Used;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -46,10 +49,16 @@ const LONGEST_FILE: u64 = 128 << 20;
 const ALL_FILES: u64 = 256 << 20;
 /// A journal that is longer is written at once; else when nothing has come for a while.
 const LONG: usize = 4 << 20;
+/// So few records are nothing.
+const FEW: usize = 64;
 /// How long that is.
 const WHILE: Duration = Duration::from_millis(250);
+/// A file is opened so often, if others replace it each time.
+const ATTEMPTS: usize = 4;
 /// When so many blocks have been found in the file, what is mapped of it is let go.
 const FOUND: u32 = 1024;
+/// Records behind the one that was found last that are looked at before the table, of which each look is a miss of the host's caches.
+const NEXT: usize = 4;
 /// Bytes of the guest, from an entry on, that are part of a record's hash. (A shorter block is found only where what follows is the same, too.)
 const HEAD: u16 = 8;
 
@@ -89,6 +98,8 @@ pub(crate) struct Persistent {
     on: AtomicBool,
     /// Blocks found since something was let go.
     found: AtomicU32,
+    /// Place of the record behind the one that was found last.
+    next: AtomicU32,
     inner: Arc<Inner>,
 }
 
@@ -102,10 +113,25 @@ struct Inner {
 #[derive(Default)]
 struct Journal {
     records: Vec<u8>,
+    /// Places of the records that were found, and [`NEW`] for each that was added to `records`, in that order.
+    used: Vec<u32>,
     /// Nobody will write it.
     closed: bool,
     /// The machine is gone.
     ended: bool,
+}
+
+/// No place: the file begins there.
+const NEW: u32 = 0;
+
+impl Journal {
+    fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
+    /// Nobody will look at it.
+    fn close(&mut self) {
+        *self = Journal { closed: true, ended: self.ended, ..Journal::default() };
+    }
 }
 
 /// The file as it was when it was read.
@@ -186,6 +212,10 @@ impl<'a> Record<'a> {
         let record = bytes.get(..len).filter(|_| len >= RECORD_BYTES && len.is_multiple_of(8))?;
         Some(Record(record))
     }
+    /// Its entry in a segment's table: hash, bytes.
+    fn entry(self) -> impl Iterator<Item = u8> {
+        [self.hash(), self.0.len() as u32].into_iter().flat_map(u32::to_le_bytes)
+    }
     fn number(self) -> u32 {
         word(self.0, 8).unwrap_or_default()
     }
@@ -253,39 +283,37 @@ impl Known {
         let all = (0..=mask).map(move |n| self.table[(hash as usize + n) & mask]);
         all.take_while(|&entry| entry != 0).filter(move |entry| (entry >> 32) as u32 == hash)
     }
-    /// The records with this hash.
-    fn with(&self, hash: u32) -> impl Iterator<Item = Record<'_>> {
-        let bytes = self.map.bytes();
-        self.entries(hash).filter_map(|entry| Record::first(bytes.get(8 * (entry as u32 as usize)..)?))
+    /// The record at a place.
+    fn at(&self, place: u32) -> Option<Record<'_>> {
+        Record::first(self.map.bytes().get(8 * place as usize..)?)
+    }
+    /// The records with this hash, and their places.
+    fn with(&self, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
+        self.entries(hash).filter_map(|entry| Some((entry as u32, self.at(entry as u32)?)))
+    }
+    /// The first [`NEXT`] records from a place on with this hash, and their places.
+    fn next_with(&self, place: u32, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
+        let first = Some(place).filter(|&place| place != 0).and_then(|place| Some((place, self.at(place)?)));
+        let next = |&(place, record): &(u32, Record<'_>)| {
+            let place = place + record.0.len() as u32 / 8;
+            Some((place, self.at(place)?))
+        };
+        std::iter::successors(first, next).take(NEXT).filter(move |(_, r)| r.hash() == hash)
     }
     /// Reads the tables. `None` if they do not come to the end.
     fn read(kept: &Kept) -> io::Result<Option<Known>> {
         let segments = kept.segments(kept.end as u64)?;
-        if segments.last().map_or(kept.begin as u64, Segment::end) != kept.end as u64 {
-            return Ok(None);
-        }
         let records = segments.iter().map(|s| s.records as usize).sum::<usize>();
         let places = (records * 4 / 3 + 1).next_power_of_two();
         let mut table = vec![0; places].into_boxed_slice();
-        let mut bytes = Vec::new();
-        for segment in segments {
-            bytes.resize(segment.table_bytes() as usize, 0);
-            kept.file.read_exact_at(&mut bytes, segment.at + SEGMENT_BYTES as u64)?;
-            if segment.sum != crc32fast::hash(&bytes) {
-                return Ok(None);
+        let whole = kept.each_place(kept.end as u64, |place, hash| {
+            let mut at = hash as usize & (places - 1);
+            while table[at] != 0 {
+                at = (at + 1) & (places - 1);
             }
-            let mut place = segment.at + SEGMENT_BYTES as u64 + segment.table_bytes();
-            for entry in bytes.chunks_exact(8) {
-                let (hash, len) = (word(entry, 0).unwrap_or_default(), word(entry, 4).unwrap_or_default());
-                let mut at = hash as usize & (places - 1);
-                while table[at] != 0 {
-                    at = (at + 1) & (places - 1);
-                }
-                table[at] = (hash as u64) << 32 | (place / 8);
-                place += len as u64;
-            }
-        }
-        Ok(Some(Known { map: FileMap::new(&kept.file, kept.end)?, records, table }))
+            table[at] = (hash as u64) << 32 | place as u64;
+        })?;
+        Ok(whole.then_some(Known { map: FileMap::new(&kept.file, kept.end)?, records, table }))
     }
 }
 
@@ -306,13 +334,17 @@ impl Segment {
     }
 }
 
+/// The head of a segment of so many records with so many bytes.
+fn segment_head(records: usize, bytes: usize, table: &[u8]) -> Vec<u8> {
+    let head = [SEGMENT, records as u32, bytes as u32, crc32fast::hash(table)];
+    head.iter().flat_map(|n| n.to_le_bytes()).collect()
+}
+
 /// A segment of these records.
 fn segment(records: &[Record<'_>]) -> Vec<u8> {
-    let entry = |r: &Record<'_>| [r.hash(), r.0.len() as u32].into_iter().flat_map(u32::to_le_bytes);
-    let table: Vec<u8> = records.iter().flat_map(entry).collect();
-    let bytes: usize = records.iter().map(|r| r.0.len()).sum();
-    let head = [SEGMENT, records.len() as u32, bytes as u32, crc32fast::hash(&table)];
-    let mut segment: Vec<u8> = head.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let table: Vec<u8> = records.iter().flat_map(|r| r.entry()).collect();
+    let bytes = records.iter().map(|r| r.0.len()).sum();
+    let mut segment = segment_head(records.len(), bytes, &table);
     segment.extend(table);
     records.iter().for_each(|r| segment.extend(r.0));
     segment
@@ -321,10 +353,13 @@ fn segment(records: &[Record<'_>]) -> Vec<u8> {
 /// The file of one maker.
 struct Kept {
     path: PathBuf,
+    /// What it begins with: the format, and the maker's name.
+    head: Vec<u8>,
     file: File,
-    /// Where the segments begin, and where they ended when it was opened.
-    begin: usize,
+    /// Where the segments ended when it was opened.
     end: usize,
+    /// It has taken the place of the file that was opened first, whose places are not its own.
+    moved: bool,
 }
 
 impl Kept {
@@ -336,7 +371,10 @@ impl Kept {
         head.extend(maker.as_bytes());
         head.resize(head.len().next_multiple_of(8), 0);
         let path = directory.join(format!("{:08x}.code", crc32fast::hash(&head)));
-        for _ in 0..2 {
+        Kept::open_at(path, head)
+    }
+    fn open_at(path: PathBuf, head: Vec<u8>) -> io::Result<Kept> {
+        for _ in 0..ATTEMPTS {
             let file = OpenOptions::new()
                 .read(true)
                 .append(true)
@@ -350,14 +388,19 @@ impl Kept {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write it"));
             }
             flock(&file, FlockOperation::LockExclusive)?;
-            if file.metadata()?.len() == 0 {
-                forget_old(directory, &path);
-                (&file).write_all(&head)?;
+            let mut kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, moved: false };
+            if !kept.is_current() {
+                continue;
+            }
+            if kept.file.metadata()?.len() == 0 {
+                if let Some(directory) = path.parent() {
+                    forget_old(directory, &path);
+                }
+                (&kept.file).write_all(&head)?;
             }
             let mut found = vec![0; head.len()];
-            let same = file.read_exact_at(&mut found, 0).is_ok() && found == head;
+            let same = kept.file.read_exact_at(&mut found, 0).is_ok() && found == head;
             if same && about.len() < LONGEST_FILE {
-                let mut kept = Kept { path, file, begin: head.len(), end: 0 };
                 kept.end = kept.cut()? as usize;
                 flock(&kept.file, FlockOperation::Unlock)?;
                 return Ok(kept);
@@ -366,6 +409,12 @@ impl Kept {
             std::fs::remove_file(&path)?;
         }
         Err(io::Error::other("it cannot be begun anew"))
+    }
+    /// Whether this is the file that others open. To be asked under the lock.
+    fn is_current(&self) -> bool {
+        let id = |about: std::fs::Metadata| (about.dev(), about.ino());
+        let here = self.file.metadata().map(id);
+        std::fs::symlink_metadata(&self.path).map(id).is_ok_and(|there| here.is_ok_and(|here| here == there))
     }
     /// Opens the file and reads its tables; removes it and gives `None` if they are damaged.
     fn read(directory: &Path, maker: &str) -> io::Result<Option<(Kept, Known)>> {
@@ -378,7 +427,7 @@ impl Kept {
     }
     /// The segments of the first `len` bytes, until one has not all of its own.
     fn segments(&self, len: u64) -> io::Result<Vec<Segment>> {
-        let (mut segments, mut at, mut head) = (Vec::new(), self.begin as u64, [0; SEGMENT_BYTES]);
+        let (mut segments, mut at, mut head) = (Vec::new(), self.head.len() as u64, [0; SEGMENT_BYTES]);
         while at + SEGMENT_BYTES as u64 <= len {
             self.file.read_exact_at(&mut head, at)?;
             let [mark, records, bytes, sum] = [0, 4, 8, 12].map(|n| word(&head, n).unwrap_or_default());
@@ -391,23 +440,47 @@ impl Kept {
         }
         Ok(segments)
     }
+    /// Calls `each` with place and hash of each record of the first `len` bytes. False if the tables are damaged.
+    fn each_place(&self, len: u64, mut each: impl FnMut(u32, u32)) -> io::Result<bool> {
+        let (mut table, mut end) = (Vec::new(), self.head.len() as u64);
+        for segment in self.segments(len)? {
+            table.resize(segment.table_bytes() as usize, 0);
+            self.file.read_exact_at(&mut table, segment.at + SEGMENT_BYTES as u64)?;
+            if segment.sum != crc32fast::hash(&table) {
+                return Ok(false);
+            }
+            let mut place = segment.at + SEGMENT_BYTES as u64 + segment.table_bytes();
+            for entry in table.chunks_exact(8) {
+                each((place / 8) as u32, word(entry, 0).unwrap_or_default());
+                place += word(entry, 4).unwrap_or_default() as u64;
+            }
+            end = segment.end();
+        }
+        Ok(end == len)
+    }
     /// Cuts off what is no whole segment at the end, and says where that is. The file is locked.
     fn cut(&self) -> io::Result<u64> {
         let len = self.file.metadata()?.len();
-        let end = self.segments(len)?.last().map_or(self.begin as u64, Segment::end);
+        let end = self.segments(len)?.last().map_or(self.head.len() as u64, Segment::end);
         if end < len {
             self.file.set_len(end)?;
         }
         Ok(end)
     }
-    /// Appends what is not there yet. False if the file has become too long.
-    fn append(&self, records: &[Record<'_>]) -> io::Result<bool> {
+    /// Appends records, of which it has none, and says where the first one is. `None` if the file has become too long.
+    fn append(&mut self, records: &[Record<'_>]) -> io::Result<Option<u32>> {
         flock(&self.file, FlockOperation::LockExclusive)?;
-        let segment = segment(records);
-        let room = self.cut()? + segment.len() as u64 <= LONGEST_FILE;
+        while !self.is_current() {
+            // Somebody has put it in order, or removed it.
+            *self = Kept { moved: true, ..Kept::open_at(self.path.clone(), self.head.clone())? };
+            flock(&self.file, FlockOperation::LockExclusive)?;
+        }
+        let (at, segment) = (self.cut()?, segment(records));
+        let room = at + segment.len() as u64 <= LONGEST_FILE;
         let written = if room { (&self.file).write_all(&segment) } else { Ok(()) };
         flock(&self.file, FlockOperation::Unlock)?;
-        written.map(|()| room)
+        let first = (at as usize + SEGMENT_BYTES + 8 * records.len()) / 8;
+        written.map(|()| room.then_some(first as u32))
     }
 }
 
@@ -438,7 +511,12 @@ fn forget_old(directory: &Path, path: &Path) {
 impl Persistent {
     /// Nothing is kept yet; nothing will be before [`Persistent::start`].
     pub(crate) fn new() -> Persistent {
-        Persistent { on: AtomicBool::new(false), found: AtomicU32::new(0), inner: Arc::default() }
+        Persistent {
+            on: AtomicBool::new(false),
+            found: AtomicU32::new(0),
+            next: AtomicU32::new(0),
+            inner: Arc::default(),
+        }
     }
     /// Reads what `maker` has left in the directory, and keeps what comes from now on, both on a thread.
     pub(crate) fn start(&self, directory: PathBuf, maker: String) {
@@ -449,8 +527,7 @@ impl Persistent {
         let thread = std::thread::Builder::new().name("code-cache".into()).spawn(move || {
             // It is not worth a word to somebody who may not have such a directory at all.
             if inner.run(&directory, &maker).is_err() {
-                let mut journal = inner.journal();
-                (journal.closed, journal.records) = (true, Vec::new());
+                inner.journal().close();
             }
         });
         if thread.is_err() {
@@ -468,12 +545,23 @@ impl Persistent {
     }
     /// Whether there may be a record with this name; `head` are the guest's bytes there.
     pub(crate) fn has(&self, name: Name, head: u64) -> bool {
-        self.inner.known.get().is_some_and(|known| known.has(name.hash(head)))
+        let hash = name.hash(head);
+        self.inner.known.get().is_some_and(|known| {
+            known.next_with(self.next.load(Relaxed), hash).next().is_some() || known.has(hash)
+        })
     }
     /// The record with this name whose guest's bytes are the first of these; the very first are `head`.
     pub(crate) fn find(&self, name: Name, head: u64, bytes: &[u8]) -> Option<Record<'_>> {
-        let found = self.inner.known.get()?.with(name.hash(head)).find(|r| r.is_of(name.number(), bytes))?;
+        let (known, hash) = (self.inner.known.get()?, name.hash(head));
+        let near = known.next_with(self.next.load(Relaxed), hash);
+        let (place, found) = near.chain(known.with(hash)).find(|(_, r)| r.is_of(name.number(), bytes))?;
+        self.next.store(place + found.0.len() as u32 / 8, Relaxed);
         self.found.fetch_add(1, Relaxed);
+        let mut journal = self.inner.journal();
+        if !journal.closed {
+            self.inner.wake_for(&journal);
+            journal.used.push(place);
+        }
         Some(found)
     }
     /// What is mapped of the file counts as memory of this process: lets it go now and then. For a thread that has the time.
@@ -501,10 +589,13 @@ impl Persistent {
             return;
         }
         code.move_by((base as u32).wrapping_neg(), (apart as u32).wrapping_neg());
-        let before = journal.records.len();
-        let kept = encode(&mut journal.records, (name, name.hash(head)), guest, built, code);
-        if kept.is_some() && (before == 0 || before < LONG && journal.records.len() >= LONG) {
-            self.inner.come.notify_one();
+        let was_long = journal.records.len() >= LONG;
+        if encode(&mut journal.records, (name, name.hash(head)), guest, built, code).is_some() {
+            self.inner.wake_for(&journal);
+            if !was_long && journal.records.len() >= LONG {
+                self.inner.come.notify_one();
+            }
+            journal.used.push(NEW);
         }
     }
 }
@@ -520,57 +611,93 @@ impl Inner {
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    /// Has the thread wait for the end of what begins now.
+    fn wake_for(&self, journal: &Journal) {
+        if journal.is_empty() {
+            self.come.notify_one();
+        }
+    }
     fn run(&self, directory: &Path, maker: &str) -> io::Result<()> {
-        let (kept, known) = match Kept::read(directory, maker)? {
+        let (mut kept, known) = match Kept::read(directory, maker)? {
             Some(whole) => whole,
             // Damaged: nobody would find what is appended.
             None => Kept::read(directory, maker)?.ok_or_else(|| io::Error::other("it stays damaged"))?,
         };
         let known = self.known.get_or_init(|| known);
-        // What has been written since.
-        let mut written = HashSet::new();
+        // What has been written since, and all that has been used.
+        let (mut written, mut used) = (HashSet::new(), Used::default());
         loop {
-            let (records, ended) = self.wait();
+            let Journal { records, used: order, ended, .. } = self.wait();
             let mut rest = &records[..];
-            let all = std::iter::from_fn(|| {
-                let record = Record::first(rest)?;
+            let mut new = Vec::new();
+            // What is new has its place when it is written: for now its number.
+            let mut places = Vec::with_capacity(order.len());
+            for place in order {
+                if place != NEW {
+                    places.push(Ok(place));
+                    continue;
+                }
+                let Some(record) = Record::first(rest) else { break };
                 rest = &rest[record.0.len()..];
-                Some(record)
-            });
-            let new: Vec<_> = all
-                .filter(|r| {
-                    let Some(guest) = r.guest() else { return false };
-                    let same = |k: Record<'_>| k.number() == r.number() && k.guest() == r.guest();
-                    let is_known = known.with(r.hash()).any(same);
-                    !is_known && written.insert((r.number(), r.hash(), crc32fast::hash(guest)))
-                })
-                .collect();
-            if !new.is_empty() && !kept.append(&new)? {
-                return Err(io::ErrorKind::StorageFull.into());
+                let Some(guest) = record.guest() else { continue };
+                let same = |k: &Record<'_>| k.number() == record.number() && k.guest() == record.guest();
+                if let Some((place, _)) = known.with(record.hash()).find(|(_, k)| same(k)) {
+                    places.push(Ok(place));
+                } else if written.insert((record.number(), record.hash(), crc32fast::hash(guest))) {
+                    places.push(Err(new.len()));
+                    new.push(record);
+                }
+            }
+            let mut at = Vec::new();
+            if !new.is_empty() {
+                let Some(mut place) = kept.append(&new)? else {
+                    return Err(io::ErrorKind::StorageFull.into());
+                };
+                at.extend(new.iter().map(|r| {
+                    let next = place + r.0.len() as u32 / 8;
+                    std::mem::replace(&mut place, next)
+                }));
             }
             if ended {
                 return Ok(());
             }
+            for place in places {
+                used.note(place.unwrap_or_else(|n| at[n]), place.is_ok());
+            }
+            if !kept.moved
+                && used.is_out_of_order()
+                && self.is_quiet()
+                && let Some(anew) = kept.put_in_order(&used)?
+            {
+                kept = anew;
+            }
         }
     }
-    /// Waits for a long journal, or one that nothing is added to for a while; and whether it is the last.
-    fn wait(&self) -> (Vec<u8>, bool) {
+    /// Waits for a long journal, or one that nothing is added to for a while; takes it.
+    fn wait(&self) -> Journal {
         let mut journal = self.journal();
         loop {
-            let before = journal.records.len();
+            let before = journal.used.len();
             if before == 0 && !journal.ended {
                 journal = self.come.wait(journal).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            if !journal.ended && before < LONG {
+            if !journal.ended && journal.records.len() < LONG {
                 let (now, _) = self.come.wait_timeout(journal, WHILE).unwrap_or_else(PoisonError::into_inner);
                 journal = now;
-                if journal.records.len() != before && journal.records.len() < LONG && !journal.ended {
+                if journal.used.len() > before + FEW && journal.records.len() < LONG && !journal.ended {
                     continue;
                 }
             }
-            return (std::mem::take(&mut journal.records), journal.ended);
+            let ended = journal.ended;
+            return std::mem::replace(&mut *journal, Journal { ended, ..Journal::default() });
         }
+    }
+    /// Whether nothing comes for another while.
+    fn is_quiet(&self) -> bool {
+        let (journal, _) =
+            self.come.wait_timeout(self.journal(), WHILE).unwrap_or_else(PoisonError::into_inner);
+        journal.used.len() <= FEW && !journal.ended
     }
 }
 

@@ -217,7 +217,7 @@ fn damage_is_noticed_wherever_it_is() {
         std::fs::write(&path, &bytes).unwrap();
         let Ok(kept) = Kept::open(&directory.0, "maker") else { continue };
         let Some(known) = Known::read(&kept).unwrap() else { continue };
-        for record in (0..2).flat_map(|head| known.with(NAME.hash(head))) {
+        for (_, record) in (0..2).flat_map(|head| known.with(NAME.hash(head))) {
             if record.is_of(NAME.number(), GUEST) && record.code((0x1000, 0x8000), &mut found).is_some() {
                 assert_eq!(found, code(0x1000, 0x8000), "byte {at}");
             }

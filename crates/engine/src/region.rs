@@ -18,6 +18,7 @@
 //! What is hot is found by looking, up to two thousand times a second, at where the vCPUs are: a vCPU says so when it next looks at its
 //! interrupt word, at a jump back. Whoever has been seen twice at one place walks.
 
+use crate::aside::Aside;
 use crate::bus::Bus;
 use crate::cache::{CodePage, Key, WIDE};
 use crate::raw::Ahead;
@@ -329,9 +330,10 @@ pub(crate) fn start<G: Guest>(shared: &Arc<Shared>, config: &G::Config) {
 }
 
 fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
-    let (mut sleep, mut known, mut got) = (NEW, 0, [0; 3]);
+    let (mut sleep, mut known, mut got, mut aside) = (NEW, 0, [0; 3], None);
     if let Some(shared) = shared.upgrade() {
         shared.index.get_ahead();
+        aside = shared.options.aside.then(Aside::new).flatten();
     }
     while let Some(shared) = shared.upgrade() {
         for trail in shared.regions.wait(sleep) {
@@ -344,6 +346,10 @@ fn run<G: Guest>(shared: &Weak<Shared>, config: &G::Config) {
         lists.into_iter().flatten().for_each(Ahead::get);
         [front, back].into_iter().for_each(|at| shared.code.gather(at));
         shared.persistent.let_go();
+        if let Some(aside) = &mut aside {
+            let vcpus: Vec<u64> = shared.cpus.all().iter().map(|handle| handle.thread_id()).collect();
+            aside.look(&vcpus);
+        }
         let new = std::mem::replace(&mut known, translated) != translated;
         sleep = match shared.ask_where() {
             true if new => NEW,

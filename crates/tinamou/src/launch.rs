@@ -13,6 +13,7 @@ use crate::plug::{Backends, Objects, find_device};
 use crate::qtest::Qtest;
 use crate::recording;
 use crate::report;
+use crate::sandbox::Sandbox;
 use crate::saving::Saving;
 use crate::symbols;
 use backends::block::{BlockDevice, BlockdevOption, Blocks, DriveInterface, DriveOption};
@@ -57,7 +58,8 @@ pub fn launch(program: &str, config: Config) -> Result<u8> {
     let (events, mut runner) = EventLoop::new().map_err(|e| error!("cannot wait for events").because(e))?;
     let kind = machine_type(&config)?;
     count_instructions(&config, kind, &events)?;
-    let options = accelerator(&config)?;
+    let mut options = accelerator(&config)?;
+    options.aside &= config.sandbox.is_none_or(Sandbox::allows_affinity);
     let cpus = parse_smp(config.smp.as_ref(), kind.name, kind.max_cpus.into())?;
     // Who else wakes takes a processor from a vCPU then.
     if std::thread::available_parallelism().is_ok_and(|n| n.get() <= cpus as usize) {

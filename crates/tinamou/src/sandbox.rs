@@ -98,6 +98,10 @@ impl Sandbox {
         Ok(on.then_some(sandbox))
     }
 
+    /// Whether threads may be given their places.
+    pub fn allows_affinity(self) -> bool {
+        !self.resources
+    }
     fn denied(self) -> Result<Rules> {
         let lists = [
             (true, ADMINISTRATION),

@@ -192,7 +192,9 @@ impl Emitter {
     }
     /// The pinned slots that can be due.
     pub(super) fn pinned_registers(&self) -> u32 {
-        (0..DUE as u16).filter(|&s| self.can_be_due(s) && self.pin[s as usize] != NO).fold(0, |all, s| all | 1 << s)
+        (0..DUE as u16)
+            .filter(|&s| self.can_be_due(s) && self.pin[s as usize] != NO)
+            .fold(0, |all, s| all | 1 << s)
     }
     /// The region touches slot `slot` (backward walk).
     pub(super) fn touch(&mut self, slot: u64) {

@@ -1,0 +1,109 @@
+//! The file in the order of use.
+//!
+//! The next run of a guest comes to the same code in much the same order. Records that lie one behind the other in that order are read
+//! as a stream, which the host's caches and page tables foresee; records that lie anywhere cost a miss of each, four times as
+//! long. A file grows by what each run meets for the first time, so its order wears off. Then, as soon as the machine has nothing to
+//! translate for a while, it is written anew beside the old one, which it replaces: first what this run has used, in that order, then the rest. What
+//! there is no room for is what has not been used for longest.
+
+use super::{Kept, LONGEST_FILE, Record, SEGMENT_BYTES, segment_head};
+use crate::raw::FileMap;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// Records at least that a run has used when the file is written anew.
+const MANY: usize = 4096;
+/// Records at most whose order is noted.
+const MOST: usize = 1 << 20;
+/// A record is far if so many bytes lie between its beginning and that of the one that was used before it.
+const FAR: u32 = 64 << 10;
+/// A file that is written anew leaves room for what will be appended.
+const LONGEST_ANEW: u64 = LONGEST_FILE / 4 * 3;
+/// Bytes that are written at once.
+const PIECE: usize = 1 << 20;
+
+/// What a run has used of the file.
+#[derive(Default)]
+pub(super) struct Used {
+    /// Places of the records, in units of 8 bytes, in the order of use.
+    places: Vec<u32>,
+    /// How many were far.
+    far: usize,
+}
+
+impl Used {
+    /// Notes a record that was used, and whether it was `found`; else it is new.
+    pub(super) fn note(&mut self, place: u32, found: bool) {
+        if self.places.len() < MOST {
+            let before = self.places.last().copied().unwrap_or(place);
+            self.far += (found && place.abs_diff(before) > FAR / 8) as usize;
+            self.places.push(place);
+        }
+    }
+    /// Whether the next run would gain by another order of the file.
+    pub(super) fn is_out_of_order(&self) -> bool {
+        self.places.len() >= MANY && self.far > self.places.len() / 4
+    }
+}
+
+impl Kept {
+    /// Writes the file anew, what was used in front. `None` if others have done so meanwhile.
+    pub(super) fn put_in_order(&self, used: &Used) -> io::Result<Option<Kept>> {
+        flock(&self.file, FlockOperation::LockExclusive)?;
+        if !self.is_current() {
+            return Ok(None);
+        }
+        let end = self.cut()?;
+        let map = FileMap::new(&self.file, end as usize)?;
+        let record = |place: u32| Record::first(map.bytes().get(8 * place as usize..)?);
+        // A bit for each place at which a record begins that has not been taken.
+        let mut waiting = vec![0_u64; (end / 512 + 1) as usize];
+        let mut all = Vec::new();
+        self.each_place(end, |place, _| {
+            all.push(place);
+            waiting[place as usize / 64] |= 1 << (place % 64);
+        })?;
+        let (mut order, mut table, mut bytes) = (Vec::with_capacity(all.len()), Vec::new(), 0);
+        for place in used.places.iter().copied().chain(all) {
+            let Some(word) = waiting.get_mut(place as usize / 64).filter(|w| **w >> (place % 64) & 1 != 0)
+            else {
+                continue;
+            };
+            *word &= !(1 << (place % 64));
+            let Some(record) = record(place) else { continue };
+            let len = record.0.len() as u64;
+            if bytes + len > LONGEST_ANEW {
+                break;
+            }
+            bytes += len;
+            table.extend(record.entry());
+            order.push(place);
+            if order.len().is_multiple_of(MANY) {
+                map.let_go();
+            }
+        }
+        let path = self.path.with_extension("new");
+        // Whoever was interrupted has left it.
+        let _ = std::fs::remove_file(&path);
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        let mut out = BufWriter::with_capacity(PIECE, &file);
+        out.write_all(&self.head)?;
+        out.write_all(&segment_head(order.len(), bytes as usize, &table))?;
+        out.write_all(&table)?;
+        for (n, &place) in order.iter().enumerate() {
+            if let Some(record) = record(place) {
+                out.write_all(record.0)?;
+            }
+            if n.is_multiple_of(MANY) {
+                map.let_go();
+            }
+        }
+        out.flush()?;
+        drop(out);
+        std::fs::rename(&path, &self.path)?;
+        let end = self.head.len() + SEGMENT_BYTES + table.len() + bytes as usize;
+        Ok(Some(Kept { path: self.path.clone(), head: self.head.clone(), file, end, moved: true }))
+    }
+}
