@@ -24,7 +24,7 @@ mod order;
 use crate::raw::FileMap;
 use cpu::Built;
 use host::{Code, Link, Point, Relocation};
-use order::Used;
+use order::{LONGEST_ANEW, Used};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -350,6 +350,23 @@ fn segment(records: &[Record<'_>]) -> Vec<u8> {
     segment
 }
 
+/// A file that others wait for until this is dropped. (To close it is not enough: what is mapped of it keeps it locked.)
+struct Locked<'a>(&'a File);
+
+impl Locked<'_> {
+    fn new(file: &File) -> io::Result<Locked<'_>> {
+        flock(file, FlockOperation::LockExclusive)?;
+        Ok(Locked(file))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // It was locked, so it can be unlocked.
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
+}
+
 /// The file of one maker.
 struct Kept {
     path: PathBuf,
@@ -387,28 +404,33 @@ impl Kept {
             if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write it"));
             }
-            flock(&file, FlockOperation::LockExclusive)?;
-            let mut kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, moved: false };
-            if !kept.is_current() {
-                continue;
+            let kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, moved: false };
+            if let Some(end) = kept.begin()? {
+                return Ok(Kept { end, ..kept });
             }
-            if kept.file.metadata()?.len() == 0 {
-                if let Some(directory) = path.parent() {
-                    forget_old(directory, &path);
-                }
-                (&kept.file).write_all(&head)?;
-            }
-            let mut found = vec![0; head.len()];
-            let same = kept.file.read_exact_at(&mut found, 0).is_ok() && found == head;
-            if same && about.len() < LONGEST_FILE {
-                kept.end = kept.cut()? as usize;
-                flock(&kept.file, FlockOperation::Unlock)?;
-                return Ok(kept);
-            }
-            // Others may go on with it.
-            std::fs::remove_file(&path)?;
         }
         Err(io::Error::other("it cannot be begun anew"))
+    }
+    /// Begins the file if it is empty, and says where its segments end. `None` if it is of no use: another file will have to be opened.
+    fn begin(&self) -> io::Result<Option<usize>> {
+        let _locked = Locked::new(&self.file)?;
+        if !self.is_current() {
+            return Ok(None);
+        }
+        let len = self.file.metadata()?.len();
+        if len == 0 {
+            if let Some(directory) = self.path.parent() {
+                forget_old(directory, &self.path);
+            }
+            (&self.file).write_all(&self.head)?;
+        }
+        let mut found = vec![0; self.head.len()];
+        if self.file.read_exact_at(&mut found, 0).is_ok() && found == self.head && len < LONGEST_FILE {
+            return Ok(Some(self.cut()? as usize));
+        }
+        // Others may go on with it.
+        std::fs::remove_file(&self.path)?;
+        Ok(None)
     }
     /// Whether this is the file that others open. To be asked under the lock.
     fn is_current(&self) -> bool {
@@ -469,18 +491,21 @@ impl Kept {
     }
     /// Appends records, of which it has none, and says where the first one is. `None` if the file has become too long.
     fn append(&mut self, records: &[Record<'_>]) -> io::Result<Option<u32>> {
-        flock(&self.file, FlockOperation::LockExclusive)?;
-        while !self.is_current() {
+        for _ in 0..ATTEMPTS {
+            let locked = Locked::new(&self.file)?;
+            if self.is_current() {
+                let (at, segment) = (self.cut()?, segment(records));
+                if at + segment.len() as u64 > LONGEST_FILE {
+                    return Ok(None);
+                }
+                (&self.file).write_all(&segment)?;
+                return Ok(Some((at as usize + SEGMENT_BYTES + 8 * records.len()) as u32 / 8));
+            }
+            drop(locked);
             // Somebody has put it in order, or removed it.
             *self = Kept { moved: true, ..Kept::open_at(self.path.clone(), self.head.clone())? };
-            flock(&self.file, FlockOperation::LockExclusive)?;
         }
-        let (at, segment) = (self.cut()?, segment(records));
-        let room = at + segment.len() as u64 <= LONGEST_FILE;
-        let written = if room { (&self.file).write_all(&segment) } else { Ok(()) };
-        flock(&self.file, FlockOperation::Unlock)?;
-        let first = (at as usize + SEGMENT_BYTES + 8 * records.len()) / 8;
-        written.map(|()| room.then_some(first as u32))
+        Err(io::Error::other("others replace it again and again"))
     }
 }
 
@@ -667,7 +692,7 @@ impl Inner {
             if !kept.moved
                 && used.is_out_of_order()
                 && self.is_quiet()
-                && let Some(anew) = kept.put_in_order(&used)?
+                && let Some(anew) = kept.put_in_order(&used, LONGEST_ANEW)?
             {
                 kept = anew;
             }

@@ -2,18 +2,18 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-const NAME: Name = Name { offset: 0xffe, mode: 65, alone: false, reach: 7 };
-const GUEST: &[u8] = b"guest's bytes";
+pub(super) const NAME: Name = Name { offset: 0xffe, mode: 65, alone: false, reach: 7 };
+pub(super) const GUEST: &[u8] = b"guest's bytes";
 
 /// A directory of a test's own.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Directory {
+    pub(super) fn new(name: &str) -> Directory {
         let path = std::env::temp_dir().join(format!("tinamou-code-{}-{name}", std::process::id()));
         Directory(path)
     }
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         std::fs::read_dir(&self.0).unwrap().next().unwrap().unwrap().path()
     }
 }
@@ -24,7 +24,7 @@ impl Drop for Directory {
     }
 }
 
-fn until<T>(mut f: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(mut f: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(t) = f() {
@@ -36,7 +36,7 @@ fn until<T>(mut f: impl FnMut() -> Option<T>) -> T {
 }
 
 /// What has been read in the directory by now.
-fn opened(directory: &Directory, maker: &str) -> Persistent {
+pub(super) fn opened(directory: &Directory, maker: &str) -> Persistent {
     let persistent = Persistent::new();
     persistent.start(directory.0.clone(), maker.to_owned());
     until(|| persistent.inner.known.get().map(drop));
@@ -69,13 +69,13 @@ fn code(base: u32, apart: u32) -> Code {
 
 const BUILT: Built = Built { insns: 3, from: 0xffe, bytes: GUEST.len() as u32, length: 9 };
 
-fn keep(persistent: &Persistent, head: u64, guest: &[u8]) {
+pub(super) fn keep(persistent: &Persistent, head: u64, guest: &[u8]) {
     let built = Built { bytes: guest.len() as u32, ..BUILT };
     persistent.keep((NAME, head, guest), &built, (0x1000, 0x8000), &mut code(0x1000, 0x8000));
 }
 
 /// Keeps so many records, until they are in the file.
-fn write(directory: &Directory, records: u64) {
+pub(super) fn write(directory: &Directory, records: u64) {
     let persistent = opened(directory, "maker");
     let before = directory.file().metadata().unwrap().len();
     (0..records).for_each(|head| keep(&persistent, head, GUEST));

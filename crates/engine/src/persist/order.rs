@@ -6,9 +6,8 @@
 //! translate for a while, it is written anew beside the old one, which it replaces: first what this run has used, in that order, then the rest. What
 //! there is no room for is what has not been used for longest.
 
-use super::{Kept, LONGEST_FILE, Record, SEGMENT_BYTES, segment_head};
+use super::{Kept, LONGEST_FILE, Locked, Record, SEGMENT_BYTES, segment_head};
 use crate::raw::FileMap;
-use rustix::fs::{FlockOperation, flock};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +19,7 @@ const MOST: usize = 1 << 20;
 /// A record is far if so many bytes lie between its beginning and that of the one that was used before it.
 const FAR: u32 = 64 << 10;
 /// A file that is written anew leaves room for what will be appended.
-const LONGEST_ANEW: u64 = LONGEST_FILE / 4 * 3;
+pub(super) const LONGEST_ANEW: u64 = LONGEST_FILE / 4 * 3;
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
 
@@ -49,9 +48,9 @@ impl Used {
 }
 
 impl Kept {
-    /// Writes the file anew, what was used in front. `None` if others have done so meanwhile.
-    pub(super) fn put_in_order(&self, used: &Used) -> io::Result<Option<Kept>> {
-        flock(&self.file, FlockOperation::LockExclusive)?;
+    /// Writes the file anew, what was used in front, so many bytes of records at most. `None` if others have done so meanwhile.
+    pub(super) fn put_in_order(&self, used: &Used, room: u64) -> io::Result<Option<Kept>> {
+        let _locked = Locked::new(&self.file)?;
         if !self.is_current() {
             return Ok(None);
         }
@@ -74,7 +73,7 @@ impl Kept {
             *word &= !(1 << (place % 64));
             let Some(record) = record(place) else { continue };
             let len = record.0.len() as u64;
-            if bytes + len > LONGEST_ANEW {
+            if bytes + len > room {
                 break;
             }
             bytes += len;
@@ -107,3 +106,7 @@ impl Kept {
         Ok(Some(Kept { path: self.path.clone(), head: self.head.clone(), file, end, moved: true }))
     }
 }
+
+#[cfg(test)]
+#[path = "order_test.rs"]
+mod test;
