@@ -212,10 +212,6 @@ impl<'a> Record<'a> {
         let record = bytes.get(..len).filter(|_| len >= RECORD_BYTES && len.is_multiple_of(8))?;
         Some(Record(record))
     }
-    /// Its entry in a segment's table: hash, bytes.
-    fn entry(self) -> impl Iterator<Item = u8> {
-        [self.hash(), self.0.len() as u32].into_iter().flat_map(u32::to_le_bytes)
-    }
     fn number(self) -> u32 {
         word(self.0, 8).unwrap_or_default()
     }
@@ -306,14 +302,29 @@ impl Known {
         let records = segments.iter().map(|s| s.records as usize).sum::<usize>();
         let places = (records * 4 / 3 + 1).next_power_of_two();
         let mut table = vec![0; places].into_boxed_slice();
-        let whole = kept.each_place(kept.end as u64, |place, hash| {
-            let mut at = hash as usize & (places - 1);
+        let whole = kept.each_entry(kept.end as u64, |entry| {
+            let mut at = entry.hash as usize & (places - 1);
             while table[at] != 0 {
                 at = (at + 1) & (places - 1);
             }
-            table[at] = (hash as u64) << 32 | place as u64;
+            table[at] = (entry.hash as u64) << 32 | entry.place as u64;
         })?;
         Ok(whole.then_some(Known { map: FileMap::new(&kept.file, kept.end)?, records, table }))
+    }
+}
+
+/// What the table of a segment says of a record: hash and bytes; and its place, in units of 8 bytes.
+#[derive(Clone, Copy)]
+struct Entry {
+    place: u32,
+    hash: u32,
+    len: u32,
+}
+
+impl Entry {
+    /// As the table has it.
+    fn bytes(self) -> impl Iterator<Item = u8> {
+        [self.hash, self.len].into_iter().flat_map(u32::to_le_bytes)
     }
 }
 
@@ -342,7 +353,8 @@ fn segment_head(records: usize, bytes: usize, table: &[u8]) -> Vec<u8> {
 
 /// A segment of these records.
 fn segment(records: &[Record<'_>]) -> Vec<u8> {
-    let table: Vec<u8> = records.iter().flat_map(|r| r.entry()).collect();
+    let entry = |r: &Record<'_>| Entry { place: 0, hash: r.hash(), len: r.0.len() as u32 };
+    let table: Vec<u8> = records.iter().flat_map(|r| entry(r).bytes()).collect();
     let bytes = records.iter().map(|r| r.0.len()).sum();
     let mut segment = segment_head(records.len(), bytes, &table);
     segment.extend(table);
@@ -462,10 +474,10 @@ impl Kept {
         }
         Ok(segments)
     }
-    /// Calls `each` with place and hash of each record of the first `len` bytes. False if the tables are damaged.
-    fn each_place(&self, len: u64, mut each: impl FnMut(u32, u32)) -> io::Result<bool> {
-        let (mut table, mut end) = (Vec::new(), self.head.len() as u64);
-        for segment in self.segments(len)? {
+    /// Calls `each` with what the tables say of each record of the first `end` bytes. False if they are damaged.
+    fn each_entry(&self, end: u64, mut each: impl FnMut(Entry)) -> io::Result<bool> {
+        let (mut table, mut whole) = (Vec::new(), self.head.len() as u64);
+        for segment in self.segments(end)? {
             table.resize(segment.table_bytes() as usize, 0);
             self.file.read_exact_at(&mut table, segment.at + SEGMENT_BYTES as u64)?;
             if segment.sum != crc32fast::hash(&table) {
@@ -473,12 +485,13 @@ impl Kept {
             }
             let mut place = segment.at + SEGMENT_BYTES as u64 + segment.table_bytes();
             for entry in table.chunks_exact(8) {
-                each((place / 8) as u32, word(entry, 0).unwrap_or_default());
-                place += word(entry, 4).unwrap_or_default() as u64;
+                let (hash, len) = (word(entry, 0).unwrap_or_default(), word(entry, 4).unwrap_or_default());
+                each(Entry { place: (place / 8) as u32, hash, len });
+                place += len as u64;
             }
-            end = segment.end();
+            whole = segment.end();
         }
-        Ok(end == len)
+        Ok(whole == end)
     }
     /// Cuts off what is no whole segment at the end, and says where that is. The file is locked.
     fn cut(&self) -> io::Result<u64> {

@@ -6,11 +6,10 @@
 //! translate for a while, it is written anew beside the old one, which it replaces: first what this run has used, in that order, then the rest. What
 //! there is no room for is what has not been used for longest.
 
-use super::{Kept, LONGEST_FILE, Locked, Record, SEGMENT_BYTES, segment_head};
-use crate::raw::FileMap;
+use super::{Entry, Kept, LONGEST_FILE, Locked, SEGMENT_BYTES, segment_head};
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 /// Records at least that a run has used when the file is written anew.
 const MANY: usize = 4096;
@@ -20,7 +19,9 @@ const MOST: usize = 1 << 20;
 const FAR: u32 = 64 << 10;
 /// A file that is written anew leaves room for what will be appended.
 pub(super) const LONGEST_ANEW: u64 = LONGEST_FILE / 4 * 3;
-/// Bytes that are written at once.
+/// Records that are read at once, at most.
+const AT_ONCE: usize = 4096;
+/// Bytes that are written at once, at least.
 const PIECE: usize = 1 << 20;
 
 /// What a run has used of the file.
@@ -55,52 +56,43 @@ impl Kept {
             return Ok(None);
         }
         let end = self.cut()?;
-        let map = FileMap::new(&self.file, end as usize)?;
-        let record = |place: u32| Record::first(map.bytes().get(8 * place as usize..)?);
-        // A bit for each place at which a record begins that has not been taken.
-        let mut waiting = vec![0_u64; (end / 512 + 1) as usize];
         let mut all = Vec::new();
-        self.each_place(end, |place, _| {
-            all.push(place);
-            waiting[place as usize / 64] |= 1 << (place % 64);
-        })?;
+        self.each_entry(end, |entry| all.push(entry))?;
+        let mut waits = vec![true; all.len()];
+        let used = used.places.iter().filter_map(|place| all.binary_search_by_key(place, |e| e.place).ok());
         let (mut order, mut table, mut bytes) = (Vec::with_capacity(all.len()), Vec::new(), 0);
-        for place in used.places.iter().copied().chain(all) {
-            let Some(word) = waiting.get_mut(place as usize / 64).filter(|w| **w >> (place % 64) & 1 != 0)
-            else {
+        for n in used.chain(0..all.len()) {
+            if !std::mem::take(&mut waits[n]) {
                 continue;
-            };
-            *word &= !(1 << (place % 64));
-            let Some(record) = record(place) else { continue };
-            let len = record.0.len() as u64;
-            if bytes + len > room {
+            }
+            let entry = all[n];
+            if bytes + entry.len as u64 > room {
                 break;
             }
-            bytes += len;
-            table.extend(record.entry());
-            order.push(place);
-            if order.len().is_multiple_of(MANY) {
-                map.let_go();
-            }
+            bytes += entry.len as u64;
+            table.extend(entry.bytes());
+            order.push(entry);
         }
         let path = self.path.with_extension("new");
         // Whoever was interrupted has left it.
         let _ = std::fs::remove_file(&path);
-        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
-        let mut out = BufWriter::with_capacity(PIECE, &file);
-        out.write_all(&self.head)?;
-        out.write_all(&segment_head(order.len(), bytes as usize, &table))?;
-        out.write_all(&table)?;
-        for (n, &place) in order.iter().enumerate() {
-            if let Some(record) = record(place) {
-                out.write_all(record.0)?;
-            }
-            if n.is_multiple_of(MANY) {
-                map.let_go();
+        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(&self.head)?;
+        file.write_all(&segment_head(order.len(), bytes as usize, &table))?;
+        file.write_all(&table)?;
+        // Those that lie one behind the other are read at once.
+        let next = |a: &Entry, b: &Entry| a.place + a.len / 8 == b.place;
+        let mut piece = Vec::new();
+        for row in order.chunk_by(next).flat_map(|row| row.chunks(AT_ONCE)) {
+            let before = piece.len();
+            piece.resize(before + row.iter().map(|e| e.len as usize).sum::<usize>(), 0);
+            self.file.read_exact_at(&mut piece[before..], 8 * row[0].place as u64)?;
+            if piece.len() >= PIECE {
+                file.write_all(&piece)?;
+                piece.clear();
             }
         }
-        out.flush()?;
-        drop(out);
+        file.write_all(&piece)?;
         std::fs::rename(&path, &self.path)?;
         let end = self.head.len() + SEGMENT_BYTES + table.len() + bytes as usize;
         Ok(Some(Kept { path: self.path.clone(), head: self.head.clone(), file, end, moved: true }))

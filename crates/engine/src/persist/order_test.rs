@@ -1,5 +1,5 @@
 use super::super::test::{Directory, GUEST, NAME, keep, opened, until, write};
-use super::super::{Known, Persistent};
+use super::super::{Known, Persistent, Record};
 use super::*;
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::path::Path;
 fn heads(directory: &Path) -> Vec<u64> {
     let kept = Kept::open(directory, "maker").unwrap();
     let known = Known::read(&kept).unwrap().unwrap();
-    let mut places = Vec::new();
-    assert!(kept.each_place(kept.end as u64, |place, hash| places.push((place, hash))).unwrap());
+    let mut entries = Vec::new();
+    assert!(kept.each_entry(kept.end as u64, |entry| entries.push(entry)).unwrap());
     let hashes: HashMap<u32, u64> = (0..10_000).map(|head| (NAME.hash(head), head)).collect();
-    let all = places.iter().map(|&(place, hash)| {
-        assert_eq!(known.at(place).and_then(Record::guest), Some(GUEST));
-        hashes[&hash]
+    let all = entries.iter().map(|e| {
+        assert_eq!(known.at(e.place).and_then(Record::guest), Some(GUEST));
+        hashes[&e.hash]
     });
     all.collect()
 }
@@ -74,7 +74,7 @@ fn what_was_not_used_makes_room() {
     let kept = Kept::open(&directory.0, "maker").unwrap();
     let mut used = Used::default();
     let mut each = Vec::new();
-    kept.each_place(kept.end as u64, |place, _| each.push(place)).unwrap();
+    kept.each_entry(kept.end as u64, |entry| each.push(entry.place)).unwrap();
     // Some twice, and places where nothing is.
     each.iter().rev().take(10).chain(&each[90..95]).for_each(|&place| used.note(place, true));
     [0, 1, each[3] + 1, u32::MAX].into_iter().for_each(|place| used.note(place, true));
