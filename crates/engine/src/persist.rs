@@ -24,7 +24,7 @@ mod order;
 use crate::raw::FileMap;
 use cpu::Built;
 use host::{Code, Link, Point, Relocation};
-use order::{LONGEST_ANEW, Used};
+use order::{LONGEST_ANEW, MOST, Used};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -49,10 +49,10 @@ const LONGEST_FILE: u64 = 128 << 20;
 const ALL_FILES: u64 = 256 << 20;
 /// A journal that is longer is written at once; else when nothing has come for a while.
 const LONG: usize = 4 << 20;
-/// So few records are nothing.
-const FEW: usize = 64;
 /// How long that is.
 const WHILE: Duration = Duration::from_millis(250);
+/// So few records in that time are as good as none.
+const FEW: usize = 64;
 /// A file is opened so often, if others replace it each time.
 const ATTEMPTS: usize = 4;
 /// When so many blocks have been found in the file, what is mapped of it is let go.
@@ -387,8 +387,8 @@ struct Kept {
     file: File,
     /// Where the segments ended when it was opened.
     end: usize,
-    /// It has taken the place of the file that was opened first, whose places are not its own.
-    moved: bool,
+    /// What was found cannot be put in order any more: this is not the file that was read, or that could not be done.
+    settled: bool,
 }
 
 impl Kept {
@@ -416,7 +416,7 @@ impl Kept {
             if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write it"));
             }
-            let kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, moved: false };
+            let kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, settled: false };
             if let Some(end) = kept.begin()? {
                 return Ok(Kept { end, ..kept });
             }
@@ -516,7 +516,7 @@ impl Kept {
             }
             drop(locked);
             // Somebody has put it in order, or removed it.
-            *self = Kept { moved: true, ..Kept::open_at(self.path.clone(), self.head.clone())? };
+            *self = Kept { settled: true, ..Kept::open_at(self.path.clone(), self.head.clone())? };
         }
         Err(io::Error::other("others replace it again and again"))
     }
@@ -596,7 +596,7 @@ impl Persistent {
         self.next.store(place + found.0.len() as u32 / 8, Relaxed);
         self.found.fetch_add(1, Relaxed);
         let mut journal = self.inner.journal();
-        if !journal.closed {
+        if !journal.closed && journal.used.len() < MOST {
             self.inner.wake_for(&journal);
             journal.used.push(place);
         }
@@ -702,12 +702,12 @@ impl Inner {
             for place in places {
                 used.note(place.unwrap_or_else(|n| at[n]), place.is_ok());
             }
-            if !kept.moved
-                && used.is_out_of_order()
-                && self.is_quiet()
-                && let Some(anew) = kept.put_in_order(&used, LONGEST_ANEW)?
-            {
-                kept = anew;
+            if !kept.settled && used.is_out_of_order() && self.is_quiet() {
+                match kept.put_in_order(&used, LONGEST_ANEW) {
+                    Ok(Some(anew)) => kept = anew,
+                    // Others have been here, or there is no room: the file as it is will do.
+                    _ => kept.settled = true,
+                }
             }
         }
     }
@@ -733,9 +733,12 @@ impl Inner {
     }
     /// Whether nothing comes for another while.
     fn is_quiet(&self) -> bool {
-        let (journal, _) =
-            self.come.wait_timeout(self.journal(), WHILE).unwrap_or_else(PoisonError::into_inner);
-        journal.used.len() <= FEW && !journal.ended
+        let nothing = |journal: &mut Journal| journal.used.len() <= FEW && !journal.ended;
+        let (_journal, wait) = self
+            .come
+            .wait_timeout_while(self.journal(), WHILE, nothing)
+            .unwrap_or_else(PoisonError::into_inner);
+        wait.timed_out()
     }
 }
 

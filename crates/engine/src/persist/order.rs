@@ -7,14 +7,15 @@
 //! there is no room for is what has not been used for longest.
 
 use super::{Entry, Kept, LONGEST_FILE, Locked, SEGMENT_BYTES, segment_head};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 /// Records at least that a run has used when the file is written anew.
 const MANY: usize = 4096;
 /// Records at most whose order is noted.
-const MOST: usize = 1 << 20;
+pub(super) const MOST: usize = 1 << 20;
 /// A record is far if so many bytes lie between its beginning and that of the one that was used before it.
 const FAR: u32 = 64 << 10;
 /// A file that is written anew leaves room for what will be appended.
@@ -76,10 +77,18 @@ impl Kept {
         let path = self.path.with_extension("new");
         // Whoever was interrupted has left it.
         let _ = std::fs::remove_file(&path);
-        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        let written = self.copy(&path, &order, &table, bytes);
+        let file = written.and_then(|file| std::fs::rename(&path, &self.path).map(|()| file));
+        let file = file.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        let end = self.head.len() + SEGMENT_BYTES + table.len() + bytes as usize;
+        Ok(Some(Kept { path: self.path.clone(), head: self.head.clone(), file, end, settled: true }))
+    }
+    /// Makes a file of one segment at `path`, with these records, which have so many bytes.
+    fn copy(&self, path: &Path, order: &[Entry], table: &[u8], bytes: u64) -> io::Result<File> {
+        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(&self.head)?;
-        file.write_all(&segment_head(order.len(), bytes as usize, &table))?;
-        file.write_all(&table)?;
+        file.write_all(&segment_head(order.len(), bytes as usize, table))?;
+        file.write_all(table)?;
         // Those that lie one behind the other are read at once.
         let next = |a: &Entry, b: &Entry| a.place + a.len / 8 == b.place;
         let mut piece = Vec::new();
@@ -93,9 +102,7 @@ impl Kept {
             }
         }
         file.write_all(&piece)?;
-        std::fs::rename(&path, &self.path)?;
-        let end = self.head.len() + SEGMENT_BYTES + table.len() + bytes as usize;
-        Ok(Some(Kept { path: self.path.clone(), head: self.head.clone(), file, end, moved: true }))
+        Ok(file)
     }
 }
 
