@@ -4,8 +4,9 @@
 //! that share a cache; in many virtual machines it knows of none that do. There the main loop, which the guest's timers wake, and the
 //! thread that makes regions interrupt a vCPU thousands of times a second, for 20 to 50 us each, while another processor is idle.
 //!
-//! So the kernel's own figures are looked at now and then: where each vCPU's thread runs, and how long it has waited for a
-//! processor. Where that is much, the other threads are kept off these processors. Threads that somebody else has given
+//! So the kernel's own figures are looked at now and then: where each vCPU's thread runs, how long it has run, and how long it has waited for a
+//! processor. Where a busy one waits much, the other threads are kept off these processors, until the vCPUs have little to do: then it is
+//! better to be near, as to wake a thread on another processor takes longer. Threads that somebody else has given
 //! a place are left there, and where vCPUs have no processor to spare nothing is done.
 
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often is looked.
 const OFTEN: Duration = Duration::from_millis(50);
-/// A vCPU that waits for a processor for more than this part of the time is in somebody's way.
-const PART: u32 = 50;
+/// Somebody is in the way of a busy vCPU that waits for a processor for more than this part of the time.
+const PART: u64 = 50;
 
 /// Who may run where.
 pub(crate) struct Aside {
@@ -26,10 +27,11 @@ pub(crate) struct Aside {
     vcpus: Vec<Seen>,
 }
 
-/// What the kernel says of a vCPU's thread: the processor that it ran on last, and the nanoseconds that it has waited for one.
+/// What the kernel says of a vCPU's thread: the processor that it ran on last, and for how many nanoseconds it has run, and waited for one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Seen {
     processor: usize,
+    ran: u64,
     waited: u64,
 }
 
@@ -38,12 +40,14 @@ impl Seen {
         let read = |what: &str| std::fs::read_to_string(format!("/proc/self/task/{thread}/{what}")).ok();
         Seen::parse(&read("stat")?, &read("schedstat")?)
     }
-    /// Of `stat` it is field 39 (the second, a name in brackets, may have anything in it), of `schedstat` the second: proc(5).
+    /// Of `stat` it is field 39 (the second, a name in brackets, may have anything in it), of `schedstat` the first and the second: proc(5).
     fn parse(stat: &str, schedstat: &str) -> Option<Seen> {
         let (_, stat) = stat.rsplit_once(')')?;
+        let mut times = schedstat.split_whitespace().map(|n| n.parse().ok());
         Some(Seen {
             processor: stat.split_whitespace().nth(36)?.parse().ok()?,
-            waited: schedstat.split_whitespace().nth(1)?.parse().ok()?,
+            ran: times.next()??,
+            waited: times.next()??,
         })
     }
 }
@@ -63,10 +67,19 @@ impl Aside {
         self.looked += past;
         let seen: Vec<Seen> = threads.iter().filter_map(|&thread| Seen::of(thread)).collect();
         let before = std::mem::replace(&mut self.vcpus, seen);
-        let waits = |(now, before): (&Seen, &Seen)| {
-            Duration::from_nanos(now.waited.saturating_sub(before.waited)) > past / PART
-        };
-        if before.len() != self.vcpus.len() || !self.vcpus.iter().zip(&before).any(waits) {
+        if before.len() != self.vcpus.len() {
+            return;
+        }
+        let past = past.as_nanos() as u64;
+        let shares = self.vcpus.iter().zip(&before).map(|(now, before)| {
+            (now.ran.saturating_sub(before.ran), now.waited.saturating_sub(before.waited))
+        });
+        let is_busy = |(ran, waited): (u64, u64)| ran + waited > past / 4 * 3;
+        let is_waiting = |share: (u64, u64)| is_busy(share) && share.1 > past / PART;
+        if shares.clone().all(|(ran, waited)| ran + waited < past / 2) && !same(&self.rest, &self.all) {
+            return self.keep(threads, self.all);
+        }
+        if !shares.clone().any(is_waiting) {
             return;
         }
         let mut rest = self.all;

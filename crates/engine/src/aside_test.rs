@@ -3,14 +3,16 @@ use super::*;
 #[test]
 fn the_figures_are_found_whatever_the_thread_is_called() {
     let rest = (3..60).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-    let seen = Seen { processor: 39, waited: 7 };
+    let seen = Seen { processor: 39, ran: 5, waited: 7 };
     for name in ["(CPU 0/TCG)", "(a) 1 (b))", "()"] {
         assert_eq!(Seen::parse(&format!("17 {name} {rest}"), "5 7 9\n"), Some(seen), "{name}");
     }
     for (stat, schedstat) in [("", "5 7 9"), ("1 (a) S 1", "5 7 9"), ("1 (a) S", ""), ("1 a", "5")] {
         assert_eq!(Seen::parse(stat, schedstat), None);
     }
-    assert_eq!(Seen::parse(&format!("17 (a) {rest}"), "5"), None);
+    for schedstat in ["5", "5 x", "-5 7", ""] {
+        assert_eq!(Seen::parse(&format!("17 (a) {rest}"), schedstat), None);
+    }
     let own = Seen::of(gettid().as_raw_nonzero().get() as u64);
     assert!(own.is_none_or(|own| own.processor < CpuSet::MAX_CPU));
 }
