@@ -2,7 +2,7 @@
 //!
 //! A kernel wakes a thread on the processor where it ran last, or on that of the thread that wakes it. It looks for an idle one only among those
 //! that share a cache; in many virtual machines it knows of none that do. There the main loop, which the guest's timers wake, and the
-//! thread that makes regions interrupt a vCPU thousands of times a second, for 20 to 50 us each, while another processor is idle.
+//! thread that makes regions interrupt a vCPU some two thousand times a second, for 20 to 50 us each, while another processor is idle.
 //!
 //! So the kernel's own figures are looked at now and then: where each vCPU's thread runs, how long it has run, and how long it has waited for a
 //! processor. Where a busy one waits much, the other threads are kept off these processors, until the vCPUs have little to do: then it is
@@ -71,19 +71,19 @@ impl Aside {
             return;
         }
         let past = past.as_nanos() as u64;
+        // How long each has had something to do, and has waited.
         let shares = self.vcpus.iter().zip(&before).map(|(now, before)| {
-            (now.ran.saturating_sub(before.ran), now.waited.saturating_sub(before.waited))
+            let waited = now.waited.saturating_sub(before.waited);
+            (now.ran.saturating_sub(before.ran) + waited, waited)
         });
-        let is_busy = |(ran, waited): (u64, u64)| ran + waited > past / 4 * 3;
-        let is_waiting = |share: (u64, u64)| is_busy(share) && share.1 > past / PART;
-        if shares.clone().all(|(ran, waited)| ran + waited < past / 2) && !same(&self.rest, &self.all) {
-            return self.keep(threads, self.all);
-        }
-        if !shares.clone().any(is_waiting) {
+        let shares: Vec<(u64, u64)> = shares.collect();
+        let mut rest = self.all;
+        if shares.iter().any(|&(busy, waited)| busy > past / 4 * 3 && waited > past / PART) {
+            let processors = self.vcpus.iter().map(|v| v.processor);
+            processors.filter(|&n| n < CpuSet::MAX_CPU).for_each(|n| rest.unset(n));
+        } else if shares.iter().any(|&(busy, _)| busy >= past / 2) {
             return;
         }
-        let mut rest = self.all;
-        self.vcpus.iter().filter(|v| v.processor < CpuSet::MAX_CPU).for_each(|v| rest.unset(v.processor));
         if !same(&rest, &self.rest) {
             self.keep(threads, rest);
         }
