@@ -2,9 +2,11 @@
 
 use crate::in_turn::Bell;
 use crate::{Breakpoints, Counter, Cpu, Frame, INTERRUPT_EXIT, INTERRUPT_GUEST, Watchpoints};
+use events::Timer;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
 
 /// What a vCPU is to do when the machine goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct CpuHandle {
     told: AtomicBool,
     /// Of a thread that runs several vCPUs in turn.
     pub(crate) bell: OnceLock<Arc<Bell>>,
+    /// The vCPU's own timer, whose callback may run on its thread.
+    timer: OnceLock<Timer>,
 }
 
 impl CpuHandle {
@@ -66,6 +70,7 @@ impl CpuHandle {
             thread_id: AtomicU64::new(0),
             told: AtomicBool::new(false),
             bell: OnceLock::new(),
+            timer: OnceLock::new(),
         })
     }
     /// Index among the machine's vCPUs.
@@ -116,6 +121,27 @@ impl CpuHandle {
             asked.woken = true;
             drop(asked);
             self.wake();
+        }
+    }
+    /// Gives the vCPU a timer of its own, once: one whose callback raises one of its lines. While the vCPU waits for an interrupt its own thread waits for the
+    /// deadline, too, so that the main loop need not be woken first.
+    pub fn set_timer(&self, timer: Timer) {
+        let _ = self.timer.set(timer);
+    }
+    /// That timer.
+    pub fn timer(&self) -> Option<&Timer> {
+        self.timer.get()
+    }
+    /// The vCPU has nothing to do: its thread waits until somebody wakes it, or its timer is due.
+    pub(crate) fn wait_for_interrupt(&self, asked: MutexGuard<'_, Asked>) {
+        let changed = &self.changed;
+        let wait = |most: Option<Duration>| match most {
+            None => drop(changed.wait(asked)),
+            Some(most) => drop(changed.wait_timeout(asked, most)),
+        };
+        match self.timer.get() {
+            None => wait(None),
+            Some(timer) => timer.sleep_until_due(wait),
         }
     }
     /// Wakes the vCPU's thread if it waits.

@@ -35,6 +35,8 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
     std::thread::Builder::new().name(format!("CPU {index}/TCG")).spawn(move || {
         let handle = cpu.handle().clone();
         handle.thread_id.store(thread_id(), Relaxed);
+        // The kernel otherwise lets this thread's own timer be late by 50 microseconds.
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         loop {
             // Work first: it may stop, reset or end us.
             let mut asked = handle.lock();
@@ -70,7 +72,8 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
                 // An interrupt raised before the flag was set is seen here; one raised after it sets `woken`.
                 if !cpu.wakes() && !asked.woken {
                     handle.frame().interrupt.fetch_and(!INTERRUPT_EXIT, SeqCst);
-                    asked = handle.changed.wait(asked).unwrap_or_else(PoisonError::into_inner);
+                    handle.wait_for_interrupt(asked);
+                    asked = handle.lock();
                 }
                 asked.woken = false;
                 handle.halted.store(false, SeqCst);

@@ -63,7 +63,7 @@ impl<G: Guest> Tcg<G> {
         let this = unsafe { &mut *this };
         this.guest = std::ptr::null_mut();
         this.activity.begin(Doing::Lookup);
-        fp::take_flags(g);
+        fp::leave(g);
         let (kind, at) = exit::split(value);
         this.turned_away = matches!(kind, exit::INTERRUPT | exit::DEAD);
         match kind {
@@ -191,6 +191,18 @@ unsafe fn both<'a, G: Guest>(context: *mut Tcg<G>, what: Doing) -> (&'a mut Tcg<
     }
 }
 
+/// The arguments of a function, each read by itself: translated code has just written them so, and the host's loads wait for stores
+/// that are narrower.
+///
+/// # Safety
+/// `args` points to four words, as [`host::Hooks`] says.
+#[inline(always)]
+unsafe fn arguments(args: *const [u64; 4]) -> [u64; 4] {
+    let first = args.cast::<u64>();
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|n| unsafe { first.add(n).read_volatile() })
+}
+
 extern "sysv64" fn load<G: Guest>(context: *mut Tcg<G>, va: u64, op: u64, at: u64) -> Answer {
     // SAFETY: called by translated code with the context of `enter`.
     let (t, g) = unsafe { both(context, Doing::Memory) };
@@ -232,7 +244,7 @@ extern "sysv64" fn attempt<G: Guest>(context: *mut Tcg<G>, first: u64, last: u64
 /// `args`: address and operand; `imm` as [`ir::Op::Amo`] packs it.
 extern "sysv64" fn amo<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], imm: u64, at: u64) -> Answer {
     // SAFETY: as in `load`; `args` points into the frame.
-    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), arguments(args)) };
     let old = t.amo(g, (imm >> 8) as u8 & 15, args[0], args[1], MemOp(imm as u8));
     t.answer(g, old, at)
 }
@@ -240,7 +252,7 @@ extern "sysv64" fn amo<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], im
 /// `args`: address, expected, new.
 extern "sysv64" fn cas<G: Guest>(context: *mut Tcg<G>, args: *const [u64; 4], op: u64, at: u64) -> Answer {
     // SAFETY: as in `amo`.
-    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), arguments(args)) };
     let old = t.cas(g, args[0], args[1], args[2], MemOp(op as u8));
     t.answer(g, old, at)
 }
@@ -253,7 +265,7 @@ extern "sysv64" fn store_cond<G: Guest>(
     at: u64,
 ) -> Answer {
     // SAFETY: as in `amo`.
-    let ((t, g), args) = unsafe { (both(context, Doing::Memory), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Memory), arguments(args)) };
     let op = MemOp(op as u8);
     let old = t.cas(g, args[0], args[1], args[2], op);
     t.answer(g, old.map(|found| (found != op.extend(args[1])) as u64), at)
@@ -262,7 +274,7 @@ extern "sysv64" fn store_cond<G: Guest>(
 /// A float operation on raw bits: one that the host has not, or a case of it in which the host's result differs.
 extern "sysv64" fn soft<G: Guest>(context: *mut Tcg<G>, what: u64, args: *const [u64; 4]) -> u64 {
     // SAFETY: as in `amo`.
-    let ((t, g), args) = unsafe { (both(context, Doing::Function), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Function), arguments(args)) };
     let result = host::soft_operation(what).and_then(|(op, ty)| ir::eval::float(op, ty, |n| args[n & 3]));
     let (value, flags) = result.unwrap_or_default();
     if flags != 0 {
@@ -275,7 +287,7 @@ extern "sysv64" fn soft<G: Guest>(context: *mut Tcg<G>, what: u64, args: *const 
 /// Calls function `id` of the guest with the arguments at `args` (four words). The frame's pc is already set if it needs it.
 extern "sysv64" fn helper<G: Guest>(context: *mut Tcg<G>, id: u64, args: *const [u64; 4], at: u64) -> Answer {
     // SAFETY: as in `load`; `args` points into the frame or the stub's stack.
-    let ((t, g), args) = unsafe { (both(context, Doing::Function), *args) };
+    let ((t, g), args) = unsafe { (both(context, Doing::Function), arguments(args)) };
     if let Some(n) = t.activity.functions.get(id as usize) {
         n.count();
     }

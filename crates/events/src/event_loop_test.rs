@@ -272,3 +272,77 @@ fn a_timer_armed_from_elsewhere_lets_the_loop_sleep_until_then() {
     assert!(turns[0].0 >= armed + 40 * MS && turns[1].0 >= armed + 400 * MS, "{turns:?} {armed}");
     assert!(turns[0].0 < armed + 300 * MS, "{turns:?} {armed}");
 }
+
+/// A loop whose virtual clock runs, a timer on it, and how often that has fired.
+fn ticking() -> (EventLoop, Runner, Timer, Arc<AtomicUsize>) {
+    let (events, mut runner) = EventLoop::new().unwrap();
+    events.clocks().start_virtual();
+    runner.run_once(short()).unwrap();
+    let fired = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&fired);
+    let timer = events.timer(Clock::Virtual, move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    (events, runner, timer, fired)
+}
+
+#[test]
+fn the_loop_does_not_wake_for_a_timer_that_somebody_sleeps_for() {
+    let (events, mut runner, timer, fired) = ticking();
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + 50 * MS);
+    timer.sleep_until_due(|left| {
+        let left = left.unwrap();
+        assert!(left <= Duration::from_millis(50));
+        let begin = Instant::now();
+        runner.run_once(Some(left + Duration::from_millis(50))).unwrap();
+        assert!(begin.elapsed() >= left + Duration::from_millis(50));
+    });
+    assert_eq!(fired.load(Ordering::Relaxed), 1, "once, by whoever comes first");
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + 20 * MS);
+    timer.sleep_until_due(|left| thread::sleep(left.unwrap()));
+    assert_eq!(fired.load(Ordering::Relaxed), 2, "nobody else is there");
+    assert_eq!(timer.deadline(), None);
+}
+
+#[test]
+fn the_loop_has_a_timer_again_whose_sleeper_wakes_early() {
+    let (events, mut runner, timer, fired) = ticking();
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + 100 * MS);
+    let sleeper = thread::spawn(move || {
+        // The loop is asleep when this begins, and when it ends.
+        timer.sleep_until_due(|_| thread::sleep(Duration::from_millis(20)));
+        timer
+    });
+    let begin = Instant::now();
+    while fired.load(Ordering::Relaxed) == 0 && begin.elapsed() < Duration::from_secs(5) {
+        runner.run_once(Some(Duration::from_secs(5))).unwrap();
+    }
+    assert_eq!(fired.load(Ordering::Relaxed), 1);
+    assert!(begin.elapsed() < Duration::from_secs(4));
+    sleeper.join().unwrap();
+}
+
+#[test]
+fn the_loop_has_a_timer_that_is_armed_while_somebody_sleeps_for_it() {
+    let (events, mut runner, timer, fired) = ticking();
+    let now = events.clocks().now_ns(Clock::Virtual);
+    timer.arm(now + 500 * MS);
+    timer.sleep_until_due(|_| {
+        timer.arm(now + 20 * MS);
+        runner.run(|| fired.load(Ordering::Relaxed) == 1).unwrap();
+    });
+    assert_eq!(fired.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn nobody_sleeps_for_a_timer_whose_clock_stands() {
+    let (events, _runner, timer, fired) = ticking();
+    timer.sleep_until_due(|left| assert_eq!(left, None, "not armed"));
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + MS);
+    events.clocks().stop_virtual();
+    timer.sleep_until_due(|left| assert_eq!(left, None));
+    assert_eq!(fired.load(Ordering::Relaxed), 0);
+    let real = events.timer(Clock::Realtime, || {});
+    real.arm(0);
+    real.sleep_until_due(|left| assert_eq!(left, None, "that is the loop's"));
+}

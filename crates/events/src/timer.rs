@@ -1,7 +1,9 @@
 //! Timers: a callback and a deadline on one clock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::event_loop::EventLoop;
@@ -11,10 +13,13 @@ type Callback = Box<dyn FnMut() + Send>;
 /// The part of a timer that outlives its handle while its callback runs.
 pub(crate) struct TimerBody {
     callback: Mutex<Callback>,
+    /// A thread sleeps until the deadline and runs the callback then ([`Timer::sleep_until_due`]), so that the main loop need not wake
+    /// for it. Changed with the list locked.
+    has_sleeper: AtomicBool,
 }
 
 impl TimerBody {
-    /// Runs the callback. Called by the main-loop thread only, so the lock is never waited for.
+    /// Runs the callback. Only whoever has taken the timer from its list does, so the lock is hardly ever waited for.
     pub(crate) fn fire(&self) {
         let mut callback = self.callback.lock().unwrap_or_else(PoisonError::into_inner);
         callback();
@@ -37,9 +42,10 @@ impl TimerList {
         self.armed.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    /// The earliest deadline, which the loop promises to wake for.
+    /// The earliest deadline for which nobody else wakes: the loop promises to.
     pub(crate) fn before_sleep(&mut self) -> Option<u64> {
-        let first = self.first();
+        let nobodys = |body: &TimerBody| !body.has_sleeper.load(Relaxed);
+        let first = self.armed.iter().find(|(_, body)| nobodys(body)).map(|((deadline, _), _)| *deadline);
         self.known_to_loop = first.unwrap_or(u64::MAX);
         first
     }
@@ -62,7 +68,7 @@ impl TimerList {
 
 /// A timer; dropping it cancels it. All methods may be called from any thread and from its own callback.
 ///
-/// The callback runs on the main-loop thread, once for each arming, not before its deadline. When another
+/// The callback runs on the main-loop thread, or that of who sleeps until then, once for each arming, not before its deadline. When another
 /// thread cancels or drops a timer, a callback that is already running runs to its end.
 pub struct Timer {
     events: EventLoop,
@@ -77,7 +83,7 @@ impl Timer {
         Timer {
             events,
             clock,
-            body: Arc::new(TimerBody { callback: Mutex::new(callback) }),
+            body: Arc::new(TimerBody { callback: Mutex::new(callback), has_sleeper: AtomicBool::new(false) }),
             key: Mutex::new(None),
         }
     }
@@ -103,11 +109,9 @@ impl Timer {
             list.next_order += 1;
             list.armed.insert((deadline_ns, order), Arc::clone(&self.body));
             *key = Some((deadline_ns, order));
-            let wake = counted.is_none() && deadline_ns < list.known_to_loop;
-            if wake {
-                list.known_to_loop = deadline_ns;
-            }
-            wake && !self.events.set_alarm(self.clock, deadline_ns)
+            // Who sleeps until the former one does not know of this.
+            self.body.has_sleeper.store(false, Relaxed);
+            counted.is_none() && self.is_news(&mut list, deadline_ns)
         };
         drop(key);
         if wake {
@@ -115,6 +119,62 @@ impl Timer {
         }
         if let Some(icount) = counted.filter(|_| first) {
             icount.sound_alarm();
+        }
+    }
+
+    /// Whether the loop sleeps, for longer than until then, and has to be woken. Its alarm is set if that will do.
+    fn is_news(&self, list: &mut TimerList, deadline_ns: u64) -> bool {
+        let news = deadline_ns < list.known_to_loop;
+        if news {
+            list.known_to_loop = deadline_ns;
+        }
+        news && !self.events.set_alarm(self.clock, deadline_ns)
+    }
+
+    /// For a thread that has nothing to do before the deadline: has `sleep` wait for so long, or until something else ends it,
+    /// and runs the callback on this thread if the deadline has passed then. So one thread wakes where it would be two, one after the other.
+    /// Without a limit if the timer is not armed, or its clock does not follow the host's; the main loop has the timer then.
+    pub fn sleep_until_due<R>(&self, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
+        let left = self.begin_sleep();
+        let result = sleep(left);
+        if left.is_some() {
+            self.end_sleep();
+        }
+        result
+    }
+
+    fn begin_sleep(&self) -> Option<Duration> {
+        let clocks = self.events.clocks();
+        if self.clock != Clock::Virtual || clocks.icount().is_some() || !clocks.virtual_running() {
+            return None;
+        }
+        let at = (*self.key())?;
+        let list = self.events.timers(self.clock);
+        let armed = list.armed.get(&at)?;
+        armed.has_sleeper.store(true, Relaxed);
+        Some(Duration::from_nanos(at.0.saturating_sub(clocks.now_ns(self.clock))))
+    }
+
+    fn end_sleep(&self) {
+        let Some(at) = *self.key() else { return };
+        let mut wake = false;
+        let due = {
+            let mut list = self.events.timers(self.clock);
+            let mine = self.body.has_sleeper.swap(false, Relaxed)
+                && list.armed.get(&at).is_some_and(|armed| Arc::ptr_eq(armed, &self.body));
+            let due = mine && at.0 <= self.events.clocks().now_ns(self.clock);
+            if due {
+                list.armed.remove(&at);
+            } else if mine {
+                wake = self.is_news(&mut list, at.0);
+            }
+            due
+        };
+        if due {
+            self.body.fire();
+        }
+        if wake {
+            self.events.wake();
         }
     }
 

@@ -75,6 +75,9 @@ pub(crate) struct Hpm {
     pub(crate) events: [u64; 29],
 }
 
+/// Bits of mstatus by which loads and stores may see other mappings than fetches.
+const DATA_RULES: u64 = mstatus::SUM | mstatus::MXR;
+
 impl Hart {
     /// A hart with the number `index`, which is also its mhartid, in its reset state.
     pub fn new(index: u32, config: Config, platform: Arc<dyn Platform>) -> Hart {
@@ -224,8 +227,12 @@ impl Hart {
         self.mode = Mode::new(privilege, status >> 13 & 3, self.get(slot::FRM), zero);
         self.frame.mode.store(self.mode.0 << 25, Relaxed);
         // SUM and MXR are about data: what was found for fetches holds whatever they are.
-        self.space = self.space_of(privilege, status & !(mstatus::SUM | mstatus::MXR));
-        self.update_data_space();
+        self.space = self.space_of(privilege, status & !DATA_RULES);
+        // Mostly loads and stores see the same.
+        self.data_space = self.space;
+        if status & (DATA_RULES | mstatus::MPRV) != 0 {
+            self.update_data_space();
+        }
     }
     /// Computes again which mappings loads and stores see.
     pub(crate) fn update_data_space(&mut self) {

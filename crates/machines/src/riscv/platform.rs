@@ -9,7 +9,7 @@ use crate::sbi::{
 };
 use cpu::{Cpu, CpuHandle, Exit, Flush, Guest, Mmu, Stop};
 use devices::intc::riscv_aclint::Mtime;
-use events::{Clock, Clocks, EventLoop, Timer};
+use events::{Clock, Clocks, EventLoop};
 use ir::MemOp;
 use memory::AddressSpace;
 use object::{Effect, ResetCause, ShutdownCause};
@@ -41,7 +41,6 @@ struct Around {
     harts: Vec<Arc<CpuHandle>>,
     memory: Arc<AddressSpace>,
     clocks: Clocks,
-    timers: Vec<Timer>,
 }
 
 /// What only the built-in environment needs.
@@ -77,17 +76,16 @@ impl HartPlatform {
 
     /// Connects the harts.
     pub fn set_harts(&self, harts: &[Arc<CpuHandle>], memory: Arc<AddressSpace>, events: &EventLoop) {
-        let timer = |hart: &Arc<CpuHandle>| {
-            let hart = hart.clone();
-            events.timer(Clock::Virtual, move || hart.set_line(input::STI, true))
-        };
-        let timers = harts.iter().map(timer).collect();
-        let _ = self.around.set(Around {
-            harts: harts.to_vec(),
-            memory,
-            clocks: events.clocks().clone(),
-            timers,
-        });
+        for hart in harts {
+            // The hart has the timer.
+            let of = Arc::downgrade(hart);
+            hart.set_timer(events.timer(Clock::Virtual, move || {
+                if let Some(hart) = of.upgrade() {
+                    hart.set_line(input::STI, true);
+                }
+            }));
+        }
+        let _ = self.around.set(Around { harts: harts.to_vec(), memory, clocks: events.clocks().clone() });
     }
 
     /// Serves `ecall` from S-mode from now on.
@@ -110,8 +108,8 @@ impl HartPlatform {
     /// The machine is reset.
     fn reset(&self) {
         if let Some(around) = self.around.get() {
-            around.timers.iter().for_each(Timer::cancel);
             for hart in &around.harts {
+                hart.timer().inspect(|timer| timer.cancel());
                 hart.set_line(input::STI, false);
                 hart.set_line(input::SSI, false);
             }
@@ -128,7 +126,8 @@ impl HartPlatform {
     /// Arms the supervisor timer of a hart.
     fn arm(&self, hart: usize, deadline: Option<u64>) {
         let Some(around) = self.around.get() else { return };
-        let (Some(timer), Some(handle)) = (around.timers.get(hart), around.harts.get(hart)) else { return };
+        let Some(handle) = around.harts.get(hart) else { return };
+        let Some(timer) = handle.timer() else { return };
         let now = self.time();
         match deadline {
             Some(deadline) if deadline <= now => {
@@ -173,10 +172,9 @@ impl Saved for HartPlatform {
     }
 
     fn save(&self, instance: u32, out: &mut Saver) {
-        let timers = self.around.get().map_or(&[][..], |a| &a.timers);
         let builtin = self.builtin.get();
         let state = PlatformState {
-            deadlines: timers.iter().map(Timer::deadline).collect(),
+            deadlines: self.harts().iter().map(|hart| hart.timer()?.deadline()).collect(),
             builtin: builtin.is_some(),
             states: builtin.map(|b| states(b).clone()).unwrap_or_default(),
         };
@@ -190,11 +188,11 @@ impl Saved for HartPlatform {
         let refuse = |field: &str, reason: String| {
             Err(StateError { section: PlatformState::NAME.into(), field: field.into(), reason })
         };
-        let timers = self.around.get().map_or(&[][..], |a| &a.timers);
-        if state.deadlines.len() != timers.len() {
+        let harts = self.harts();
+        if state.deadlines.len() != harts.len() {
             return refuse(
                 "deadlines",
-                format!("there are {} harts instead of {}", state.deadlines.len(), timers.len()),
+                format!("there are {} harts instead of {}", state.deadlines.len(), harts.len()),
             );
         }
         let builtin = self.builtin.get();
@@ -206,15 +204,16 @@ impl Saved for HartPlatform {
             );
         }
         if let Some(builtin) = builtin {
-            if state.states.len() != timers.len() {
+            if state.states.len() != harts.len() {
                 return refuse("states", format!("there are {} harts", state.states.len()));
             }
             *states(builtin) = state.states;
         }
-        for (timer, deadline) in timers.iter().zip(state.deadlines) {
-            match deadline {
-                Some(deadline) => timer.arm(deadline),
-                None => timer.cancel(),
+        for (hart, deadline) in harts.iter().zip(state.deadlines) {
+            match (hart.timer(), deadline) {
+                (Some(timer), Some(deadline)) => timer.arm(deadline),
+                (Some(timer), None) => timer.cancel(),
+                (None, _) => {}
             }
         }
         Ok(())
