@@ -11,87 +11,46 @@
 //! So a record is right for whoever finds the very bytes in memory that it was made from, in whatever guest, and wherever they lie: code moves by
 //! its relocations. Who runs what is found for the first time in this run need not interpret it first either: somebody has come to it twice before.
 //!
-//! The file is appended to, by whole segments under a lock, or replaced by one in better order (`order.rs`), so any number of emulators can share it. A segment has a table of
+//! The file (`file.rs`) is appended to, by whole segments under a lock, or replaced by one in better order (`order.rs`), so any number of emulators can share it. A segment has a table of
 //! its records in front; a thread reads these tables when the machine starts, and nothing else is touched before it is used. A segment that has not come to
-//! its end is cut off by the next who appends. A record has a checksum, which is compared when it is used. (Whoever shortens such a file while it is used
+//! its end is cut off by the next who appends. A record (`record.rs`) has a checksum, which is compared when it is used. (Whoever shortens such a file while it is used
 //! has the emulators that use it end by a signal, as with any program's file. To remove it does no harm.)
 //!
 //! Blocks are kept when they have been made for the first time in a run. Not kept are regions, which take little time and follow what the
 //! guest does, instructions that cross into another page, and anything while instructions are counted, blocks are checked or logged.
 
+mod file;
 mod order;
+mod record;
+
+pub(crate) use file::make_directory;
+pub(crate) use record::{Name, Record, head};
 
 use crate::raw::FileMap;
 use cpu::Built;
-use host::{Code, Link, Point, Relocation};
+use file::Kept;
+use host::Code;
 use order::{LONGEST_ANEW, MOST, Used};
-use rustix::fs::{FlockOperation, flock};
+use record::{encode, half, word};
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// The first bytes of a file; the last counts the changes of the format.
-const MAGIC: [u8; 8] = *b"TINAMOU\x01";
-/// The first word of a segment.
-const SEGMENT: u32 = 0x5345_474d;
-/// Bytes of a segment before its table: [`SEGMENT`], records, bytes of them, checksum of the table.
-const SEGMENT_BYTES: usize = 16;
-/// Bytes of a record before the guest's: see [`encode`].
-const RECORD_BYTES: usize = 32;
-/// A file that has become longer is begun anew.
-const LONGEST_FILE: u64 = 128 << 20;
-/// Bytes of all files in the directory at most when one is begun: those that were used last stay.
-const ALL_FILES: u64 = 256 << 20;
 /// A journal that is longer is written at once; else when nothing has come for a while.
 const LONG: usize = 4 << 20;
 /// How long that is.
 const WHILE: Duration = Duration::from_millis(250);
 /// So few records in that time are as good as none.
 const FEW: usize = 64;
-/// A file is opened so often, if others replace it each time.
-const ATTEMPTS: usize = 4;
 /// When so many blocks have been found in the file, what is mapped of it is let go.
 const FOUND: u32 = 1024;
 /// Records behind the one that was found last that are looked at before the table, of which each look is a miss of the host's caches.
 const NEXT: usize = 4;
-/// Bytes of the guest, from an entry on, that are part of a record's hash. (A shorter block is found only where what follows is the same, too.)
-const HEAD: u16 = 8;
-
-/// What a record is looked for by, besides the guest's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Name {
-    pub(crate) offset: u16,
-    pub(crate) mode: u32,
-    pub(crate) alone: bool,
-    /// Number of the page among those that its jumps can be linked to, and 1; 0 if it can jump to its own alone.
-    pub(crate) reach: u16,
-}
-
-impl Name {
-    fn number(self) -> u32 {
-        self.offset as u32 >> 1
-            | (self.mode & 0x7f) << 11
-            | (self.alone as u32) << 18
-            | (self.reach as u32) << 19
-    }
-    /// What the tables have of a record at whose entry the guest has `head`: nothing of the reach.
-    fn hash(self, head: u64) -> u32 {
-        let mixed = (head ^ ((self.number() & 0x7_ffff) as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
-    }
-}
-
-/// The bytes at an offset of a page, as a number; zeros behind its end. `load` gives eight bytes.
-pub(crate) fn head(offset: u16, load: impl FnOnce(u16) -> u64) -> u64 {
-    let at = offset.min(4096 - HEAD);
-    load(at) >> (8 * (offset - at))
-}
 
 /// What is kept, and what will be.
 pub(crate) struct Persistent {
@@ -142,132 +101,6 @@ struct Known {
     table: Box<[u64]>,
 }
 
-/// A translation as the file has it: checksum of what follows, bytes in all (a multiple of 8), name's number, hash; guest's bytes, how
-/// many of them the instructions have, how many instructions, hot bytes, bytes of code, links, points, relocations; then the
-/// guest's bytes, the code, and the lists in this order. The code was made for offset 0 of code memory.
-#[derive(Clone, Copy)]
-pub(crate) struct Record<'a>(&'a [u8]);
-
-/// Numbers of two bytes are smaller. Stands for no stub of a link, and marks a relocation that leads to the common code.
-const MARK: u16 = 1 << 15;
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-/// Appends a record. `None`, and nothing appended, if a number is too large.
-fn encode(
-    out: &mut Vec<u8>,
-    (name, hash): (Name, u32),
-    guest: &[u8],
-    built: &Built,
-    code: &Code,
-) -> Option<()> {
-    let small = |n: usize| u16::try_from(n).ok().filter(|&n| n < MARK);
-    let counts = [
-        small(guest.len())?,
-        small(built.length as usize)?,
-        small(built.insns as usize)?,
-        small(code.hot as usize)?,
-        small(code.bytes.len())?,
-        small(code.links.len())?,
-        small(code.points.len())?,
-        small(code.relocations.len())?,
-    ];
-    let start = out.len();
-    out.extend([0; 8]);
-    out.extend([name.number(), hash].iter().flat_map(|n| n.to_le_bytes()));
-    out.extend(counts.iter().flat_map(|n| n.to_le_bytes()));
-    out.extend(guest);
-    out.extend(&code.bytes);
-    let mut put = |n: u16| out.extend(n.to_le_bytes());
-    for l in &code.links {
-        let target = l.target as i32 as u32;
-        let stub = l.stub.map_or(MARK, |stub| stub as u16);
-        let guard = l.guard.map_or(MARK, |guard| guard as u16);
-        [l.at as u16, stub, target as u16, (target >> 16) as u16, guard].into_iter().for_each(&mut put);
-    }
-    for p in &code.points {
-        [p.return_offset as u16, p.insn as u16].into_iter().for_each(&mut put);
-    }
-    for r in &code.relocations {
-        put(r.at as u16 | if r.common { MARK } else { 0 });
-    }
-    out.resize(start + (out.len() - start).next_multiple_of(8), 0);
-    let bytes = (out.len() - start) as u32;
-    out[start + 4..start + 8].copy_from_slice(&bytes.to_le_bytes());
-    let sum = crc32fast::hash(&out[start + 4..]);
-    out[start..start + 4].copy_from_slice(&sum.to_le_bytes());
-    Some(())
-}
-
-impl<'a> Record<'a> {
-    /// The record at the beginning of these bytes, if it has all of its own.
-    fn first(bytes: &'a [u8]) -> Option<Record<'a>> {
-        let len = word(bytes, 4)? as usize;
-        let record = bytes.get(..len).filter(|_| len >= RECORD_BYTES && len.is_multiple_of(8))?;
-        Some(Record(record))
-    }
-    fn number(self) -> u32 {
-        word(self.0, 8).unwrap_or_default()
-    }
-    fn hash(self) -> u32 {
-        word(self.0, 12).unwrap_or_default()
-    }
-    fn count(self, n: usize) -> usize {
-        half(self.0, 16 + 2 * n).unwrap_or_default().into()
-    }
-    /// The guest's bytes.
-    fn guest(self) -> Option<&'a [u8]> {
-        self.0.get(RECORD_BYTES..RECORD_BYTES + self.count(0))
-    }
-    /// Whether it has this number and was made of the first of these bytes.
-    fn is_of(self, number: u32, bytes: &[u8]) -> bool {
-        self.number() == number && self.guest().is_some_and(|guest| bytes.starts_with(guest))
-    }
-    /// Writes the code, for the offsets in code memory, into `code`. What the guest's half has to say of it; `None` if the record is damaged.
-    pub(crate) fn code(self, (base, apart): (usize, usize), code: &mut Code) -> Option<Built> {
-        if crc32fast::hash(self.0.get(4..)?) != word(self.0, 0)? {
-            return None;
-        }
-        let [bytes, length, insns, hot, len, links, points, relocations] =
-            std::array::from_fn(|n| self.count(n));
-        let rest = self.0.get(RECORD_BYTES + bytes..)?;
-        let (host, rest) = rest.split_at_checked(len)?;
-        let (links, rest) = rest.split_at_checked(10 * links)?;
-        let (points, rest) = rest.split_at_checked(4 * points)?;
-        let relocations = rest.get(..2 * relocations)?;
-        code.bytes.clear();
-        code.bytes.extend_from_slice(host);
-        code.hot = hot.min(len) as u32;
-        code.links.clear();
-        code.links.extend(links.chunks_exact(10).filter_map(|l| {
-            let [stub, guard] = [2, 8].map(|at| half(l, at).filter(|&n| n != MARK).map(u32::from));
-            Some(Link { at: half(l, 0)?.into(), stub, target: (word(l, 4)? as i32).into(), guard })
-        }));
-        code.points.clear();
-        code.points.extend(
-            points
-                .chunks_exact(4)
-                .filter_map(|p| Some(Point { return_offset: half(p, 0)?.into(), insn: half(p, 2)?.into() })),
-        );
-        code.relocations.clear();
-        code.relocations.extend(
-            relocations
-                .chunks_exact(2)
-                .filter_map(|r| half(r, 0))
-                .map(|r| Relocation { at: (r & !MARK).into(), common: r & MARK != 0 }),
-        );
-        code.move_by(base as u32, apart as u32);
-        let from = (self.number() << 1) as u16 & 4095;
-        Some(Built { insns: insns as u32, from, bytes: bytes as u32, length: length as u32 })
-    }
-}
-
 impl Known {
     /// Whether there may be a record with this hash: who only asks does not touch it.
     fn has(&self, hash: u32) -> bool {
@@ -291,10 +124,19 @@ impl Known {
     fn next_with(&self, place: u32, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
         let first = Some(place).filter(|&place| place != 0).and_then(|place| Some((place, self.at(place)?)));
         let next = |&(place, record): &(u32, Record<'_>)| {
-            let place = place + record.0.len() as u32 / 8;
+            let place = record.behind(place);
             Some((place, self.at(place)?))
         };
         std::iter::successors(first, next).take(NEXT).filter(move |(_, r)| r.hash() == hash)
+    }
+    /// Opens the file and reads its tables; removes it and gives `None` if they are damaged.
+    fn open(directory: &Path, maker: &str) -> io::Result<Option<(Kept, Known)>> {
+        let kept = Kept::open(directory, maker)?;
+        let known = Known::read(&kept)?;
+        if known.is_none() {
+            std::fs::remove_file(&kept.path)?;
+        }
+        Ok(known.map(|known| (kept, known)))
     }
     /// Reads the tables. `None` if they do not come to the end.
     fn read(kept: &Kept) -> io::Result<Option<Known>> {
@@ -310,239 +152,6 @@ impl Known {
             table[at] = (entry.hash as u64) << 32 | entry.place as u64;
         })?;
         Ok(whole.then_some(Known { map: FileMap::new(&kept.file, kept.end)?, records, table }))
-    }
-}
-
-/// What the table of a segment says of a record: hash and bytes; and its place, in units of 8 bytes.
-#[derive(Clone, Copy)]
-struct Entry {
-    place: u32,
-    hash: u32,
-    len: u32,
-}
-
-impl Entry {
-    /// As the table has it.
-    fn bytes(self) -> impl Iterator<Item = u8> {
-        [self.hash, self.len].into_iter().flat_map(u32::to_le_bytes)
-    }
-}
-
-/// The head of a segment.
-struct Segment {
-    at: u64,
-    records: u32,
-    bytes: u32,
-    sum: u32,
-}
-
-impl Segment {
-    fn table_bytes(&self) -> u64 {
-        8 * self.records as u64
-    }
-    fn end(&self) -> u64 {
-        self.at + SEGMENT_BYTES as u64 + self.table_bytes() + self.bytes as u64
-    }
-}
-
-/// The head of a segment of so many records with so many bytes.
-fn segment_head(records: usize, bytes: usize, table: &[u8]) -> Vec<u8> {
-    let head = [SEGMENT, records as u32, bytes as u32, crc32fast::hash(table)];
-    head.iter().flat_map(|n| n.to_le_bytes()).collect()
-}
-
-/// A segment of these records.
-fn segment(records: &[Record<'_>]) -> Vec<u8> {
-    let entry = |r: &Record<'_>| Entry { place: 0, hash: r.hash(), len: r.0.len() as u32 };
-    let table: Vec<u8> = records.iter().flat_map(|r| entry(r).bytes()).collect();
-    let bytes = records.iter().map(|r| r.0.len()).sum();
-    let mut segment = segment_head(records.len(), bytes, &table);
-    segment.extend(table);
-    records.iter().for_each(|r| segment.extend(r.0));
-    segment
-}
-
-/// A file that others wait for until this is dropped. (To close it is not enough: what is mapped of it keeps it locked.)
-struct Locked<'a>(&'a File);
-
-impl Locked<'_> {
-    fn new(file: &File) -> io::Result<Locked<'_>> {
-        flock(file, FlockOperation::LockExclusive)?;
-        Ok(Locked(file))
-    }
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        // It was locked, so it can be unlocked.
-        let _ = flock(self.0, FlockOperation::Unlock);
-    }
-}
-
-/// The file of one maker.
-struct Kept {
-    path: PathBuf,
-    /// What it begins with: the format, and the maker's name.
-    head: Vec<u8>,
-    file: File,
-    /// Where the segments ended when it was opened.
-    end: usize,
-    /// What was found cannot be put in order any more: this is not the file that was read, or that could not be done.
-    settled: bool,
-}
-
-impl Kept {
-    /// Opens or begins the file of `maker` in the directory.
-    fn open(directory: &Path, maker: &str) -> io::Result<Kept> {
-        make_directory(directory)?;
-        let mut head = MAGIC.to_vec();
-        head.extend((maker.len() as u64).to_le_bytes());
-        head.extend(maker.as_bytes());
-        head.resize(head.len().next_multiple_of(8), 0);
-        let path = directory.join(format!("{:08x}.code", crc32fast::hash(&head)));
-        Kept::open_at(path, head)
-    }
-    fn open_at(path: PathBuf, head: Vec<u8>) -> io::Result<Kept> {
-        for _ in 0..ATTEMPTS {
-            let file = OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-                .open(&path)?;
-            let about = file.metadata()?;
-            // What is run must be one's own.
-            if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write it"));
-            }
-            let kept = Kept { path: path.clone(), head: head.clone(), file, end: 0, settled: false };
-            if let Some(end) = kept.begin()? {
-                return Ok(Kept { end, ..kept });
-            }
-        }
-        Err(io::Error::other("it cannot be begun anew"))
-    }
-    /// Begins the file if it is empty, and says where its segments end. `None` if it is of no use: another file will have to be opened.
-    fn begin(&self) -> io::Result<Option<usize>> {
-        let _locked = Locked::new(&self.file)?;
-        if !self.is_current() {
-            return Ok(None);
-        }
-        let len = self.file.metadata()?.len();
-        if len == 0 {
-            if let Some(directory) = self.path.parent() {
-                forget_old(directory, &self.path);
-            }
-            (&self.file).write_all(&self.head)?;
-        }
-        let mut found = vec![0; self.head.len()];
-        if self.file.read_exact_at(&mut found, 0).is_ok() && found == self.head && len < LONGEST_FILE {
-            return Ok(Some(self.cut()? as usize));
-        }
-        // Others may go on with it.
-        std::fs::remove_file(&self.path)?;
-        Ok(None)
-    }
-    /// Whether this is the file that others open. To be asked under the lock.
-    fn is_current(&self) -> bool {
-        let id = |about: std::fs::Metadata| (about.dev(), about.ino());
-        let here = self.file.metadata().map(id);
-        std::fs::symlink_metadata(&self.path).map(id).is_ok_and(|there| here.is_ok_and(|here| here == there))
-    }
-    /// Opens the file and reads its tables; removes it and gives `None` if they are damaged.
-    fn read(directory: &Path, maker: &str) -> io::Result<Option<(Kept, Known)>> {
-        let kept = Kept::open(directory, maker)?;
-        let known = Known::read(&kept)?;
-        if known.is_none() {
-            std::fs::remove_file(&kept.path)?;
-        }
-        Ok(known.map(|known| (kept, known)))
-    }
-    /// The segments of the first `len` bytes, until one has not all of its own.
-    fn segments(&self, len: u64) -> io::Result<Vec<Segment>> {
-        let (mut segments, mut at, mut head) = (Vec::new(), self.head.len() as u64, [0; SEGMENT_BYTES]);
-        while at + SEGMENT_BYTES as u64 <= len {
-            self.file.read_exact_at(&mut head, at)?;
-            let [mark, records, bytes, sum] = [0, 4, 8, 12].map(|n| word(&head, n).unwrap_or_default());
-            let segment = Segment { at, records, bytes, sum };
-            if mark != SEGMENT || segment.end() > len {
-                break;
-            }
-            at = segment.end();
-            segments.push(segment);
-        }
-        Ok(segments)
-    }
-    /// Calls `each` with what the tables say of each record of the first `end` bytes. False if they are damaged.
-    fn each_entry(&self, end: u64, mut each: impl FnMut(Entry)) -> io::Result<bool> {
-        let (mut table, mut whole) = (Vec::new(), self.head.len() as u64);
-        for segment in self.segments(end)? {
-            table.resize(segment.table_bytes() as usize, 0);
-            self.file.read_exact_at(&mut table, segment.at + SEGMENT_BYTES as u64)?;
-            if segment.sum != crc32fast::hash(&table) {
-                return Ok(false);
-            }
-            let mut place = segment.at + SEGMENT_BYTES as u64 + segment.table_bytes();
-            for entry in table.chunks_exact(8) {
-                let (hash, len) = (word(entry, 0).unwrap_or_default(), word(entry, 4).unwrap_or_default());
-                each(Entry { place: (place / 8) as u32, hash, len });
-                place += len as u64;
-            }
-            whole = segment.end();
-        }
-        Ok(whole == end)
-    }
-    /// Cuts off what is no whole segment at the end, and says where that is. The file is locked.
-    fn cut(&self) -> io::Result<u64> {
-        let len = self.file.metadata()?.len();
-        let end = self.segments(len)?.last().map_or(self.head.len() as u64, Segment::end);
-        if end < len {
-            self.file.set_len(end)?;
-        }
-        Ok(end)
-    }
-    /// Appends records, of which it has none, and says where the first one is. `None` if the file has become too long.
-    fn append(&mut self, records: &[Record<'_>]) -> io::Result<Option<u32>> {
-        for _ in 0..ATTEMPTS {
-            let locked = Locked::new(&self.file)?;
-            if self.is_current() {
-                let (at, segment) = (self.cut()?, segment(records));
-                if at + segment.len() as u64 > LONGEST_FILE {
-                    return Ok(None);
-                }
-                (&self.file).write_all(&segment)?;
-                return Ok(Some((at as usize + SEGMENT_BYTES + 8 * records.len()) as u32 / 8));
-            }
-            drop(locked);
-            // Somebody has put it in order, or removed it.
-            *self = Kept { settled: true, ..Kept::open_at(self.path.clone(), self.head.clone())? };
-        }
-        Err(io::Error::other("others replace it again and again"))
-    }
-}
-
-/// Makes the directory, and those above it, if they are not there.
-pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-/// Makes room for a file at `path`: of the others only those stay that were written last.
-fn forget_old(directory: &Path, path: &Path) {
-    let Ok(files) = std::fs::read_dir(directory) else { return };
-    let mut files: Vec<_> = files
-        .flatten()
-        .filter(|f| f.path() != path && f.path().extension().is_some_and(|e| e == "code"))
-        .filter_map(|f| Some((f.metadata().ok()?, f.path())))
-        .collect();
-    files.sort_by_key(|(about, _)| std::cmp::Reverse(about.modified().ok()));
-    let mut sum = LONGEST_FILE;
-    for (about, path) in files {
-        sum += about.len();
-        if sum > ALL_FILES {
-            // Another emulator may be as quick.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 
@@ -593,7 +202,7 @@ impl Persistent {
         let (known, hash) = (self.inner.known.get()?, name.hash(head));
         let near = known.next_with(self.next.load(Relaxed), hash);
         let (place, found) = near.chain(known.with(hash)).find(|(_, r)| r.is_of(name.number(), bytes))?;
-        self.next.store(place + found.0.len() as u32 / 8, Relaxed);
+        self.next.store(found.behind(place), Relaxed);
         self.found.fetch_add(1, Relaxed);
         let mut journal = self.inner.journal();
         if !journal.closed && journal.used.len() < MOST {
@@ -656,10 +265,10 @@ impl Inner {
         }
     }
     fn run(&self, directory: &Path, maker: &str) -> io::Result<()> {
-        let (mut kept, known) = match Kept::read(directory, maker)? {
+        let (mut kept, known) = match Known::open(directory, maker)? {
             Some(whole) => whole,
             // Damaged: nobody would find what is appended.
-            None => Kept::read(directory, maker)?.ok_or_else(|| io::Error::other("it stays damaged"))?,
+            None => Known::open(directory, maker)?.ok_or_else(|| io::Error::other("it stays damaged"))?,
         };
         let known = self.known.get_or_init(|| known);
         // What has been written since, and all that has been used.
@@ -676,7 +285,7 @@ impl Inner {
                     continue;
                 }
                 let Some(record) = Record::first(rest) else { break };
-                rest = &rest[record.0.len()..];
+                rest = &rest[record.bytes().len()..];
                 let Some(guest) = record.guest() else { continue };
                 let same = |k: &Record<'_>| k.number() == record.number() && k.guest() == record.guest();
                 if let Some((place, _)) = known.with(record.hash()).find(|(_, k)| same(k)) {
@@ -692,7 +301,7 @@ impl Inner {
                     return Err(io::ErrorKind::StorageFull.into());
                 };
                 at.extend(new.iter().map(|r| {
-                    let next = place + r.0.len() as u32 / 8;
+                    let next = r.behind(place);
                     std::mem::replace(&mut place, next)
                 }));
             }

@@ -1,4 +1,7 @@
+use super::file::{LONGEST_FILE, SEGMENT, SEGMENT_BYTES};
+use super::record::RECORD_BYTES;
 use super::*;
+use host::{Link, Point, Relocation};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
@@ -194,7 +197,7 @@ fn a_file_that_is_too_long_is_begun_anew() {
 #[test]
 fn old_files_make_room() {
     let directory = Directory::new("old");
-    DirBuilder::new().create(&directory.0).unwrap();
+    std::fs::create_dir(&directory.0).unwrap();
     for (n, name) in ["a.code", "b.code", "c.code", "other"].iter().enumerate() {
         let file = File::create(directory.0.join(name)).unwrap();
         file.set_len(100 << 20).unwrap();

@@ -6,7 +6,7 @@
 //! translate for a while, it is written anew beside the old one, which it replaces: first what this run has used, in that order, then the rest. What
 //! there is no room for is what has not been used for longest.
 
-use super::{Entry, Kept, LONGEST_FILE, Locked, SEGMENT_BYTES, segment_head};
+use super::file::{Entry, Kept, LONGEST_FILE, Locked, SEGMENT_BYTES, segment_head};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
