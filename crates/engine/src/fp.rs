@@ -32,8 +32,8 @@ fn get() -> u32 {
 }
 
 /// # Safety
-/// `csr` rounds to nearest; exceptions that it does not mask belong to a frame that [`WATCHING`] names, and no Rust code that computes
-/// runs before they are masked again.
+/// `csr` rounds to nearest; exceptions that it does not mask belong to a frame that [`WATCHING`] names. (Rust code that raises one
+/// before they are masked again, which only modes without floats let run, ends the watch.)
 #[inline(always)]
 unsafe fn set(csr: u32) {
     // SAFETY: the caller's promise.

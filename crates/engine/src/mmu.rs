@@ -41,12 +41,20 @@ impl<G: Guest> Tcg<G> {
     }
     /// The same; unless `direct` will do, the RAM block is always named.
     fn place_by(&mut self, g: &mut G, va: u64, access: Access, direct: bool) -> Result<Place, Stop> {
+        if let Some(pa) = self.walks.device(self.data_space, va, access) {
+            return Ok(Place::Bus(pa));
+        }
         let mapping = g.translate(self, va, access)?;
         self.activity.fills.count();
         let pa = mapping.physical;
         let (ram, offset, store) = match self.bus.find(pa) {
             None => return Err(g.bus_fault(va, access).into()),
-            Some(Found::Device) => return Ok(Place::Bus(pa)),
+            Some(Found::Device) => {
+                if access != Access::Execute {
+                    self.walks.note_device(self.data_space, va, &mapping);
+                }
+                return Ok(Place::Bus(pa));
+            }
             Some(Found::Ram(ram, offset, store)) => (ram, offset, store),
         };
         let page = offset & !4095;

@@ -44,7 +44,7 @@ pub struct Tcg<G: Guest> {
     pub(crate) space: Space,
     /// Set for data; the same one but for MPRV.
     pub(crate) data_set: usize,
-    data_space: Space,
+    pub(crate) data_space: Space,
     /// The guest's mode that the sets are prepared for.
     mode: u32,
     pub(crate) activity: Arc<Activity>,
