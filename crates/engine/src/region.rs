@@ -36,6 +36,9 @@ use std::time::Duration;
 const WALK: usize = 1536;
 /// A loop that is shorter is followed several times, as long as it does not get longer than that.
 const UNROLLED: usize = 64;
+/// The same if it goes round much more often than it is followed then: so many times.
+const UNROLLED_STEADY: usize = 160;
+const STEADY: usize = 4;
 /// A loop that is longer is left to the blocks. (In a long one regions follow one another.)
 const LONGEST: usize = WALK / 2;
 /// A path that is shorter is left to the blocks.
@@ -208,8 +211,9 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>>
     let most = loops.iter().map(|(worth, _)| *worth).max()?;
     loops.retain(|(worth, _)| (most - worth) * NEARLY <= most.abs());
     let turn = &trail[loops.into_iter().map(|(_, turn)| turn).min_by_key(|turn| turn.len())?];
-    let times = usual_turns(trail, turn).min(UNROLLED / turn.len()).max(1);
-    let mut way = turn.repeat(times);
+    let (turns, most) = (usual_turns(trail, turn), UNROLLED_STEADY / turn.len());
+    let most = if turns >= STEADY * most { most } else { UNROLLED / turn.len() };
+    let mut way = turn.repeat(turns.min(most).max(1));
     way.push(turn[0]);
     Some(way)
 }

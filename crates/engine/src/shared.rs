@@ -28,7 +28,7 @@ use std::time::Instant;
 pub const FRAME_BIAS: usize = 128;
 
 /// Guest instructions of a region at most.
-const REGION_LIMIT: u32 = 160;
+const REGION_LIMIT: u32 = 480;
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
@@ -380,7 +380,7 @@ impl Shared {
     }
     /// Instructions of a region at most; of those that are checked fewer, since some are left early and checked again.
     fn region_limit(&self) -> u32 {
-        if self.options.verify { REGION_LIMIT / 8 } else { REGION_LIMIT }
+        if self.options.verify { REGION_LIMIT / 24 } else { REGION_LIMIT }
     }
     /// Instructions of a block at most.
     pub fn block_limit(&self) -> u32 {
