@@ -95,7 +95,9 @@ fn of_two_that_stop_at_once_each_is_told_of() {
         d.register(10)
     };
     let mut told = [0, 0];
-    for _ in 0..200 {
+    // A busy host may let one of them wait for a while.
+    let begin = std::time::Instant::now();
+    while told.iter().sum::<u64>() < 200 || told.contains(&0) && begin.elapsed().as_secs() < 20 {
         match d.ask("vCont;c").as_str() {
             "T05thread:01;" => told[0] += 1,
             "T05thread:02;" => told[1] += 1,
