@@ -132,7 +132,8 @@ impl CpuHandle {
     pub fn timer(&self) -> Option<&Timer> {
         self.timer.get()
     }
-    /// The vCPU has nothing to do: its thread waits until somebody wakes it, or its timer is due.
+    /// The vCPU has nothing to do: its thread waits until somebody wakes it, or its timer is due. (Whose callback takes the
+    /// lock, so that is given up.)
     pub(crate) fn wait_for_interrupt(&self, asked: MutexGuard<'_, Asked>) {
         let changed = &self.changed;
         let wait = |most: Option<Duration>| match most {

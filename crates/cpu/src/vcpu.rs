@@ -35,8 +35,7 @@ pub fn spawn<G: Guest, A: Accelerator<G>>(
     std::thread::Builder::new().name(format!("CPU {index}/TCG")).spawn(move || {
         let handle = cpu.handle().clone();
         handle.thread_id.store(thread_id(), Relaxed);
-        // The kernel otherwise lets this thread's own timer be late by 50 microseconds.
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+        events::wake_in_time();
         loop {
             // Work first: it may stop, reset or end us.
             let mut asked = handle.lock();

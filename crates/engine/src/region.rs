@@ -36,8 +36,9 @@ use std::time::Duration;
 const WALK: usize = 1536;
 /// A loop that is shorter is followed several times, as long as it does not get longer than that.
 const UNROLLED: usize = 64;
-/// The same if it goes round much more often than it is followed then: so many times.
+/// The same of a steady loop.
 const UNROLLED_STEADY: usize = 160;
+/// A loop is steady if it goes round at once so many times as often as it is followed.
 const STEADY: usize = 4;
 /// A loop that is longer is left to the blocks. (In a long one regions follow one another.)
 const LONGEST: usize = WALK / 2;
@@ -211,9 +212,10 @@ fn busiest_loop(trail: &[u64], is_one: impl Fn(u64) -> bool) -> Option<Vec<u64>>
     let most = loops.iter().map(|(worth, _)| *worth).max()?;
     loops.retain(|(worth, _)| (most - worth) * NEARLY <= most.abs());
     let turn = &trail[loops.into_iter().map(|(_, turn)| turn).min_by_key(|turn| turn.len())?];
-    let (turns, most) = (usual_turns(trail, turn), UNROLLED_STEADY / turn.len());
-    let most = if turns >= STEADY * most { most } else { UNROLLED / turn.len() };
-    let mut way = turn.repeat(turns.min(most).max(1));
+    let (turns, followed) = (usual_turns(trail, turn), UNROLLED_STEADY / turn.len());
+    let is_steady = turns >= STEADY * followed;
+    let times = if is_steady { followed } else { turns.min(UNROLLED / turn.len()) };
+    let mut way = turn.repeat(times.max(1));
     way.push(turn[0]);
     Some(way)
 }

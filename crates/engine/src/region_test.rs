@@ -19,6 +19,15 @@ fn a_short_loop_is_followed_several_times() {
 }
 
 #[test]
+fn a_steady_loop_is_followed_more_often() {
+    let followed = |n: u64, times: usize| (chosen(&turns(A, n, times)).len() - 1) / n as usize;
+    // A turn too long for the shorter way: twenty turns are five times as many as are followed.
+    assert_eq!((followed(40, 20), followed(40, 12)), (4, 1));
+    assert_eq!((followed(16, 60), followed(16, 30)), (10, 4));
+    assert_eq!(followed(200, 7), 1, "longer than any of the limits");
+}
+
+#[test]
 fn a_steady_loop_is_taken_with_the_loops_in_it() {
     // Three turns of five instructions in a loop of twenty-five.
     let mut trail = Vec::new();

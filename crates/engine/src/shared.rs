@@ -30,6 +30,9 @@ pub const FRAME_BIAS: usize = 128;
 /// Guest instructions of a region at most.
 const REGION_LIMIT: u32 = 480;
 
+/// The same of a region that is checked: some are left early and checked again.
+const CHECKED_REGION_LIMIT: u32 = 20;
+
 /// Bytes of a page.
 const PAGE: usize = 4096;
 
@@ -378,9 +381,9 @@ impl Shared {
         let shared = self.clone();
         handle.async_run_on(move |_| shared.clear());
     }
-    /// Instructions of a region at most; of those that are checked fewer, since some are left early and checked again.
+    /// Instructions of a region at most.
     fn region_limit(&self) -> u32 {
-        if self.options.verify { REGION_LIMIT / 24 } else { REGION_LIMIT }
+        if self.options.verify { CHECKED_REGION_LIMIT } else { REGION_LIMIT }
     }
     /// Instructions of a block at most.
     pub fn block_limit(&self) -> u32 {

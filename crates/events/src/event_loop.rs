@@ -14,7 +14,7 @@ use rustix::time::{
 };
 
 use crate::clock::{Clock, Clocks};
-use crate::timer::{Timer, TimerList};
+use crate::timer::{Timer, TimerList, wake_in_time};
 use crate::trace;
 use crate::watch::{FdWatch, Interest, Ready, Watch};
 
@@ -250,8 +250,7 @@ impl Runner {
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if !self.slack_set {
             self.slack_set = true;
-            // The kernel otherwise rounds the wake-ups of this thread by 50 microseconds.
-            let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+            wake_in_time();
         }
         let mut events = [const { Self::EMPTY }; BATCH];
         let count = self.wait(&mut events, timeout)?;

@@ -42,5 +42,5 @@ pub use clock::{Clock, Clocks};
 pub use event_loop::{EventLoop, Runner};
 pub use icount::{Agenda, Icount, IcountOptions, MAX_SHIFT, Moment};
 pub use replay::{Kind, Log, Notice, Record, Replay, ReplayMode};
-pub use timer::Timer;
+pub use timer::{Timer, wake_in_time};
 pub use watch::{FdWatch, Interest, Ready};

@@ -1,7 +1,6 @@
 //! Timers: a callback and a deadline on one clock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +12,6 @@ type Callback = Box<dyn FnMut() + Send>;
 /// The part of a timer that outlives its handle while its callback runs.
 pub(crate) struct TimerBody {
     callback: Mutex<Callback>,
-    /// A thread sleeps until the deadline and runs the callback then ([`Timer::sleep_until_due`]), so that the main loop need not wake
-    /// for it. Changed with the list locked.
-    has_sleeper: AtomicBool,
 }
 
 impl TimerBody {
@@ -26,10 +22,17 @@ impl TimerBody {
     }
 }
 
+/// A timer that is armed.
+struct Armed {
+    body: Arc<TimerBody>,
+    /// A thread sleeps until the deadline and runs the callback then ([`Timer::sleep_until_due`]): the main loop need not wake for it.
+    has_sleeper: bool,
+}
+
 /// The armed timers of one clock, by deadline and then in the order of arming.
 #[derive(Default)]
 pub(crate) struct TimerList {
-    armed: BTreeMap<(u64, u64), Arc<TimerBody>>,
+    armed: BTreeMap<(u64, u64), Armed>,
     next_order: u64,
     /// The deadline the sleeping main loop knows of: an earlier one must wake it. 0 while the loop is awake,
     /// since it looks at the lists again before it sleeps.
@@ -44,8 +47,8 @@ impl TimerList {
 
     /// The earliest deadline for which nobody else wakes: the loop promises to.
     pub(crate) fn before_sleep(&mut self) -> Option<u64> {
-        let nobodys = |body: &TimerBody| !body.has_sleeper.load(Relaxed);
-        let first = self.armed.iter().find(|(_, body)| nobodys(body)).map(|((deadline, _), _)| *deadline);
+        let first =
+            self.armed.iter().find(|(_, armed)| !armed.has_sleeper).map(|((deadline, _), _)| *deadline);
         self.known_to_loop = first.unwrap_or(u64::MAX);
         first
     }
@@ -62,7 +65,7 @@ impl TimerList {
     /// Takes the first timer whose deadline is not after `now` and which was armed before `horizon`.
     pub(crate) fn take_expired(&mut self, now: u64, horizon: u64) -> Option<Arc<TimerBody>> {
         let key = *self.armed.range(..=(now, u64::MAX)).map(|(key, _)| key).find(|key| key.1 < horizon)?;
-        self.armed.remove(&key)
+        self.armed.remove(&key).map(|armed| armed.body)
     }
 }
 
@@ -83,7 +86,7 @@ impl Timer {
         Timer {
             events,
             clock,
-            body: Arc::new(TimerBody { callback: Mutex::new(callback), has_sleeper: AtomicBool::new(false) }),
+            body: Arc::new(TimerBody { callback: Mutex::new(callback) }),
             key: Mutex::new(None),
         }
     }
@@ -107,10 +110,10 @@ impl Timer {
             first |= list.first().is_none_or(|other| deadline_ns < other);
             let order = list.next_order;
             list.next_order += 1;
-            list.armed.insert((deadline_ns, order), Arc::clone(&self.body));
+            // Who sleeps until the former deadline does not know of this one.
+            list.armed
+                .insert((deadline_ns, order), Armed { body: Arc::clone(&self.body), has_sleeper: false });
             *key = Some((deadline_ns, order));
-            // Who sleeps until the former one does not know of this.
-            self.body.has_sleeper.store(false, Relaxed);
             counted.is_none() && self.is_news(&mut list, deadline_ns)
         };
         drop(key);
@@ -133,7 +136,8 @@ impl Timer {
 
     /// For a thread that has nothing to do before the deadline: has `sleep` wait for so long, or until something else ends it,
     /// and runs the callback on this thread if the deadline has passed then. So one thread wakes where it would be two, one after the other.
-    /// Without a limit if the timer is not armed, or its clock does not follow the host's; the main loop has the timer then.
+    /// Without a limit if the timer is not armed, or its clock does not follow the host's; the main loop has the timer then. The thread
+    /// should have asked for [`wake_in_time`].
     pub fn sleep_until_due<R>(&self, sleep: impl FnOnce(Option<Duration>) -> R) -> R {
         let left = self.begin_sleep();
         let result = sleep(left);
@@ -149,31 +153,26 @@ impl Timer {
             return None;
         }
         let at = (*self.key())?;
-        let list = self.events.timers(self.clock);
-        let armed = list.armed.get(&at)?;
-        armed.has_sleeper.store(true, Relaxed);
+        self.events.timers(self.clock).armed.get_mut(&at)?.has_sleeper = true;
         Some(Duration::from_nanos(at.0.saturating_sub(clocks.now_ns(self.clock))))
     }
 
     fn end_sleep(&self) {
         let Some(at) = *self.key() else { return };
-        let mut wake = false;
-        let due = {
+        let due = at.0 <= self.events.clocks().now_ns(self.clock);
+        let wake = {
             let mut list = self.events.timers(self.clock);
-            let mine = self.body.has_sleeper.swap(false, Relaxed)
-                && list.armed.get(&at).is_some_and(|armed| Arc::ptr_eq(armed, &self.body));
-            let due = mine && at.0 <= self.events.clocks().now_ns(self.clock);
+            // It may have fired, or have been armed anew: then it is the main loop's.
+            let Some(armed) = list.armed.get_mut(&at).filter(|armed| armed.has_sleeper) else { return };
+            armed.has_sleeper = false;
             if due {
                 list.armed.remove(&at);
-            } else if mine {
-                wake = self.is_news(&mut list, at.0);
             }
-            due
+            !due && self.is_news(&mut list, at.0)
         };
         if due {
             self.body.fire();
-        }
-        if wake {
+        } else if wake {
             self.events.wake();
         }
     }
@@ -197,8 +196,14 @@ impl Timer {
     }
 }
 
+/// Has the kernel wake the calling thread when its sleep ends, which it otherwise rounds by 50 microseconds.
+pub fn wake_in_time() {
+    // Where that is refused its timers are late.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+}
+
 fn remove_own(list: &mut TimerList, key: &(u64, u64), body: &Arc<TimerBody>) {
-    if list.armed.get(key).is_some_and(|armed| Arc::ptr_eq(armed, body)) {
+    if list.armed.get(key).is_some_and(|armed| Arc::ptr_eq(&armed.body, body)) {
         list.armed.remove(key);
     }
 }

@@ -13,13 +13,11 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
     for seed in seeds {
         let mut random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let machine = &mut machine[(seed / 2 % 2) as usize];
-        // Regions are as long as that, and some longer.
-        let most = if random.one_in(12) {
-            900
-        } else if random.one_in(4) {
-            300
-        } else {
-            60
+        // The longest regions are as long as the longest of these.
+        let most = match random.below(12) {
+            0 => 900,
+            1..=3 => 300,
+            _ => 60,
         };
         let length = 3 + random.below(most) as usize;
         let block = generate::block(&mut random, length, what);
