@@ -48,7 +48,7 @@ const WHILE: Duration = Duration::from_millis(250);
 /// So few records in that time are as good as none.
 const FEW: usize = 64;
 /// When so many blocks have been found in the file, what is mapped of it is let go.
-const FOUND: u32 = 1024;
+const FOUND: u32 = 16384;
 /// Records behind the one that was found last that are looked at before the table, of which each look is a miss of the host's caches.
 const NEXT: usize = 4;
 

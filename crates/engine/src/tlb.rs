@@ -34,6 +34,8 @@ pub const ENTRY_LOG2: u32 = 4;
 /// Entries behind them, of which translated code does not know: what others have driven out last. Two pages that share an entry and are
 /// used in turn find each other there, without a walk.
 const VICTIMS: usize = 8;
+/// All of them.
+const ALL: usize = ENTRIES + VICTIMS;
 /// What of `va >> (12 - ENTRY_LOG2)` is the offset of its entry in bytes.
 pub const INDEX_MASK: u32 = (ENTRIES as u32 - 1) << ENTRY_LOG2;
 /// A tag of the jump cache that matches no address: code begins at even ones.
@@ -193,9 +195,8 @@ pub struct Set {
     used: u64,
     /// Indices of entries filled.
     filled: Vec<u16>,
-    /// Those that may be filled with a mapping that is not global; one bit each, so that none is in the list twice.
-    own: Vec<u16>,
-    own_bits: [u64; ENTRIES / 64],
+    /// A bit for each that is filled with a mapping that is not global, victims behind them.
+    own: [u64; ALL.div_ceil(64)],
     /// The victim that was put there last; whether there are any.
     next_victim: usize,
     victims: bool,
@@ -305,8 +306,7 @@ impl Set {
             owner: NONE,
             used: 0,
             filled: Vec::new(),
-            own: Vec::new(),
-            own_bits: [0; ENTRIES / 64],
+            own: [0; ALL.div_ceil(64)],
             next_victim: 0,
             victims: false,
             victim_pages: [NONE; VICTIMS],
@@ -424,9 +424,7 @@ impl Set {
         if kind.large && !self.large.contains(&(va >> 30)) {
             self.large.push(va >> 30);
         }
-        if !kind.global {
-            self.note_own(i);
-        }
+        self.note_own(i, !kind.global);
         let not = match rights {
             Rights { execute: true, .. } => READ_ONLY | EXECUTE,
             Rights { write: false, .. } => READ_ONLY,
@@ -443,13 +441,13 @@ impl Set {
         }
         self.entries.entries[i].set(i, page | not, host_page.wrapping_sub(page), self.order());
     }
-    /// Entry `i` may be filled with a mapping that is not global.
-    fn note_own(&mut self, i: usize) {
-        let bit = 1 << (i & 63);
-        if self.own_bits[i / 64] & bit == 0 {
-            self.own_bits[i / 64] |= bit;
-            self.own.push(i as u16);
-        }
+    /// Entry `i` is about to be filled with a mapping that is global, or, if `own`, not.
+    fn note_own(&mut self, i: usize, own: bool) {
+        let word = &mut self.own[i / 64];
+        *word = *word & !(1 << (i & 63)) | u64::from(own) << (i & 63);
+    }
+    fn is_own(&self, i: usize) -> bool {
+        self.own[i / 64] >> (i & 63) & 1 != 0
     }
     /// Entry `i` is about to be replaced: puts what it has in place `k`. Its write tag stays to be found there by whoever wants to
     /// take it away, since the owner may have looked at it and still be about to store.
@@ -458,6 +456,7 @@ impl Set {
         let (from, to) = (&self.entries.entries[i], ENTRIES + k);
         let (tag, addend) = (from.tag.load(Relaxed), from.addend.load(Relaxed));
         self.entries.entries[to].set(to, tag, addend, self.order());
+        self.note_own(to, self.is_own(i));
         self.victims = true;
     }
     fn order(&self) -> Ordering {
@@ -478,6 +477,7 @@ impl Set {
         let Some(k) = (0..VICTIMS).find(|&k| allows(k)) else { return false };
         let tag = victims[k].tag.load(Relaxed) | if self.alone { 0 } else { READ_ONLY };
         let addend = victims[k].addend.load(Relaxed);
+        let own = self.is_own(ENTRIES + k);
         self.victim_pages[k] = NONE;
         let i = (va >> 12) as usize % ENTRIES;
         match self.entries.entries[i].page() {
@@ -488,7 +488,7 @@ impl Set {
             }
         }
         self.entries.entries[i].set(i, tag, addend, self.order());
-        self.note_own(i);
+        self.note_own(i, own);
         true
     }
     fn forget_victims(&mut self) {
@@ -535,15 +535,20 @@ impl Set {
         self.forget_victims();
         self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
         self.large.clear();
-        self.own.clear();
-        self.own_bits = [0; ENTRIES / 64];
+        self.own.fill(0);
     }
     /// Forgets what is not global.
     pub fn flush_own(&mut self) {
-        self.forget_victims();
-        for i in self.own.drain(..) {
-            self.own_bits[i as usize / 64] &= !(1 << (i & 63));
-            self.entries.entries[i as usize].forget(i as usize);
+        for (n, word) in self.own.iter_mut().enumerate() {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                let i = 64 * n + bits.trailing_zeros() as usize;
+                self.entries.entries[i].forget(i);
+                if let Some(page) = i.checked_sub(ENTRIES).and_then(|k| self.victim_pages.get_mut(k)) {
+                    *page = NONE;
+                }
+                bits &= bits - 1;
+            }
         }
         if self.own_code {
             self.forget_jumps();

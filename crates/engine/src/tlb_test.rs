@@ -207,6 +207,29 @@ fn what_is_global_survives_another_page_table() {
 }
 
 #[test]
+fn what_is_global_survives_where_something_else_was_before_or_came_after() {
+    const GLOBAL: Kind = Kind { global: true, large: false };
+    let (global, own) = (0x1234_5000, 0x1234_5000 + 4096 * ENTRIES as u64);
+    let mut tlb = Tlb::new(false);
+    let (i, _) = tlb.select(space(7), usize::MAX);
+    let set = tlb.set(i);
+    set.fill(own, 0x7000_0000_3000, RW, PAGE);
+    set.fill(global, 0x7000_0000_9000, RW, GLOBAL);
+    set.flush_own();
+    assert_eq!(hits(set, global), [true, true, false]);
+    assert!(!set.recall(own, Access::Read));
+    set.fill(own, 0x7000_0000_3000, RW, PAGE);
+    set.flush_own();
+    assert_eq!(hits(set, own), [false; 3]);
+    assert!(set.recall(global, Access::Read), "the other has driven it out");
+    set.fill(own, 0x7000_0000_3000, RW, PAGE);
+    assert!(set.recall(global, Access::Read));
+    set.flush_own();
+    assert_eq!(hits(set, global), [true, true, false]);
+    assert!(!set.recall(own, Access::Read));
+}
+
+#[test]
 fn an_entry_for_no_page_allows_nothing_anywhere() {
     let mut set = Set::new(true);
     let all = [Access::Read, Access::Write, Access::Execute];

@@ -24,6 +24,9 @@ const WAKE_ID: u64 = 0;
 const ALARM_ID: u64 = 1;
 /// While a timer on the host's date is armed the loop looks at least this often, since the date can jump.
 const HOST_CLOCK_GLANCE_NS: u64 = 500_000_000;
+/// When a timer on the virtual clock has fired, the guest mostly arms it anew within so many nanoseconds: the loop looks once more then, and whoever arms it
+/// need not wake the loop.
+const ARMED_ANEW_NS: u64 = 100_000;
 const BATCH: usize = 64;
 
 type Deferred = Box<dyn FnOnce() + Send>;
@@ -104,7 +107,7 @@ impl EventLoop {
             deferred: Mutex::default(),
             has_deferred: AtomicBool::new(false),
         });
-        let runner = Runner { events: EventLoop(shared), slack_set: false };
+        let runner = Runner { events: EventLoop(shared), slack_set: false, has_fired: false };
         Ok((runner.events.clone(), runner))
     }
 
@@ -222,6 +225,8 @@ const MOST_STEPS: u32 = 1_000_000;
 pub struct Runner {
     events: EventLoop,
     slack_set: bool,
+    /// A timer on the virtual clock has fired in the last turn.
+    has_fired: bool,
 }
 
 impl Runner {
@@ -265,8 +270,9 @@ impl Runner {
     const EMPTY: epoll::Event =
         epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(WAKE_ID) };
 
-    fn wait(&self, events: &mut [epoll::Event; BATCH], timeout: Option<Duration>) -> io::Result<usize> {
-        let result = self.sleep(events, self.sleep_ns(timeout));
+    fn wait(&mut self, events: &mut [epoll::Event; BATCH], timeout: Option<Duration>) -> io::Result<usize> {
+        let ns = self.sleep_ns(timeout);
+        let result = self.sleep(events, ns);
         for clock in Clock::ALL {
             self.events.timers(clock).after_sleep();
         }
@@ -290,11 +296,16 @@ impl Runner {
     }
 
     /// How long this turn may sleep, in nanoseconds.
-    fn sleep_ns(&self, timeout: Option<Duration>) -> Option<u64> {
+    fn sleep_ns(&mut self, timeout: Option<Duration>) -> Option<u64> {
+        let glances = std::mem::take(&mut self.has_fired);
         let shared = &self.events.0;
+        // Where wakes are spared, nobody would wake the loop anyway.
+        let glances = glances && !shared.spares_wakes.load(Ordering::Relaxed);
         let mut sleep = timeout.map(|timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         for clock in Clock::ALL {
-            let Some(deadline) = self.events.timers(clock).before_sleep() else { continue };
+            let glance = (glances && clock == Clock::Virtual)
+                .then(|| shared.clocks.now_ns(clock).saturating_add(ARMED_ANEW_NS));
+            let Some(deadline) = self.events.timers(clock).before_sleep(glance) else { continue };
             if !self.ticks(clock) {
                 continue;
             }
@@ -351,7 +362,7 @@ impl Runner {
         }
     }
 
-    fn dispatch_timers(&self) {
+    fn dispatch_timers(&mut self) {
         for clock in Clock::ALL {
             // A timer that its callback arms for a time already past would otherwise keep the loop here.
             let horizon = self.events.timers(clock).horizon();
@@ -360,6 +371,7 @@ impl Runner {
                 let Some(timer) = self.events.timers(clock).take_expired(now, horizon) else { break };
                 let begin = trace::POINTS.begin(trace::TIMER);
                 timer.fire();
+                self.has_fired |= clock == Clock::Virtual;
                 trace::POINTS.end(trace::TIMER, begin, || format!("clock {clock:?} now {now}"));
             }
         }

@@ -287,6 +287,26 @@ fn ticking() -> (EventLoop, Runner, Timer, Arc<AtomicUsize>) {
 }
 
 #[test]
+fn the_loop_looks_once_more_for_a_timer_that_has_fired() {
+    let (events, mut runner, timer, fired) = ticking();
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + MS);
+    while fired.load(Ordering::Relaxed) == 0 {
+        runner.run_once(Some(Duration::from_secs(10))).unwrap();
+    }
+    let begin = Instant::now();
+    runner.run_once(Some(Duration::from_secs(10))).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "nothing has woken it");
+    // Armed meanwhile, without a wake.
+    timer.arm(events.clocks().now_ns(Clock::Virtual) + 20 * MS);
+    runner.run_once(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(fired.load(Ordering::Relaxed), 2);
+    runner.run_once(Some(Duration::from_secs(10))).unwrap();
+    let begin = Instant::now();
+    runner.run_once(Some(Duration::from_millis(20))).unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(20), "and once only");
+}
+
+#[test]
 fn the_loop_does_not_wake_for_a_timer_that_somebody_sleeps_for() {
     let (events, mut runner, timer, fired) = ticking();
     timer.arm(events.clocks().now_ns(Clock::Virtual) + 50 * MS);

@@ -45,10 +45,11 @@ impl TimerList {
         self.armed.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    /// The earliest deadline for which nobody else wakes: the loop promises to.
-    pub(crate) fn before_sleep(&mut self) -> Option<u64> {
+    /// The earliest deadline for which nobody else wakes, or `glance` if that is earlier: the loop promises to.
+    pub(crate) fn before_sleep(&mut self, glance: Option<u64>) -> Option<u64> {
         let first =
             self.armed.iter().find(|(_, armed)| !armed.has_sleeper).map(|((deadline, _), _)| *deadline);
+        let first = [first, glance].into_iter().flatten().min();
         self.known_to_loop = first.unwrap_or(u64::MAX);
         first
     }
