@@ -220,6 +220,18 @@ struct Page {
     lines: u64,
     /// Stores into it since it has had no translation.
     idle: u32,
+    /// Where the last store ended, and how many before it began where another had ended.
+    next: u64,
+    in_order: u32,
+}
+
+impl Page {
+    /// A store: whether so many have come one behind the other that the page is probably being filled.
+    fn is_filled(&mut self, offset: u64, len: u64) -> bool {
+        self.in_order = if offset == self.next { self.in_order + 1 } else { 0 };
+        self.next = offset + len;
+        self.in_order >= IDLE_STORES
+    }
 }
 
 /// After so many stores into a page without translations nobody needs to be told of them any more. Not at once: a guest
@@ -667,8 +679,11 @@ impl Cache {
             |&(page, from, to): &(u64, u64, u64)| page == host_page && offset < to && from < offset + len;
         self.disturbed |= self.reading.iter().any(reads);
         let Some(page) = self.pages.get_mut(&host_page) else { return true };
+        // A page that has been freed and is cleared: what lies behind will be written next, and would be told of store by store.
+        let filled = page.is_filled(offset, len);
+        let len = if filled { 4096 - offset } else { len };
         if page.lines & lines(offset, len) == 0 {
-            return page.lines == 0 && self.forget_idle(host_page);
+            return page.lines == 0 && self.forget_idle(host_page, filled);
         }
         let (blocks, mut kept) = (std::mem::take(&mut page.blocks), Vec::new());
         let mut left = 0;
@@ -692,11 +707,11 @@ impl Cache {
         }
         false
     }
-    /// A store into a page without translations: whether it is no page of code any more.
-    fn forget_idle(&mut self, host_page: u64) -> bool {
+    /// A store into a page without translations, which may be `filled`: whether it is no page of code any more.
+    fn forget_idle(&mut self, host_page: u64, filled: bool) -> bool {
         let Some(page) = self.pages.get_mut(&host_page) else { return true };
         page.idle += 1;
-        let over = page.idle >= IDLE_STORES;
+        let over = filled || page.idle >= IDLE_STORES;
         if over {
             self.pages.remove(&host_page);
         }

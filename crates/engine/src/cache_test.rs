@@ -94,6 +94,29 @@ fn only_what_was_translated_from_the_written_bytes_dies() {
 }
 
 #[test]
+fn a_page_that_is_filled_loses_what_lies_behind() {
+    let mut c = cache();
+    let places = [0x10, 0x400, 0xf00];
+    let blocks = places.map(|offset| block(&mut c, offset, 8, None, &[]));
+    let dead = |c: &Cache| blocks.map(|b| c.blocks[b as usize].dead);
+    let stores = IDLE_STORES as u64;
+    for i in 0..stores {
+        assert!(!c.invalidate(PAGE, 0x100 + 4 * i, 4));
+    }
+    assert!(!c.invalidate(PAGE, 0x800, 4), "a place of its own");
+    assert_eq!(dead(&c), [false; 3]);
+    for i in 0..=stores {
+        assert!(!c.invalidate(PAGE, 0x100 + 4 * i, 4));
+    }
+    assert_eq!(dead(&c), [false, true, true]);
+    for i in 0..stores {
+        assert!(!c.invalidate(PAGE, 4 * i, 4));
+    }
+    assert_eq!(dead(&c), [true; 3]);
+    assert!(c.invalidate(PAGE, 4 * stores, 4), "nobody needs to be told of the rest");
+}
+
+#[test]
 fn links_are_made_and_taken_back() {
     let mut c = cache();
     let a = block(&mut c, 0x10, 8, None, &[(12, Some(14), 0x20)]);
