@@ -180,6 +180,42 @@ impl Entries {
     }
 }
 
+/// A bit for each entry, and one for each word of those that may have any.
+struct Bits {
+    words: [u64; ALL.div_ceil(64)],
+    any: [u64; ALL.div_ceil(64 * 64)],
+}
+
+impl Bits {
+    const NONE: Bits = Bits { words: [0; ALL.div_ceil(64)], any: [0; ALL.div_ceil(64 * 64)] };
+    fn get(&self, i: usize) -> bool {
+        self.words[i / 64] >> (i % 64) & 1 != 0
+    }
+    fn set(&mut self, i: usize, on: bool) {
+        let word = &mut self.words[i / 64];
+        *word = *word & !(1 << (i % 64)) | u64::from(on) << (i % 64);
+        self.any[i / 4096] |= u64::from(on) << (i / 64 % 64);
+    }
+    /// Calls `each` with those that are set, and sets them no longer.
+    fn drain(&mut self, mut each: impl FnMut(usize)) {
+        for (m, any) in self.any.iter_mut().enumerate() {
+            for n in ones(std::mem::take(any)) {
+                let n = 64 * m + n;
+                ones(std::mem::take(&mut self.words[n])).for_each(|bit| each(64 * n + bit));
+            }
+        }
+    }
+}
+
+/// The bits that are set.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit as usize)
+    })
+}
+
 /// One address space's translations.
 pub struct Set {
     entries: Arc<Entries>,
@@ -195,8 +231,8 @@ pub struct Set {
     used: u64,
     /// Indices of entries filled.
     filled: Vec<u16>,
-    /// A bit for each that is filled with a mapping that is not global, victims behind them.
-    own: [u64; ALL.div_ceil(64)],
+    /// Which are filled with a mapping that is not global, victims behind them.
+    own: Bits,
     /// The victim that was put there last; whether there are any.
     next_victim: usize,
     victims: bool,
@@ -306,7 +342,7 @@ impl Set {
             owner: NONE,
             used: 0,
             filled: Vec::new(),
-            own: [0; ALL.div_ceil(64)],
+            own: Bits::NONE,
             next_victim: 0,
             victims: false,
             victim_pages: [NONE; VICTIMS],
@@ -424,7 +460,7 @@ impl Set {
         if kind.large && !self.large.contains(&(va >> 30)) {
             self.large.push(va >> 30);
         }
-        self.note_own(i, !kind.global);
+        self.own.set(i, !kind.global);
         let not = match rights {
             Rights { execute: true, .. } => READ_ONLY | EXECUTE,
             Rights { write: false, .. } => READ_ONLY,
@@ -441,14 +477,6 @@ impl Set {
         }
         self.entries.entries[i].set(i, page | not, host_page.wrapping_sub(page), self.order());
     }
-    /// Entry `i` is about to be filled with a mapping that is global, or, if `own`, not.
-    fn note_own(&mut self, i: usize, own: bool) {
-        let word = &mut self.own[i / 64];
-        *word = *word & !(1 << (i & 63)) | u64::from(own) << (i & 63);
-    }
-    fn is_own(&self, i: usize) -> bool {
-        self.own[i / 64] >> (i & 63) & 1 != 0
-    }
     /// Entry `i` is about to be replaced: puts what it has in place `k`. Its write tag stays to be found there by whoever wants to
     /// take it away, since the owner may have looked at it and still be about to store.
     fn keep_victim(&mut self, i: usize, page: u64, k: usize) {
@@ -456,7 +484,7 @@ impl Set {
         let (from, to) = (&self.entries.entries[i], ENTRIES + k);
         let (tag, addend) = (from.tag.load(Relaxed), from.addend.load(Relaxed));
         self.entries.entries[to].set(to, tag, addend, self.order());
-        self.note_own(to, self.is_own(i));
+        self.own.set(to, self.own.get(i));
         self.victims = true;
     }
     fn order(&self) -> Ordering {
@@ -477,7 +505,7 @@ impl Set {
         let Some(k) = (0..VICTIMS).find(|&k| allows(k)) else { return false };
         let tag = victims[k].tag.load(Relaxed) | if self.alone { 0 } else { READ_ONLY };
         let addend = victims[k].addend.load(Relaxed);
-        let own = self.is_own(ENTRIES + k);
+        let own = self.own.get(ENTRIES + k);
         self.victim_pages[k] = NONE;
         let i = (va >> 12) as usize % ENTRIES;
         match self.entries.entries[i].page() {
@@ -488,7 +516,7 @@ impl Set {
             }
         }
         self.entries.entries[i].set(i, tag, addend, self.order());
-        self.note_own(i, own);
+        self.own.set(i, own);
         true
     }
     fn forget_victims(&mut self) {
@@ -535,21 +563,17 @@ impl Set {
         self.forget_victims();
         self.entries.written.iter().for_each(|w| w.store(0, Relaxed));
         self.large.clear();
-        self.own.fill(0);
+        self.own = Bits::NONE;
     }
     /// Forgets what is not global.
     pub fn flush_own(&mut self) {
-        for (n, word) in self.own.iter_mut().enumerate() {
-            let mut bits = std::mem::take(word);
-            while bits != 0 {
-                let i = 64 * n + bits.trailing_zeros() as usize;
-                self.entries.entries[i].forget(i);
-                if let Some(page) = i.checked_sub(ENTRIES).and_then(|k| self.victim_pages.get_mut(k)) {
-                    *page = NONE;
-                }
-                bits &= bits - 1;
+        let (entries, pages) = (&self.entries.entries, &mut self.victim_pages);
+        self.own.drain(|i| {
+            entries[i].forget(i);
+            if let Some(page) = i.checked_sub(ENTRIES).and_then(|k| pages.get_mut(k)) {
+                *page = NONE;
             }
-        }
+        });
         if self.own_code {
             self.forget_jumps();
         }
