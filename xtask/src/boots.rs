@@ -22,7 +22,7 @@ const BOOT: Duration = Duration::from_secs(180);
 /// How long a command may take.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long each step under block verification may take.
-const VERIFIED: Duration = Duration::from_secs(240);
+const VERIFIED: Duration = Duration::from_secs(480);
 /// How long Debian and EDK2 may take.
 const LONG: Duration = Duration::from_secs(600);
 

@@ -327,6 +327,9 @@ impl<D: Rewindable + 'static> BlockDevice for History<D> {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.device.read_at(offset, bytes)
     }
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        self.device.read_now(offset, bytes)
+    }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.before_write(offset, bytes.len() as u64)?;
         self.device.write_at(offset, bytes)

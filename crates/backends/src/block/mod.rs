@@ -82,6 +82,13 @@ pub trait BlockDevice: Send + Sync {
     /// The host's, or `InvalidInput` when the range does not lie in the device.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
 
+    /// The same where the host has it at hand, in its page cache. False if it has not, or may not, or could not be read: then the bytes are
+    /// anything, and [`BlockDevice::read_at`] says what there is to say. Does not wait.
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let _ = (offset, bytes);
+        false
+    }
+
     /// Writes exactly `bytes`, to be found by later reads; on the medium only after [`BlockDevice::flush`].
     ///
     /// # Errors

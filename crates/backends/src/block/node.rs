@@ -196,6 +196,17 @@ impl BlockDevice for Node {
         trace::POINTS.end(trace::READ, begin, || format!("offset {offset:#x} bytes {len} {done:?}"));
         done
     }
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let len = bytes.len() as u64;
+        let Ok(medium) = self.medium.try_read() else { return false };
+        if self.throttle.is_on() || self.faults.status() != IoStatus::Ok {
+            return false;
+        }
+        let begin = trace::POINTS.begin(trace::READ);
+        let found = self.stats.read.try_run(len, || medium.read_now(offset, bytes));
+        trace::POINTS.end(trace::READ, begin, || format!("offset {offset:#x} bytes {len} at hand {found}"));
+        found
+    }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let len = bytes.len() as u64;
         self.change(offset, len, |medium| self.stats.write.run(len, || medium.write_at(offset, bytes)))?;

@@ -23,6 +23,33 @@ fn requests_are_counted() {
     assert_eq!(disk.stats().highest.load(Relaxed), 1536);
 }
 
+#[test]
+fn what_is_at_hand_is_read_unless_somebody_waits() {
+    let image = super::super::test_support::TempFile::new("at-hand", &[7; 4096]);
+    let disk = Node::new(Arc::new(super::super::RawFile::open(&image.0, RawOptions::default()).unwrap()));
+    let mut bytes = [0; 512];
+    if !disk.read_now(512, &mut bytes) {
+        eprintln!("skipped: the file system does not read without waiting");
+        return;
+    }
+    assert_eq!(bytes, [7; 512]);
+    assert!(!disk.read_now(4096, &mut bytes));
+    let of = |count: &Count| [&count.operations, &count.failed, &count.bytes].map(|n| n.load(Relaxed));
+    assert_eq!(
+        of(&disk.stats().read),
+        [1, 0, 512],
+        "the other is made, and counted, by whoever makes it in earnest"
+    );
+    let mut limits = Limits::default();
+    limits.each[0].average = 1 << 20;
+    disk.set_limits(limits);
+    assert!(!disk.read_now(512, &mut bytes));
+    disk.set_limits(Limits::default());
+    assert!(disk.read_now(512, &mut bytes));
+    let _held = disk.at_rest();
+    assert!(!disk.read_now(512, &mut bytes));
+}
+
 #[derive(Default)]
 struct Changes(AtomicUsize, AtomicUsize);
 

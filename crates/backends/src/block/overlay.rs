@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::raw::{RawFile, read_padded};
+use super::raw::{RawFile, read_cached, read_padded};
 use super::{BlockDevice, History, Layers, Rewindable, check_range};
 use crate::Error;
 
@@ -133,6 +133,25 @@ impl BlockDevice for Overlay {
             at = run_end;
         }
         Ok(())
+    }
+
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let Ok(bitmap) = self.bitmap.try_read() else { return false };
+        if check_range(self.len(), offset, bytes.len() as u64).is_err() {
+            return false;
+        }
+        let end = offset + bytes.len() as u64;
+        let mut at = offset;
+        while at < end {
+            let (run_end, above) = next_run(&bitmap, at, end);
+            let part = &mut bytes[(at - offset) as usize..(run_end - offset) as usize];
+            let found = if above { read_cached(&self.file, at, part) } else { self.base.read_now(at, part) };
+            if !found {
+                return false;
+            }
+            at = run_end;
+        }
+        true
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -50,6 +50,8 @@ pub enum Request {
 pub struct BlockQueue {
     device: Arc<dyn BlockDevice>,
     pool: Arc<Pool>,
+    /// Nobody has chosen the threads that do the work.
+    own_threads: bool,
     counts: Arc<Counts>,
     /// Where instructions are counted: requests end at a deadline, on the thread that executes.
     deadline: OnceLock<Deadline>,
@@ -93,12 +95,12 @@ struct Under {
 impl BlockQueue {
     /// A queue for `device` with threads of its own, which are started as requests come.
     pub fn new(device: Arc<dyn BlockDevice>) -> BlockQueue {
-        BlockQueue::on(Arc::new(Pool::new("block")), device)
+        BlockQueue { own_threads: true, ..BlockQueue::on(Arc::new(Pool::new("block")), device) }
     }
 
     /// A queue for `device` with the threads of a pool, which others may use, too.
     pub fn on(pool: Arc<Pool>, device: Arc<dyn BlockDevice>) -> BlockQueue {
-        BlockQueue { device, pool, counts: Arc::default(), deadline: OnceLock::new() }
+        BlockQueue { device, pool, own_threads: false, counts: Arc::default(), deadline: OnceLock::new() }
     }
 
     /// Where instructions are counted, makes the time that requests take the guest's: each is done when the virtual clock
@@ -122,6 +124,12 @@ impl BlockQueue {
     /// none); it may take the device's lock, and may submit more.
     pub fn submit(&self, request: Request, done: impl FnOnce(io::Result<Vec<u8>>) + Send + 'static) {
         self.run(move |device| done(perform(device, request)));
+    }
+
+    /// Whether who asks may do something itself if that takes no waiting: requests do not take the guest's time, and nobody has said which threads
+    /// are to do the work.
+    pub fn is_prompt(&self) -> bool {
+        self.own_threads && self.deadline.get().is_none()
     }
 
     /// Runs `work` on a worker thread: for a device that reads and writes guest memory directly.

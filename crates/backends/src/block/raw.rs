@@ -1,12 +1,13 @@
 //! Raw images: files and block devices of the host. And a device that is nothing (`null-co`).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, IoSliceMut, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::direct::{self, Buffer, Direct};
 use super::{BlockDevice, Rewindable, check_range, ofd_lock, round_up};
@@ -162,6 +163,12 @@ fn not_regular(path: &str) -> Error {
     Error::new(format!("'file' driver requires '{path}' to be a regular file"))
 }
 
+/// Reads what the host has in its page cache: all of it, or that has failed.
+pub(crate) fn read_cached(file: &File, offset: u64, bytes: &mut [u8]) -> bool {
+    let len = bytes.len();
+    preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT).is_ok_and(|n| n == len)
+}
+
 /// Reads what there is and makes the rest zero.
 pub(crate) fn read_padded(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -199,6 +206,12 @@ impl BlockDevice for RawFile {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         check_range(self.len(), offset, bytes.len() as u64)?;
         self.opened().read(offset, bytes)
+    }
+
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let inside = check_range(self.len(), offset, bytes.len() as u64).is_ok();
+        inside
+            && self.open.try_read().is_ok_and(|o| o.direct.is_none() && read_cached(&o.file, offset, bytes))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -290,6 +303,9 @@ impl BlockDevice for ReadOnly {
     }
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.0.read_at(offset, bytes)
+    }
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        self.0.read_now(offset, bytes)
     }
     fn at_once(&self) -> usize {
         self.0.at_once()

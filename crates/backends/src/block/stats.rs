@@ -20,14 +20,27 @@ impl Count {
     pub(super) fn run<T, E>(&self, bytes: u64, request: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let begin = Instant::now();
         let result = request();
-        self.time_ns.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
         if result.is_ok() {
-            self.operations.fetch_add(1, Relaxed);
-            self.bytes.fetch_add(bytes, Relaxed);
+            self.succeeded(bytes, begin);
         } else {
+            self.time_ns.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
             self.failed.fetch_add(1, Relaxed);
         }
         result
+    }
+    /// The same for a request that will be made in another way if this one comes to nothing.
+    pub(super) fn try_run(&self, bytes: u64, request: impl FnOnce() -> bool) -> bool {
+        let begin = Instant::now();
+        let done = request();
+        if done {
+            self.succeeded(bytes, begin);
+        }
+        done
+    }
+    fn succeeded(&self, bytes: u64, begin: Instant) {
+        self.time_ns.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
+        self.operations.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
     }
 }
 

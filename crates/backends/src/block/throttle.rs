@@ -134,6 +134,11 @@ impl Throttle {
         self.changed.notify_all();
     }
 
+    /// Whether there are limits.
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
     /// Waits until a request may go.
     pub(super) fn wait(&self, write: bool, bytes: u64) {
         if !self.on.load(Relaxed) {

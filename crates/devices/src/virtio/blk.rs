@@ -1,10 +1,12 @@
 //! The block device: "virtio-blk-device".
 //!
-//! Document: VIRTIO 1.2, section 5.2. A vCPU that notifies only wakes a worker thread. Worker threads take requests from
+//! Document: VIRTIO 1.2, section 5.2. A vCPU that notifies answers a short read that the host has in its page cache, and
+//! wakes a worker thread for all else. Worker threads take requests from
 //! the rings, one after the other, perform them, copying straight between the drive and guest memory, and answer them.
 //! Left out: SCSI commands, zoned devices, secure erase, lifetime.
 //!
-//! notification -> `Bell` -> `serve` on a worker: `next` request -> `Job::perform` -> `finish` -> interrupt, and again.
+//! notification -> `Bell` -> `next` request -> at hand? `Job::perform_now` -> `finish` -> interrupt
+//!                                          -> `serve_from` on a worker: `Job::perform` -> `finish` -> interrupt, and the `next`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -190,7 +192,7 @@ impl LinkTarget for QueueThreads {
     const KIND: &'static str = "IOThreadVirtQueueMappingList";
 }
 
-/// Wakes a worker for a queue, without the device's lock.
+/// Has a queue served, by a worker if that may take long. The device's lock is taken only to take requests and to answer them.
 struct Bell {
     device: Weak<DeviceCell<VirtioBlk>>,
     store: Arc<BlockQueue>,
@@ -205,19 +207,24 @@ impl Doorbell for Bell {
         if rung.swap(true, Ordering::AcqRel) {
             return;
         }
+        let begin = move |device: &mut VirtioBlk| {
+            let bell = device.bell.as_ref().and_then(|bell| bell.rung.get(queue));
+            // Whoever makes a chain available from here on rings again.
+            bell.inspect(|rung| rung.store(false, Ordering::Release));
+            device.wants_server(queue)
+        };
         let device = self.device.clone();
-        self.store.run(move |drive| {
-            let Some(cell) = device.upgrade() else { return };
-            let serves = cell.with(|device| {
-                let bell = device.bell.as_ref().and_then(|bell| bell.rung.get(queue));
-                // Whoever makes a chain available from here on rings again.
-                bell.inspect(|rung| rung.store(false, Ordering::Release));
-                device.wants_server(queue)
+        if !self.store.is_prompt() {
+            self.store.run(move |drive| {
+                let Some(cell) = device.upgrade() else { return };
+                if cell.with(begin) {
+                    VirtioBlk::serve(&cell, queue, drive);
+                }
             });
-            if serves {
-                VirtioBlk::serve(&cell, queue, drive);
-            }
-        });
+        } else if let Some(cell) = device.upgrade() {
+            let first = cell.with(|device| if begin(device) { device.next(queue) } else { None });
+            VirtioBlk::begin_here(&cell, first, &self.store);
+        }
     }
 }
 
@@ -345,6 +352,29 @@ impl VirtioBlk {
                 device.next(queue)
             });
         }
+    }
+
+    /// Answers a request here if that needs no waiting, and leaves what follows, or else the request, to a worker.
+    fn begin_here(cell: &Arc<DeviceCell<Self>>, first: Option<Job>, store: &BlockQueue) {
+        let Some(mut job) = first else { return };
+        if let Some(result) = job.perform_now(&**store.device()) {
+            let queue = job.queue;
+            let next = cell.with(|device| {
+                device.finish(&job, result);
+                device.next(queue)
+            });
+            match next {
+                Some(next) => job = next,
+                None => return,
+            }
+        }
+        let device = Arc::downgrade(cell);
+        store.run(move |drive| {
+            if let Some(cell) = device.upgrade() {
+                let queue = job.queue;
+                Self::serve_from(&cell, Some(job), queue, drive);
+            }
+        });
     }
 
     /// The machine stops for an error: the request is performed when it goes on.

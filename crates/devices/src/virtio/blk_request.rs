@@ -12,6 +12,8 @@ use super::queue::{Broken, Chain, gather, length, scatter};
 pub(super) const SECTOR: u64 = 512;
 /// How much is copied between two looks at whether the request is still wanted; fits the processor's cache.
 const CHUNK: usize = 256 << 10;
+/// Bytes of a read that a vCPU makes itself if the host has them at hand: to copy them takes it no longer than to wake a thread.
+const AT_HAND: u64 = 32 << 10;
 /// Bytes of a request's header: type, priority, sector.
 pub(super) const HEADER: u64 = 16;
 /// The status byte that follows each request's data.
@@ -129,18 +131,36 @@ impl Job {
     pub(super) fn perform(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
         let begin = trace::POINTS.begin(trace::REQUEST);
         let done = self.perform_untraced(device);
-        trace::POINTS.end(trace::REQUEST, begin, || {
-            let (kind, sector, chain) = (self.kind, self.sector, &self.chain);
-            format!(
-                "type {kind} sector {sector} out {} in {}",
-                length(&chain.readable),
-                length(&chain.writable)
-            )
-        });
+        trace::POINTS.end(trace::REQUEST, begin, || self.text());
         done
     }
+    /// Performs a short read that needs no waiting; `None` if it is none.
+    pub(super) fn perform_now(&self, device: &dyn BlockDevice) -> Option<Result<u32, Stop>> {
+        let room = self.room();
+        if self.kind & !request::BARRIER != request::IN || room > AT_HAND {
+            return None;
+        }
+        let start = self.place(device, room).ok()?;
+        let begin = trace::POINTS.begin(trace::REQUEST);
+        let mut bytes = vec![0; room as usize];
+        if !device.read_now(start, &mut bytes) {
+            return None;
+        }
+        let read = self.put(0, &bytes).map(|()| room as u32);
+        let done = self.answer(read);
+        trace::POINTS.end(trace::REQUEST, begin, || self.text());
+        Some(done)
+    }
+    fn text(&self) -> String {
+        let (kind, sector, chain) = (self.kind, self.sector, &self.chain);
+        format!("type {kind} sector {sector} out {} in {}", length(&chain.readable), length(&chain.writable))
+    }
+    /// Bytes for what is read.
+    fn room(&self) -> u64 {
+        length(&self.chain.writable).saturating_sub(STATUS)
+    }
     fn perform_untraced(&self, device: &dyn BlockDevice) -> Result<u32, Stop> {
-        let room = length(&self.chain.writable).saturating_sub(STATUS);
+        let room = self.room();
         let result = match self.kind & !request::BARRIER {
             request::IN => self.read(device, room),
             request::OUT => self.write(device),
@@ -150,13 +170,24 @@ impl Job {
             request::WRITE_ZEROES if self.limits.write_zeroes => self.write_zeroes(device),
             _ => Err(Stop::Answer(Outcome::Unsupported)),
         };
+        self.answer(result)
+    }
+
+    /// Writes the status of what has come to this.
+    fn answer(&self, result: Result<u32, Stop>) -> Result<u32, Stop> {
         let (outcome, filled) = match result {
             Ok(filled) => (Outcome::Ok, filled),
             Err(Stop::Answer(outcome)) => (outcome, 0),
             Err(stop) => return Err(stop),
         };
-        self.pass(|| scatter(&self.dma, &self.chain.writable, room, &[outcome as u8]))??;
+        self.put(self.room(), &[outcome as u8])?;
         Ok(filled + STATUS as u32)
+    }
+
+    /// Writes to the buffers of the request, from this place on.
+    fn put(&self, at: u64, bytes: &[u8]) -> Result<(), Stop> {
+        self.pass(|| scatter(&self.dma, &self.chain.writable, at, bytes))??;
+        Ok(())
     }
 
     fn pass<R>(&self, copy: impl FnOnce() -> R) -> Result<R, Stop> {
@@ -181,7 +212,7 @@ impl Job {
             let size = chunk.len().min((count - done) as usize);
             let part = chunk.get_mut(..size).unwrap_or_default();
             device.read_at(start + done, part)?;
-            self.pass(|| scatter(&self.dma, &self.chain.writable, done, part))??;
+            self.put(done, part)?;
             done += size as u64;
         }
         Ok(count as u32)
@@ -211,7 +242,7 @@ impl Job {
     fn get_id(&self, room: u64) -> Result<u32, Stop> {
         let count = self.serial.len().min(room as usize);
         let id = self.serial.get(..count).unwrap_or_default();
-        self.pass(|| scatter(&self.dma, &self.chain.writable, 0, id))??;
+        self.put(0, id)?;
         Ok(count as u32)
     }
 

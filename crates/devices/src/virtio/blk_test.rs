@@ -10,16 +10,21 @@ use super::*;
 use crate::common_test::Random;
 
 /// A disk in memory.
+#[derive(Default)]
 struct Disk {
     bytes: Mutex<Vec<u8>>,
     flushes: AtomicU32,
     read_only: bool,
+    /// Even sectors are at hand.
+    at_hand: bool,
+    /// How often that was used.
+    now: AtomicU32,
 }
 
 impl Disk {
     fn new(read_only: bool) -> Arc<Disk> {
         let bytes = (0..1u32 << 20).map(|n| (n / 512) as u8).collect();
-        Arc::new(Disk { bytes: Mutex::new(bytes), flushes: AtomicU32::new(0), read_only })
+        Arc::new(Disk { bytes: Mutex::new(bytes), read_only, ..Disk::default() })
     }
 }
 
@@ -30,6 +35,11 @@ impl BlockDevice for Disk {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         bytes.copy_from_slice(&self.bytes.lock().unwrap()[offset as usize..][..bytes.len()]);
         Ok(())
+    }
+    fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let found = self.at_hand && (offset / 512).is_multiple_of(2);
+        self.now.fetch_add(u32::from(found), SeqCst);
+        found && self.read_at(offset, bytes).is_ok()
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.bytes.lock().unwrap()[offset as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -114,6 +124,30 @@ fn reads_and_writes() {
         assert_eq!(request(&mut driver, 0, 0, &[], &[(buffer, 100)]), (1, 1));
         assert_eq!(request(&mut driver, 77, 0, &[], &[(buffer, 512)]), (2, 1));
     }
+}
+
+#[test]
+fn a_short_read_that_is_at_hand_is_answered_at_once() {
+    let disk = Arc::new(Disk { at_hand: true, ..Arc::try_unwrap(Disk::new(false)).unwrap_or_default() });
+    let mut driver = Driver::start(device(&disk), false, 0);
+    let buffer = DATA + 0x1000;
+    for (sector, bytes, now) in [(2, 512, 1), (3, 512, 1), (4, 32 << 10, 2), (4, 33 << 10, 2), (6, 1024, 3)] {
+        assert_eq!(request(&mut driver, 0, sector, &[], &[(buffer, bytes)]), (0, bytes + 1));
+        assert_eq!(driver.bytes(buffer, 512), vec![sector as u8; 512]);
+        assert_eq!(disk.now.load(SeqCst), now, "sector {sector}, {bytes} bytes");
+    }
+    // Beyond the end, and nowhere.
+    assert_eq!(request(&mut driver, 0, 2048, &[], &[(buffer, 512)]), (1, 1));
+    assert_eq!(request(&mut driver, 1, 8, &[(buffer, 1024)], &[]), (0, 1));
+    // Several at once: the first by who rings, the others by workers.
+    for n in 0..4 {
+        driver.dma.write_u64(DATA + 32 * n, 0).unwrap();
+        driver.dma.write_u64(DATA + 32 * n + 8, 2 * n).unwrap();
+        driver.add(0, &[(DATA + 32 * n, 16)], &[(buffer + 512 * n, 512), (DATA + 32 * n + 16, 1)]);
+    }
+    driver.kick(0);
+    (0..4).for_each(|_| assert_eq!(driver.wait(0).1, 513));
+    assert_eq!(driver.bytes(buffer + 512, 1024), [vec![2; 512], vec![4; 512]].concat());
 }
 
 #[test]
