@@ -1,8 +1,8 @@
 //! The persistent code cache: translations that one run leaves to the next (`-accel tcg,code-cache=...`).
 //!
 //! ```text
-//! Shared::translate --find--> a record with the same guest bytes? --> Record::code --> Cache::insert
-//!        |  none
+//! Shared::translate --find--> a record with the same guest bytes? --from--> those behind it that are of the page, too
+//!        |  none                                                    --> Record::code --> Cache::insert
 //!        +--> build, emit --> Cache::insert --keep--> journal --> a thread: appends a segment to the file
 //! ```
 //!
@@ -72,12 +72,28 @@ struct Inner {
 #[derive(Default)]
 struct Journal {
     records: Vec<u8>,
-    /// Places of the records that were found, and [`NEW`] for each that was added to `records`, in that order.
-    used: Vec<u32>,
+    /// The records that were found, and [`NEW`] for each that was added to `records`, in that order.
+    used: Vec<Use>,
     /// Nobody will write it.
     closed: bool,
     /// The machine is gone.
     ended: bool,
+}
+
+/// A record that was used.
+#[derive(Clone, Copy)]
+struct Use {
+    /// Where it is in the file, in units of 8 bytes.
+    place: u32,
+    /// Number of the page that its code was for.
+    page: u32,
+}
+
+impl Use {
+    /// For the page at this host address.
+    fn new(place: u32, page: u64) -> Use {
+        Use { place, page: (page >> 12) as u32 }
+    }
 }
 
 /// No place: the file begins there.
@@ -122,12 +138,16 @@ impl Known {
     }
     /// The first [`NEXT`] records from a place on with this hash, and their places.
     fn next_with(&self, place: u32, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
-        let first = Some(place).filter(|&place| place != 0).and_then(|place| Some((place, self.at(place)?)));
-        let next = |&(place, record): &(u32, Record<'_>)| {
+        let first =
+            Some(place).filter(|&place| place != NEW).and_then(|place| Some((place, self.at(place)?)));
+        first.into_iter().flat_map(|first| self.from(first)).take(NEXT).filter(move |(_, r)| r.hash() == hash)
+    }
+    /// This record, those behind it, and their places.
+    fn from<'a>(&'a self, first: (u32, Record<'a>)) -> impl Iterator<Item = (u32, Record<'a>)> {
+        std::iter::successors(Some(first), |&(place, record)| {
             let place = record.behind(place);
             Some((place, self.at(place)?))
-        };
-        std::iter::successors(first, next).take(NEXT).filter(move |(_, r)| r.hash() == hash)
+        })
     }
     /// Opens the file and reads its tables; removes it and gives `None` if they are damaged.
     fn open(directory: &Path, maker: &str) -> io::Result<Option<(Kept, Known)>> {
@@ -197,19 +217,26 @@ impl Persistent {
             known.next_with(self.next.load(Relaxed), hash).next().is_some() || known.has(hash)
         })
     }
-    /// The record with this name whose guest's bytes are the first of these; the very first are `head`.
-    pub(crate) fn find(&self, name: Name, head: u64, bytes: &[u8]) -> Option<Record<'_>> {
+    /// The record with this name whose guest's bytes are the first of these, and its place; the very first are `head`.
+    pub(crate) fn find(&self, name: Name, head: u64, bytes: &[u8]) -> Option<(u32, Record<'_>)> {
         let (known, hash) = (self.inner.known.get()?, name.hash(head));
         let near = known.next_with(self.next.load(Relaxed), hash);
-        let (place, found) = near.chain(known.with(hash)).find(|(_, r)| r.is_of(name.number(), bytes))?;
-        self.next.store(found.behind(place), Relaxed);
-        self.found.fetch_add(1, Relaxed);
+        near.chain(known.with(hash)).find(|(_, r)| r.is_of(name.number(), bytes))
+    }
+    /// A record that was found, those behind it, and their places.
+    pub(crate) fn from<'a>(&'a self, first: (u32, Record<'a>)) -> impl Iterator<Item = (u32, Record<'a>)> {
+        self.inner.known.get().into_iter().flat_map(move |known| known.from(first))
+    }
+    /// The records at these places, which lie one behind the other, have been used for the page at this host address.
+    pub(crate) fn note(&self, places: &[u32], page: u64) {
+        let next = places.last().and_then(|&place| Some(self.inner.known.get()?.at(place)?.behind(place)));
+        self.next.store(next.unwrap_or(NEW), Relaxed);
+        self.found.fetch_add(places.len() as u32, Relaxed);
         let mut journal = self.inner.journal();
         if !journal.closed && journal.used.len() < MOST {
             self.inner.wake_for(&journal);
-            journal.used.push(place);
+            journal.used.extend(places.iter().map(|&place| Use::new(place, page)));
         }
-        Some(found)
     }
     /// What is mapped of the file counts as memory of this process: lets it go now and then. For a thread that has the time.
     pub(crate) fn let_go(&self) {
@@ -224,6 +251,7 @@ impl Persistent {
     pub(crate) fn keep(
         &self,
         (name, head, bytes): (Name, u64, &[u8]),
+        page: u64,
         built: &Built,
         (base, apart): (usize, usize),
         code: &mut Code,
@@ -242,7 +270,7 @@ impl Persistent {
             if !was_long && journal.records.len() >= LONG {
                 self.inner.come.notify_one();
             }
-            journal.used.push(NEW);
+            journal.used.push(Use::new(NEW, page));
         }
     }
 }
@@ -279,9 +307,9 @@ impl Inner {
             let mut new = Vec::new();
             // What is new has its place when it is written: for now its number.
             let mut places = Vec::with_capacity(order.len());
-            for place in order {
+            for Use { place, page } in order {
                 if place != NEW {
-                    places.push(Ok(place));
+                    places.push((Ok(place), page));
                     continue;
                 }
                 let Some(record) = Record::first(rest) else { break };
@@ -289,9 +317,9 @@ impl Inner {
                 let Some(guest) = record.guest() else { continue };
                 let same = |k: &Record<'_>| k.number() == record.number() && k.guest() == record.guest();
                 if let Some((place, _)) = known.with(record.hash()).find(|(_, k)| same(k)) {
-                    places.push(Ok(place));
+                    places.push((Ok(place), page));
                 } else if written.insert((record.number(), record.hash(), crc32fast::hash(guest))) {
-                    places.push(Err(new.len()));
+                    places.push((Err(new.len()), page));
                     new.push(record);
                 }
             }
@@ -308,10 +336,10 @@ impl Inner {
             if ended {
                 return Ok(());
             }
-            for place in places {
-                used.note(place.unwrap_or_else(|n| at[n]), place.is_ok());
+            for (place, page) in places {
+                used.note(Use { place: place.unwrap_or_else(|n| at[n]), page });
             }
-            if !kept.settled && used.is_out_of_order() && self.is_quiet() {
+            if !kept.settled && used.is_scattered() && self.is_quiet() {
                 match kept.put_in_order(&used, LONGEST_ANEW) {
                     Ok(Some(anew)) => kept = anew,
                     // Others have been here, or there is no room: the file as it is will do.

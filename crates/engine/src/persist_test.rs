@@ -72,9 +72,12 @@ fn code(base: u32, apart: u32) -> Code {
 
 const BUILT: Built = Built { insns: 3, from: 0xffe, bytes: GUEST.len() as u32, length: 9 };
 
+/// Host address of a page.
+pub(super) const PAGE: u64 = 0x7f12_3456_7000;
+
 pub(super) fn keep(persistent: &Persistent, head: u64, guest: &[u8]) {
     let built = Built { bytes: guest.len() as u32, ..BUILT };
-    persistent.keep((NAME, head, guest), &built, (0x1000, 0x8000), &mut code(0x1000, 0x8000));
+    persistent.keep((NAME, head, guest), PAGE, &built, (0x1000, 0x8000), &mut code(0x1000, 0x8000));
 }
 
 /// Keeps so many records, until they are in the file.
@@ -93,7 +96,7 @@ fn what_is_kept_is_found_in_the_next_run_and_moved_to_its_place() {
     let next = opened(&directory, "maker");
     assert!(next.has(NAME, 0) && !next.has(NAME, 1));
     let more = [GUEST, b" and what follows"].concat();
-    let record = next.find(NAME, 0, &more).unwrap();
+    let (_, record) = next.find(NAME, 0, &more).unwrap();
     let mut found = Code::default();
     assert_eq!(
         record.code((0x22_3340, 0x90_0008), &mut found).map(|b| (b.insns, b.from, b.bytes, b.length)),
@@ -112,6 +115,29 @@ fn what_is_kept_is_found_in_the_next_run_and_moved_to_its_place() {
     assert!(next.find(NAME, 0, b"guest's bits!").is_none());
     assert!(next.find(NAME, 0, &GUEST[1..]).is_none());
     assert!(next.find(NAME, 0, &GUEST[..12]).is_none());
+}
+
+#[test]
+fn a_record_tells_its_name_and_those_behind_it_follow() {
+    let directory = Directory::new("behind");
+    write(&directory, 5);
+    let next = opened(&directory, "maker");
+    let first = next.find(NAME, 2, GUEST).unwrap();
+    let behind: Vec<_> = next.from(first).collect();
+    assert_eq!(behind.len(), 3);
+    assert!(behind.iter().all(|(_, r)| r.name() == NAME));
+    assert!(behind.iter().zip(2..).all(|((_, r), head)| r.hash() == NAME.hash(head)));
+    // The page ends within the guest's bytes; it is another page where these begin at another place.
+    let mut page = vec![0; 0xffe];
+    page.extend(GUEST);
+    assert!(first.1.is_in(&page));
+    assert!(!first.1.is_in(&page[1..]) && !first.1.is_in(&page[..4096]) && !first.1.is_in(&[]));
+    for name in [
+        Name { offset: 0, mode: 0x7f, alone: true, reach: 512 },
+        Name { offset: 2, mode: 0, alone: false, reach: 0 },
+    ] {
+        assert_eq!(Name::of(name.number()), name);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use ir::{HelperInfo, SLOTS};
 use memory::{AddressSpace, CodeWatcher, FlatView, Listener, Ram};
 use std::cell::Cell;
 use std::mem::offset_of;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -491,10 +492,11 @@ impl Shared {
         let name = self.persistent_name(at, page.1);
         let head =
             head(at.offset, |at| t.pages[at as usize..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b)));
-        let recalled = name.and_then(|name| {
-            let record = self.persistent.find(name, head, &t.pages[start..end])?;
-            record.code((usual, apart), &mut t.code)
-        });
+        if let Some(name) = name
+            && let Some(made) = self.recall::<G>(t, at, page, (name, head, start..end))
+        {
+            return Some(made);
+        }
         t.insns.clear();
         let placement = host::Placement {
             base: self.code.address(usual),
@@ -510,28 +512,15 @@ impl Shared {
             steady: way.steady,
             values: way.values,
         };
-        let built = match recalled {
-            Some(built) => built,
-            None => {
-                let built = self.build::<G>(t, config, at, next, limit)?;
-                if is_region
-                    && let Some((id, address)) =
-                        self.cache().covers(key, &way.path[..=built.insns as usize], built.bytes)
-                {
-                    return Some(Made { id, address, insns: built.insns });
-                }
-                self.emit::<G>(t, config, at, next, &host::Placement { insns: built.insns, ..placement })?;
-                built
-            }
-        };
-        if self.perf.wanted() {
-            let name = self.options.symbols.name(at.pc).map_or_else(String::new, |name| format!(" {name}"));
-            let kind = if is_region { " region" } else { "" };
-            let name = format!("guest {:#x}{name} mode {}{kind}", at.pc, at.mode);
-            let (usual, apart) = t.code.bytes.split_at(t.code.hot as usize);
-            self.perf.add(placement.base, usual, &name);
-            self.perf.add_apart(placement.apart, apart, &format!("{name} apart"));
+        let built = self.build::<G>(t, config, at, next, limit)?;
+        if is_region
+            && let Some((id, address)) =
+                self.cache().covers(key, &way.path[..=built.insns as usize], built.bytes)
+        {
+            return Some(Made { id, address, insns: built.insns });
         }
+        self.emit::<G>(t, config, at, next, &host::Placement { insns: built.insns, ..placement })?;
+        self.name_code(&t.code, (placement.base, placement.apart), at.pc, (at.mode, is_region));
         let block = &t.block;
         let twice = self.options.verify && first_unrepeatable(block, &t.helpers).is_none();
         let repeatable = twice.then_some(built.insns as u16);
@@ -552,15 +541,10 @@ impl Shared {
         } else {
             base::trace!(points::BLOCK, "pc:{:#x}, insns:{}, bytes:{}", at.pc, built.insns, built.bytes);
             cache.counts.guest_bytes += built.length as u64;
-            if recalled.is_some() {
-                cache.counts.recalled += 1;
-                cache.counts.recalled_nanoseconds += TIMED * took;
-            } else {
-                cache.counts.guest_insns += built.insns as u64;
-                cache.counts.nanoseconds += TIMED * took;
-            }
+            cache.counts.guest_insns += built.insns as u64;
+            cache.counts.nanoseconds += TIMED * took;
         }
-        let is_new = recalled.is_none() && !self.index.knows(key);
+        let is_new = !self.index.knows(key);
         let (id, address) = cache.insert(NewBlock {
             key,
             second: second_page,
@@ -579,9 +563,90 @@ impl Shared {
         }
         drop(cache);
         if let Some(name) = name.filter(|_| is_new) {
-            self.persistent.keep((name, head, &t.pages[start..end]), &built, (usual, apart), &mut t.code);
+            self.persistent.keep(
+                (name, head, &t.pages[start..end]),
+                at.page.host,
+                &built,
+                (usual, apart),
+                &mut t.code,
+            );
         }
         Some(Made { id, address, insns: built.insns })
+    }
+    /// Places what an earlier run has left of the page, if that begins with what is asked for and lies in one piece: who comes to a page seldom comes for one block alone.
+    /// The bytes at hand are those of the page in the range, the first of them `head`.
+    fn recall<G: Guest>(
+        &self,
+        t: &mut Translator,
+        at: &At<'_>,
+        (ram, offset): (&Arc<Ram>, u64),
+        (name, head, range): (Name, u64, Range<usize>),
+    ) -> Option<Made> {
+        let began = Instant::now();
+        let first = self.persistent.find(name, head, &t.pages[range])?;
+        // Whoever stores into the page from here on waits, and finds what we have placed.
+        let mut cache = self.cache();
+        if cache.is_disturbed() || !ram.has_code(offset) {
+            return None;
+        }
+        ram.read(offset, &mut t.pages[..PAGE]);
+        let (mut made, mut places) = (None, Vec::new());
+        for (place, record) in self.persistent.from(first) {
+            let Name { offset, mode, alone, reach } = record.name();
+            let key = Key::new(at.page, offset, mode);
+            let key = if alone { key.alone() } else { key };
+            let is_here = reach == name.reach && record.is_in(&t.pages[..PAGE]);
+            if !is_here || self.index.get(key).is_some() || !cache.has_room(BLOCK_ROOM) {
+                break;
+            }
+            let (usual, apart) = cache.next_offsets();
+            let Some(built) = record.code((usual, apart), &mut t.code) else { break };
+            let pc = at.pc & !(PAGE as u64 - 1) | offset as u64;
+            self.name_code(&t.code, (self.code.address(usual), self.code.address(apart)), pc, (mode, false));
+            base::trace!(points::BLOCK, "pc:{pc:#x}, insns:{}, bytes:{}", built.insns, built.bytes);
+            let (id, address) = cache.insert(NewBlock {
+                key,
+                second: None,
+                offset: built.from,
+                bytes: built.bytes as u16,
+                floats: G::has_floats(mode),
+                repeatable: None,
+                region: false,
+                straight: built.length == built.bytes,
+                path: &[],
+                code: &t.code,
+                insns: &[],
+            });
+            cache.counts.guest_bytes += built.length as u64;
+            made.get_or_insert(Made { id, address, insns: built.insns });
+            places.push(place);
+        }
+        cache.counts.recalled += places.len() as u64;
+        cache.counts.recalled_nanoseconds += began.elapsed().as_nanos() as u64;
+        if !self.cpus.breakpoints.any() {
+            cache.link_known(made.as_ref()?.id);
+        }
+        drop(cache);
+        self.regions.wake();
+        self.persistent.note(&places, at.page.host);
+        made
+    }
+    /// Tells `perf` of code that lies, its two parts, at these host addresses.
+    fn name_code(
+        &self,
+        code: &host::Code,
+        (usual, apart): (u64, u64),
+        pc: u64,
+        (mode, is_region): (u32, bool),
+    ) {
+        if self.perf.wanted() {
+            let name = self.options.symbols.name(pc).map_or_else(String::new, |name| format!(" {name}"));
+            let kind = if is_region { " region" } else { "" };
+            let name = format!("guest {pc:#x}{name} mode {mode}{kind}");
+            let (front, back) = code.bytes.split_at(code.hot as usize);
+            self.perf.add(usual, front, &name);
+            self.perf.add_apart(apart, back, &format!("{name} apart"));
+        }
     }
     /// Builds the block that is asked for, in `t`.
     fn build<G: Guest>(

@@ -5,19 +5,22 @@ mod common;
 use common::{Client, Machine, elf, program, temporary, until};
 use std::path::{Path, PathBuf};
 
-/// A program that goes round in a few blocks for ever, writing its turns to the third word from its beginning.
-fn guest() -> PathBuf {
-    let code = [
+/// A program that counts its turns in the second word of its second page, in one loop until there are as many as `turns`, then in another.
+fn guest(turns: u32) -> PathBuf {
+    let mut code = vec![
         0x0000_0517, // auipc a0, 0
-        0x00c0_006f, // j 0x10
-        0,
-        0,
+        0x0000_1637, // lui a2, 1
+        0x00a6_0633, // add a2, a2, a0
+        0x0006_2683, // lw a3, 0(a2)
         0x0015_8593, // addi a1, a1, 1
-        0x0080_006f, // j 0x1c
-        0x0000_0013, // nop
-        0x00b5_2423, // sw a1, 8(a0)
-        0xff1f_f06f, // j 0x10
+        0x00b6_2223, // sw a1, 4(a2)
+        0xfed5_9ce3, // bne a1, a3, 0x10
+        0x0015_8593, // addi a1, a1, 1
+        0x00b6_2223, // sw a1, 4(a2)
+        0xff9f_f06f, // j 0x1c
     ];
+    code.resize(1024, 0);
+    code.extend([turns, 0]);
     let path = temporary("round.elf");
     std::fs::write(&path, elf(0x8000_0000, &code)).unwrap();
     path
@@ -41,7 +44,7 @@ fn counts(client: &mut Client) -> Option<(u64, u64)> {
 }
 
 fn turns(client: &mut Client) -> u64 {
-    let text = client.hmp("xp /1wd 0x80000008");
+    let text = client.hmp("xp /1wd 0x80001004");
     text.split_whitespace().last().and_then(|n| n.parse().ok()).unwrap()
 }
 
@@ -66,7 +69,7 @@ fn run(kernel: &Path, options: &str, directory: &Path) -> (u64, u64) {
 
 #[test]
 fn the_next_run_uses_what_the_first_has_translated() {
-    let (kernel, directory) = (guest(), temporary("cache"));
+    let (kernel, directory) = (guest(500), temporary("cache"));
     let options = format!("code-cache={}", directory.display());
     assert_eq!(run(&kernel, &options, &directory), (0, 0));
     let (known, used) = run(&kernel, &options, &directory);
@@ -87,8 +90,22 @@ fn the_next_run_uses_what_the_first_has_translated() {
 }
 
 #[test]
+fn what_the_first_has_left_of_a_page_comes_at_once() {
+    let directory = temporary("page");
+    let options = format!("code-cache={}", directory.display());
+    let (both, one) = (guest(500), guest(u32::MAX));
+    run(&both, &options, &directory);
+    let before = size(&directory);
+    let (known, used) = run(&one, &options, &directory);
+    assert!(known >= 2 && used == known, "{used} of {known}");
+    assert_eq!(size(&directory), before);
+    [both, one].iter().for_each(|kernel| std::fs::remove_file(kernel).unwrap());
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn nothing_is_kept_where_that_is_not_wanted() {
-    let (kernel, directory) = (guest(), temporary("unused"));
+    let (kernel, directory) = (guest(500), temporary("unused"));
     for options in ["code-cache=off".to_owned(), format!("verify=on,code-cache={}", directory.display())] {
         let (_machine, mut client) = machine(&kernel, &options);
         client.hmp("cont");

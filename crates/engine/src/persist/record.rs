@@ -25,6 +25,15 @@ impl Name {
             | (self.alone as u32) << 18
             | (self.reach as u32) << 19
     }
+    /// The name with this number.
+    pub(super) fn of(number: u32) -> Name {
+        Name {
+            offset: (number << 1) as u16 & 4095,
+            mode: number >> 11 & 0x7f,
+            alone: number >> 18 & 1 != 0,
+            reach: (number >> 19) as u16,
+        }
+    }
     /// What the tables have of a record at whose entry the guest has `head`: nothing of the reach.
     pub(super) fn hash(self, head: u64) -> u32 {
         let mixed = (head ^ ((self.number() & 0x7_ffff) as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
@@ -130,6 +139,16 @@ impl<'a> Record<'a> {
     pub(super) fn guest(self) -> Option<&'a [u8]> {
         self.0.get(RECORD_BYTES..RECORD_BYTES + self.count(0))
     }
+    /// What it is called.
+    pub(crate) fn name(self) -> Name {
+        Name::of(self.number())
+    }
+    /// Whether it was made of what is at its offset in this page.
+    pub(crate) fn is_in(self, page: &[u8]) -> bool {
+        self.guest().is_some_and(|guest| {
+            page.get(self.name().offset.into()..).is_some_and(|here| here.starts_with(guest))
+        })
+    }
     /// Whether it has this number and was made of the first of these bytes.
     pub(super) fn is_of(self, number: u32, bytes: &[u8]) -> bool {
         self.number() == number && self.guest().is_some_and(|guest| bytes.starts_with(guest))
@@ -168,7 +187,11 @@ impl<'a> Record<'a> {
                 .map(|r| Relocation { at: (r & !MARK).into(), common: r & MARK != 0 }),
         );
         code.move_by(base as u32, apart as u32);
-        let from = (self.number() << 1) as u16 & 4095;
-        Some(Built { insns: insns as u32, from, bytes: bytes as u32, length: length as u32 })
+        Some(Built {
+            insns: insns as u32,
+            from: self.name().offset,
+            bytes: bytes as u32,
+            length: length as u32,
+        })
     }
 }
