@@ -92,6 +92,22 @@ fn next_run(bitmap: &[u64], offset: u64, end: u64) -> (u64, bool) {
     (run_end.min(end), kind)
 }
 
+/// Has `read` read the bytes at `offset` run by run; it is told whether a run lies in the file above, and where it begins.
+fn each_run<E>(
+    bitmap: &[u64],
+    offset: u64,
+    bytes: &mut [u8],
+    mut read: impl FnMut(bool, u64, &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut at, end) = (offset, offset + bytes.len() as u64);
+    while at < end {
+        let (run_end, above) = next_run(bitmap, at, end);
+        read(above, at, &mut bytes[(at - offset) as usize..(run_end - offset) as usize])?;
+        at = run_end;
+    }
+    Ok(())
+}
+
 impl Rewindable for Overlay {
     fn overlaid(&self) -> Option<Vec<Range<u64>>> {
         let bitmap = self.bitmap();
@@ -119,39 +135,23 @@ impl BlockDevice for Overlay {
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         check_range(self.len(), offset, bytes.len() as u64)?;
-        let bitmap = self.bitmap();
-        let end = offset + bytes.len() as u64;
-        let mut at = offset;
-        while at < end {
-            let (run_end, above) = next_run(&bitmap, at, end);
-            let part = &mut bytes[(at - offset) as usize..(run_end - offset) as usize];
-            if above {
-                read_padded(&self.file, at, part)?
-            } else {
-                self.base.read_at(at, part)?
-            }
-            at = run_end;
-        }
-        Ok(())
+        each_run(&self.bitmap(), offset, bytes, |above, at, part| match above {
+            true => read_padded(&self.file, at, part),
+            false => self.base.read_at(at, part),
+        })
     }
 
     fn read_now(&self, offset: u64, bytes: &mut [u8]) -> bool {
         let Ok(bitmap) = self.bitmap.try_read() else { return false };
-        if check_range(self.len(), offset, bytes.len() as u64).is_err() {
-            return false;
-        }
-        let end = offset + bytes.len() as u64;
-        let mut at = offset;
-        while at < end {
-            let (run_end, above) = next_run(&bitmap, at, end);
-            let part = &mut bytes[(at - offset) as usize..(run_end - offset) as usize];
-            let found = if above { read_cached(&self.file, at, part) } else { self.base.read_now(at, part) };
-            if !found {
-                return false;
-            }
-            at = run_end;
-        }
-        true
+        let read = |above, at, part: &mut [u8]| match above {
+            true => read_cached(&self.file, at, part),
+            false => self.base.read_now(at, part),
+        };
+        check_range(self.len(), offset, bytes.len() as u64).is_ok()
+            && each_run(&bitmap, offset, bytes, |above, at, part| {
+                read(above, at, part).then_some(()).ok_or(())
+            })
+            .is_ok()
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

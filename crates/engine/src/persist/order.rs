@@ -1,7 +1,7 @@
 //! The file in the order of use.
 //!
 //! The next run of a guest comes to the same pages in much the same order, and in each to much the same code. So records lie page by page: who finds
-//! the first takes all of the page, which is a fifth of the time that it takes to find them one by one. A file grows in the order in which a run has
+//! the first takes all of the page. A file grows in the order in which a run has
 //! translated, that is, to and fro between pages. Then, as soon as the machine has nothing to translate for a while, it is written anew beside the old one,
 //! which it replaces: first the pages that this run has used, in that order, then the rest. What there is no room for is what has not been used for longest.
 
