@@ -573,8 +573,8 @@ impl Shared {
         }
         Some(Made { id, address, insns: built.insns })
     }
-    /// Places what an earlier run has left of the page, if that begins with what is asked for and lies in one piece: who comes to a page seldom comes for one block alone.
-    /// The bytes at hand are those of the page in the range, the first of them `head`.
+    /// Places what an earlier run has left of what is asked for, and with it the records behind that which are of the page, too: who comes to
+    /// a page seldom comes for one block alone. The bytes at hand are those of the page in the range, the first of them `head`.
     fn recall<G: Guest>(
         &self,
         t: &mut Translator,

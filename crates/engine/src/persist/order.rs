@@ -1,9 +1,9 @@
 //! The file in the order of use.
 //!
-//! The next run of a guest comes to the same pages in much the same order, and in each to much the same code. So records lie page by page: who finds
-//! the first takes all of the page. A file grows in the order in which a run has
-//! translated, that is, to and fro between pages. Then, as soon as the machine has nothing to translate for a while, it is written anew beside the old one,
-//! which it replaces: first the pages that this run has used, in that order, then the rest. What there is no room for is what has not been used for longest.
+//! The next run of a guest comes to the same pages in much the same order, and in each to much the same code. So records lie page by
+//! page: who finds the first takes all of the page. But a file grows in the order in which a run translates, to and fro between pages.
+//! So as soon as the machine has had nothing to translate for a while, it is written anew beside the old one, which it replaces: first
+//! the pages that this run has used, in that order, then the rest. What there is no room for is what has not been used for longest.
 
 use super::Use;
 use super::file::{Entry, Kept, LONGEST_FILE, Locked, SEGMENT_BYTES, segment_head};
