@@ -179,6 +179,9 @@ impl<G: Guest> Tcg<G> {
         self.activity.switches.count();
         let (code, made) = self.tlb.select(space, usize::MAX);
         made.into_iter().for_each(|e| self.register(g, e));
+        if self.code_set != usize::MAX {
+            self.tlb.set(self.code_set).leave();
+        }
         (self.code_set, self.space) = (code, space);
         let frame = g.frame();
         if self.frame.as_ref().is_none_or(|f| !Arc::ptr_eq(f, frame)) {

@@ -226,6 +226,10 @@ pub struct Set {
     /// Where calls return to, for the modes met last; and which of them is in use.
     calls: Vec<Calls>,
     mode: usize,
+    /// Code runs here, and may fill that table.
+    in_use: bool,
+    /// Something is known of code here, besides calls.
+    has_code: bool,
     /// The page table that mappings which are not global belong to.
     owner: u64,
     used: u64,
@@ -339,6 +343,8 @@ impl Set {
             mapped: [None; CODE_PAGES].into(),
             calls: Vec::new(),
             mode: 0,
+            in_use: false,
+            has_code: false,
             owner: NONE,
             used: 0,
             filled: Vec::new(),
@@ -381,6 +387,7 @@ impl Set {
     /// Puts that there. The jump cache has something of the page already.
     pub fn set_code_page(&mut self, pc: u64, page: CodePage, number: u32) {
         let i = (pc >> 12) as usize % CODE_PAGES;
+        self.has_code = true;
         self.mapped[i] = Some(page);
         self.code_pages[i].store(pc & !4095 ^ number as u64, Relaxed);
     }
@@ -390,7 +397,14 @@ impl Set {
             self.choose_calls(mode);
         }
         self.jump_pages.insert(page);
-        self.calls[self.mode].entries.as_ptr() as u64
+        (self.in_use, self.has_code) = (true, true);
+        let calls = &mut self.calls[self.mode];
+        calls.empty = false;
+        calls.entries.as_ptr() as u64
+    }
+    /// No code runs here until there is word of [`Set::run`] again.
+    pub fn leave(&mut self) {
+        self.in_use = false;
     }
     fn choose_calls(&mut self, mode: u32) {
         self.mode = match self.calls.iter().position(|c| c.mode == mode) {
@@ -407,12 +421,11 @@ impl Set {
                 next
             }
         };
-        self.calls[self.mode].empty = false;
     }
     fn forget_calls(&mut self) {
         for (i, calls) in self.calls.iter_mut().enumerate() {
             calls.forget();
-            calls.empty = i != self.mode;
+            calls.empty = i != self.mode || !self.in_use;
         }
     }
     /// The entry that a virtual address falls on.
@@ -434,6 +447,7 @@ impl Set {
             self.jumped.push(i as u16);
         }
         [pc, last].iter().for_each(|&page| self.jump_pages.insert(page));
+        self.has_code = true;
         j.tag.store(pc ^ mode_tag, Relaxed);
         j.code.store(code, Relaxed);
     }
@@ -528,6 +542,7 @@ impl Set {
     /// Code at `va`, in this mapping, may be executed; if `wide`, the [`WIDE`] bytes around it are mapped in a row.
     #[inline]
     pub fn note_code(&mut self, va: u64, mapping: CodeMapping, wide: bool) {
+        self.has_code = true;
         match (self.is_wide(va), wide) {
             (false, true) if self.wide.len() < WIDE_MAPPINGS => self.wide.push(va / WIDE),
             // The guest has split a superpage and not fenced yet: from here on its pages count on their own.
@@ -580,11 +595,15 @@ impl Set {
     }
     /// Forgets the jump cache.
     pub fn forget_jumps(&mut self) {
+        self.own_code = false;
+        self.forget_calls();
+        // A supervisor that forgets everything does so again and again, while most sets are not used.
+        if !std::mem::take(&mut self.has_code) {
+            return;
+        }
         self.code.clear();
         self.wide.clear();
         self.large_code.clear();
-        self.own_code = false;
-        self.forget_calls();
         for i in self.jumped.drain(..) {
             self.jumps[i as usize].tag.store(NONE, Relaxed);
         }

@@ -187,6 +187,29 @@ fn calls_are_kept_for_each_mode_until_code_may_be_elsewhere() {
 }
 
 #[test]
+fn calls_of_code_that_goes_on_are_forgotten_each_time() {
+    let mut tlb = Tlb::default();
+    let (i, _) = tlb.select(space(1), usize::MAX);
+    let set = tlb.set(i);
+    set.run(7, 0x1000);
+    for _ in 0..3 {
+        // Nobody tells of it.
+        set.calls[set.mode].entries[3].tag.store(0x1000, Relaxed);
+        set.forget_jumps();
+        assert_eq!(set.calls[set.mode].entries[3].tag.load(Relaxed), NONE);
+        assert!(!set.calls[set.mode].empty);
+    }
+    set.calls[set.mode].entries[3].tag.store(0x1000, Relaxed);
+    set.leave();
+    set.forget_jumps();
+    assert_eq!(set.calls[set.mode].entries[3].tag.load(Relaxed), NONE);
+    assert!(set.calls[set.mode].empty && !set.has_code);
+    // It comes back to what it had before: to the same table of calls, which counts as filled from now on.
+    set.run(7, 0x1000);
+    assert!(!set.calls[set.mode].empty && set.has_code);
+}
+
+#[test]
 fn what_is_global_survives_another_page_table() {
     let mut tlb = Tlb::default();
     let (i, _) = tlb.select(Space { number: 1, owner: 10 }, usize::MAX);
