@@ -49,16 +49,12 @@ const WHILE: Duration = Duration::from_millis(250);
 const FEW: usize = 64;
 /// When so many blocks have been found in the file, what is mapped of it is let go.
 const FOUND: u32 = 16384;
-/// Records behind the one that was found last that are looked at before the table, of which each look is a miss of the host's caches.
-const NEXT: usize = 4;
 
 /// What is kept, and what will be.
 pub(crate) struct Persistent {
     on: AtomicBool,
     /// Blocks found since something was let go.
     found: AtomicU32,
-    /// Place of the record behind the one that was found last.
-    next: AtomicU32,
     inner: Arc<Inner>,
 }
 
@@ -136,12 +132,6 @@ impl Known {
     fn with(&self, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
         self.entries(hash).filter_map(|entry| Some((entry as u32, self.at(entry as u32)?)))
     }
-    /// The first [`NEXT`] records from a place on with this hash, and their places.
-    fn next_with(&self, place: u32, hash: u32) -> impl Iterator<Item = (u32, Record<'_>)> {
-        let first =
-            Some(place).filter(|&place| place != NEW).and_then(|place| Some((place, self.at(place)?)));
-        first.into_iter().flat_map(|first| self.from(first)).take(NEXT).filter(move |(_, r)| r.hash() == hash)
-    }
     /// This record, those behind it, and their places.
     fn from<'a>(&'a self, first: (u32, Record<'a>)) -> impl Iterator<Item = (u32, Record<'a>)> {
         std::iter::successors(Some(first), |&(place, record)| {
@@ -178,12 +168,7 @@ impl Known {
 impl Persistent {
     /// Nothing is kept yet; nothing will be before [`Persistent::start`].
     pub(crate) fn new() -> Persistent {
-        Persistent {
-            on: AtomicBool::new(false),
-            found: AtomicU32::new(0),
-            next: AtomicU32::new(0),
-            inner: Arc::default(),
-        }
+        Persistent { on: AtomicBool::new(false), found: AtomicU32::new(0), inner: Arc::default() }
     }
     /// Reads what `maker` has left in the directory, and keeps what comes from now on, both on a thread.
     pub(crate) fn start(&self, directory: PathBuf, maker: String) {
@@ -212,25 +197,19 @@ impl Persistent {
     }
     /// Whether there may be a record with this name; `head` are the guest's bytes there.
     pub(crate) fn has(&self, name: Name, head: u64) -> bool {
-        let hash = name.hash(head);
-        self.inner.known.get().is_some_and(|known| {
-            known.next_with(self.next.load(Relaxed), hash).next().is_some() || known.has(hash)
-        })
+        self.inner.known.get().is_some_and(|known| known.has(name.hash(head)))
     }
     /// The record with this name whose guest's bytes are the first of these, and its place; the very first are `head`.
     pub(crate) fn find(&self, name: Name, head: u64, bytes: &[u8]) -> Option<(u32, Record<'_>)> {
-        let (known, hash) = (self.inner.known.get()?, name.hash(head));
-        let near = known.next_with(self.next.load(Relaxed), hash);
-        near.chain(known.with(hash)).find(|(_, r)| r.is_of(name.number(), bytes))
+        let known = self.inner.known.get()?;
+        known.with(name.hash(head)).find(|(_, r)| r.is_of(name.number(), bytes))
     }
     /// A record that was found, those behind it, and their places.
     pub(crate) fn from<'a>(&'a self, first: (u32, Record<'a>)) -> impl Iterator<Item = (u32, Record<'a>)> {
         self.inner.known.get().into_iter().flat_map(move |known| known.from(first))
     }
-    /// The records at these places, which lie one behind the other, have been used for the page at this host address.
+    /// The records at these places have been used for the page at this host address.
     pub(crate) fn note(&self, places: &[u32], page: u64) {
-        let next = places.last().and_then(|&place| Some(self.inner.known.get()?.at(place)?.behind(place)));
-        self.next.store(next.unwrap_or(NEW), Relaxed);
         self.found.fetch_add(places.len() as u32, Relaxed);
         let mut journal = self.inner.journal();
         if !journal.closed && journal.used.len() < MOST {

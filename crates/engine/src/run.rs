@@ -273,13 +273,18 @@ impl<G: Guest> Tcg<G> {
         }
         let offset = (pc & 4095) as u16;
         let key = Key::new(page, offset, g.mode());
-        let (code, last) = match self.shared.index.get(key) {
-            Some(found) => (self.shared.code.address(found as u32 as usize), pc),
+        let crossed = pc.wrapping_add(G::MAX_INSN as u64);
+        let known = match self.shared.index.get(key) {
+            Some(found) => Some((self.shared.code.address(found as u32 as usize), pc)),
+            None => self.known_crossing(g, key).map(|(_, code)| (code, crossed)),
+        };
+        let (code, last) = match known {
+            Some(known) => known,
             None if self.is_cold(key) => return Next::InterpretBlock,
             None => match self.translate_block(g, page, offset) {
                 Some((_, code)) => (code, pc),
                 None => match self.crossing_block(g, page, offset) {
-                    Some((_, code)) => (code, pc.wrapping_add(G::MAX_INSN as u64)),
+                    Some((_, code)) => (code, crossed),
                     None => return Next::Interpret,
                 },
             },
@@ -370,14 +375,21 @@ impl<G: Guest> Tcg<G> {
         self.activity.begin(before);
         made.map(|m| (m.id, m.address))
     }
+    /// What [`Tcg::crossing_block`] has made for the instruction `key` at the pc, if the TLB knows the next page.
+    fn known_crossing(&mut self, g: &G, key: Key) -> Option<(Id, u64)> {
+        if key.offset() <= 4096 - G::MAX_INSN as u64 {
+            return None;
+        }
+        let second = self.known_page(next_page(g.pc()))?.host;
+        self.shared.cache().find_crossing(key, second)
+    }
     /// The translation of the instruction at `offset` that crosses into the next virtual page. `None` if it does not, or if
     /// that page cannot be fetched from (then the interpreter takes the fault).
     fn crossing_block(&mut self, g: &mut G, page: CodePage, offset: u16) -> Option<(Id, u64)> {
         if offset <= 4096 - G::MAX_INSN {
             return None;
         }
-        let next = (g.pc() | 4095).wrapping_add(1);
-        let second = self.code_page(g, next).ok()??.host;
+        let second = self.code_page(g, next_page(g.pc())).ok()??.host;
         let key = Key::new(page, offset, g.mode());
         if let Some(found) = self.shared.cache().find_crossing(key, second) {
             return Some(found);
@@ -575,4 +587,9 @@ impl<G: Guest> Tcg<G> {
         }
         exit
     }
+}
+
+/// The first address of the page behind that of `pc`.
+fn next_page(pc: u64) -> u64 {
+    (pc | 4095).wrapping_add(1)
 }
