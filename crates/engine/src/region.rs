@@ -80,8 +80,8 @@ impl Sightings {
         }
         let n = self.places.entry(key).or_default();
         *n = n.saturating_add(1);
-        // Again later: the walk may have found another loop that was worth more, or the guest been on its way to elsewhere.
-        *n > 1 && n.is_power_of_two()
+        // Again much later: the walk may have found another loop that was worth more, or the guest been on its way to elsewhere.
+        matches!(*n, 2 | 8 | 32 | 128)
     }
 }
 
@@ -158,6 +158,8 @@ pub(crate) struct Regions {
     come: Condvar,
     /// The thread sleeps longer than it would if there were something to do.
     dozes: AtomicBool,
+    /// It sleeps so briefly that to wake it would take a vCPU longer than it is worth.
+    naps: AtomicBool,
     started: OnceLock<()>,
 }
 
@@ -378,6 +380,7 @@ impl Regions {
         let trails = self.trails();
         let long = time > BUSY;
         self.dozes.store(long, Relaxed);
+        self.naps.store(time <= NEW, Relaxed);
         let nothing = |trails: &mut Vec<Trail>| trails.is_empty() && long == self.dozes.load(Relaxed);
         let (mut trails, _) =
             self.come.wait_timeout_while(trails, time, nothing).unwrap_or_else(PoisonError::into_inner);
@@ -398,7 +401,9 @@ impl Regions {
         let mut trails = self.trails();
         if trails.len() < WAITING {
             trails.push(trail);
-            self.come.notify_one();
+            if !self.naps.load(Relaxed) {
+                self.come.notify_one();
+            }
         }
     }
 }
