@@ -37,6 +37,8 @@ pub struct Frame {
     pub calls: AtomicU64,
     /// Always -4096: what makes an address that of its page.
     pub page_mask: AtomicU64,
+    /// Host address of the table of code pages in use. (Here, since each jump to another page looks for it.)
+    pub code_pages: AtomicU64,
     /// The guest's slots. Which register lives where is the guest's matter; the first two dozen take a byte less each time.
     pub slots: [AtomicU64; SLOTS],
     /// Guest program counter. Valid outside translated code and in calls that may trap.
@@ -59,8 +61,6 @@ pub struct Frame {
     pub polls: AtomicU32,
     /// Host address of the table of split groups.
     pub splits: AtomicU64,
-    /// Host address of the table of code pages in use.
-    pub code_pages: AtomicU64,
 }
 
 impl Default for Frame {
@@ -77,6 +77,7 @@ impl Default for Frame {
             context: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             page_mask: AtomicU64::new(!4095),
+            code_pages: AtomicU64::new(0),
             slots: [const { AtomicU64::new(0) }; SLOTS],
             scratch: [const { AtomicU64::new(0) }; 26],
             budget: AtomicI64::new(0),
@@ -86,7 +87,6 @@ impl Default for Frame {
             watched: AtomicI32::new(-1),
             polls: AtomicU32::new(0),
             splits: AtomicU64::new(0),
-            code_pages: AtomicU64::new(0),
         }
     }
 }
