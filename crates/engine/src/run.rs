@@ -390,10 +390,6 @@ impl<G: Guest> Tcg<G> {
             return None;
         }
         let second = self.code_page(g, next_page(g.pc())).ok()??.host;
-        let key = Key::new(page, offset, g.mode());
-        if let Some(found) = self.shared.cache().find_crossing(key, second) {
-            return Some(found);
-        }
         let shared = self.shared.clone();
         let at = At {
             mode: g.mode(),

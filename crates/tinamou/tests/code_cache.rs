@@ -98,7 +98,6 @@ fn what_the_first_has_left_of_a_page_comes_at_once() {
     run(&both, &options, &directory);
     let before = size(&directory);
     let (known, used) = run(&one, &options, &directory);
-    eprintln!("KNOWN {known} USED {used}");
     assert!(known >= 2 && used == known, "{used} of {known}");
     assert_eq!(size(&directory), before);
     [both, one].iter().for_each(|kernel| std::fs::remove_file(kernel).unwrap());
