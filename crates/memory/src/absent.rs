@@ -1,20 +1,18 @@
-//! Pages whose content has still to come: a snapshot that is taken up page by page while the guest runs already.
+//! Pages whose content has still to come: a snapshot, a kernel, that is taken up page by page while the guest runs already.
 //!
 //! ```text
 //! any access of Ram --> Ram::at --any?--> Absent::bring --> PageSource::page --> Ram::put_page
 //! soft TLB fill -----> Ram::touch --^         ^
-//! a thread in the background -----------------+
+//! a thread: Ram::complete --------------------+
 //! ```
 //! The soft TLB is the page fault handler: an entry is filled only for a page that is there, and everybody else comes
 //! through the accessors of [`crate::Ram`]. Rejected: `userfaultfd`, which not every host allows.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use base::{PAGE_BITS, PAGE_SIZE};
-
-use crate::region::lock;
 
 /// Where the content of absent pages comes from.
 pub trait PageSource: Send + Sync {
@@ -30,9 +28,23 @@ pub trait PageSource: Send + Sync {
 pub(crate) struct Absent {
     /// Some page is. False, the usual case, costs an access one load.
     any: AtomicBool,
-    map: OnceLock<Box<[AtomicU64]>>,
-    /// Held while a page is brought, so that it comes once.
-    source: Mutex<Option<Arc<dyn PageSource>>>,
+    map: OnceLock<Map>,
+    /// Held for reading while a page is brought, so that what is brought is of the source in use.
+    source: RwLock<Option<Arc<dyn PageSource>>>,
+}
+
+/// A bit for each page of the block.
+struct Map {
+    absent: Box<[AtomicU64]>,
+    /// Of those that are: somebody brings it already.
+    claimed: Box<[AtomicU64]>,
+}
+
+impl Map {
+    fn new(pages: u64) -> Map {
+        let bits = || (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Map { absent: bits(), claimed: bits() }
+    }
 }
 
 impl fmt::Debug for Absent {
@@ -48,15 +60,12 @@ impl Absent {
         self.any.load(Acquire)
     }
 
-    /// From now on the pages for which `absent` holds come from `source`.
-    pub(crate) fn begin(&self, pages: u64, source: Arc<dyn PageSource>, absent: impl Fn(u64) -> bool) {
-        let mut slot = lock(&self.source);
-        let map = self.map.get_or_init(|| (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect());
-        for (n, word) in map.iter().enumerate() {
-            let first = n as u64 * 64;
-            let bits = (0..64.min(pages - first)).filter(|bit| absent(first + bit));
-            word.store(bits.fold(0, |word, bit| word | 1 << bit), Relaxed);
-        }
+    /// From now on these of the block's `pages` come from `source`, and no others do.
+    pub(crate) fn begin(&self, pages: u64, source: Arc<dyn PageSource>, absent: impl Iterator<Item = u64>) {
+        let mut slot = self.source.write().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.get_or_init(|| Map::new(pages));
+        map.absent.iter().chain(&map.claimed).for_each(|word| word.store(0, Relaxed));
+        absent.for_each(|page| _ = map.absent[(page / 64) as usize].fetch_or(1 << (page % 64), Relaxed));
         *slot = Some(source);
         self.any.store(true, Release);
     }
@@ -68,32 +77,34 @@ impl Absent {
             return;
         }
         for page in offset >> PAGE_BITS..=(offset + len - 1) >> PAGE_BITS {
-            let (word, bit) = (&map[(page / 64) as usize], 1 << (page % 64));
-            if word.load(Acquire) & bit == 0 {
-                continue;
+            let (n, bit) = ((page / 64) as usize, 1 << (page % 64));
+            while map.absent[n].load(Acquire) & bit != 0 {
+                let source = self.source.read().unwrap_or_else(PoisonError::into_inner);
+                // One page comes once; who needs it meanwhile waits for it, and for no other.
+                if map.claimed[n].fetch_or(bit, Relaxed) & bit != 0 {
+                    drop(source);
+                    std::thread::yield_now();
+                    continue;
+                }
+                let mut bytes = [0; PAGE_SIZE as usize];
+                if let Some(Err(reason)) =
+                    source.as_ref().map(|source| source.page(page << PAGE_BITS, &mut bytes))
+                {
+                    panic!("a page of the guest's memory cannot be read: {reason}");
+                }
+                put(page << PAGE_BITS, &bytes);
+                map.absent[n].fetch_and(!bit, Release);
             }
-            let source = lock(&self.source);
-            if word.load(Acquire) & bit == 0 {
-                continue;
-            }
-            let Some(source) = source.as_ref() else { continue };
-            let mut bytes = [0; PAGE_SIZE as usize];
-            if let Err(reason) = source.page(page << PAGE_BITS, &mut bytes) {
-                panic!("a page of the guest's memory cannot be read from its snapshot: {reason}");
-            }
-            put(page << PAGE_BITS, &bytes);
-            word.fetch_and(!bit, Release);
         }
     }
 
-    /// Lets go of the source if no page is absent any more; whether that is so.
-    pub(crate) fn settle(&self) -> bool {
-        let mut source = lock(&self.source);
-        let left = self.map.get().is_some_and(|map| map.iter().any(|word| word.load(Relaxed) != 0));
+    /// Lets go of the source if no page is absent any more.
+    pub(crate) fn settle(&self) {
+        let mut source = self.source.write().unwrap_or_else(PoisonError::into_inner);
+        let left = self.map.get().is_some_and(|map| map.absent.iter().any(|word| word.load(Relaxed) != 0));
         if !left {
             self.any.store(false, Release);
             *source = None;
         }
-        !left
     }
 }

@@ -1,8 +1,8 @@
 //! Huge pages got from the host ahead of the guest.
 //!
 //! ```text
-//! soft TLB fill --> Ram::touch  --> Ahead::touched --+--> orders --> a thread: Populate
-//! Roms::reset   --> Ram::expect --> Ahead::order   --+   (and Ram::expect_system)
+//! soft TLB fill --> Ram::touch         --> Ahead::touched       --+--> orders --> a thread: Populate
+//! Roms::reset   --> Ram::expect_system --> Ahead::expect_system --+
 //! ```
 //! The host clears a huge page when it is first touched, which takes a tenth of a millisecond or, if it runs in a
 //! virtual machine itself and its own host has to find the memory, several. Guests take memory in runs, up or down. So when
@@ -95,7 +95,7 @@ impl Ahead {
             self.order(n.saturating_sub(WINDOW), n.saturating_sub(1));
         }
     }
-    /// An operating system has been loaded, and is about to run: it puts what it knows of each page at the end of the memory (Linux a 64th of
+    /// An operating system is about to run: it puts what it knows of each page at the end of the memory (Linux a 64th of
     /// all), and goes through that upwards. Below lie the tables of its caches, from the top down.
     pub(crate) fn expect_system(&self) {
         let pieces = (self.pieces / 32).min(TABLES);

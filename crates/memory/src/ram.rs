@@ -6,6 +6,7 @@
 //! first), and panics.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
@@ -206,17 +207,41 @@ impl Ram {
     /// come when they are first touched. Translations of the old content are forgotten. No vCPU may be running.
     pub fn replace(&self, source: Arc<dyn PageSource>, empty: impl Fn(u64) -> bool) {
         let pages = self.len.div_ceil(base::PAGE_SIZE);
-        for page in (0..pages).map(|n| n << base::PAGE_BITS).filter(|offset| self.has_code(*offset)) {
-            self.dirty.tell_code(page, base::PAGE_SIZE);
-        }
+        self.forget_code(0..pages);
         // SAFETY: advice on our own mapping. It makes the pages zero, as stores could; nobody holds references into it.
         let zeroed = self.file.is_none()
             && unsafe {
                 rustix::mm::madvise(self.base.as_ptr().cast(), self.len as usize, Advice::LinuxDontNeed)
             }
             .is_ok();
-        self.absent.begin(pages, source, |page| !(zeroed && empty(page)));
+        self.absent.begin(pages, source, (0..pages).filter(|page| !(zeroed && empty(*page))));
         self.dirty.log(0, self.len);
+    }
+
+    /// Lets `pages` (numbers) have the content that `source` has for them: they come when they are first touched, too. The others stay
+    /// as they are, and none of the block may have still to come. Translations of the old content are forgotten. No vCPU may be running.
+    pub fn defer(&self, source: Arc<dyn PageSource>, pages: &[Range<u64>]) {
+        assert!(!self.is_coming(), "pages that are to come have one source");
+        for range in pages {
+            self.forget_code(range.clone());
+            self.dirty.log(range.start << base::PAGE_BITS, (range.end - range.start) << base::PAGE_BITS);
+        }
+        self.absent.begin(self.len.div_ceil(base::PAGE_SIZE), source, pages.iter().cloned().flatten());
+    }
+
+    fn forget_code(&self, mut pages: Range<u64>) {
+        while let Some(page) = pages.find(|n| self.has_code(n << base::PAGE_BITS)) {
+            self.dirty.tell_code(page << base::PAGE_BITS, base::PAGE_SIZE);
+        }
+    }
+
+    /// Brings all pages that have still to come, and lets go of their source. Others may use the memory meanwhile.
+    pub fn complete(&self) {
+        const STRIDE: u64 = 256 << 10;
+        for at in (0..self.len).step_by(STRIDE as usize) {
+            self.at(at, STRIDE.min(self.len - at));
+        }
+        self.absent.settle();
     }
 
     /// Lets the pages within be there, as any access to them does.
@@ -228,23 +253,11 @@ impl Ram {
         }
     }
 
-    /// Somebody is about to write all that is within: the host gets the memory meanwhile.
-    pub fn expect(&self, offset: u64, len: u64) {
-        if let Some(ahead) = self.ahead.as_ref().filter(|_| len > 0) {
-            ahead.order(offset >> PIECE_BITS, (offset + len - 1) >> PIECE_BITS);
-        }
-    }
-
-    /// An operating system is about to run that has been loaded into this memory.
+    /// An operating system is about to run that is being loaded into this memory.
     pub fn expect_system(&self) {
         if let Some(ahead) = &self.ahead {
             ahead.expect_system();
         }
-    }
-
-    /// Lets go of the source of [`Ram::replace`] if all pages have come; whether they have.
-    pub fn settle(&self) -> bool {
-        self.absent.settle()
     }
 
     /// Whether some pages have still to come: then [`Ram::host_ptr`] may be used for pages that have been touched only.

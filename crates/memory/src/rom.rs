@@ -1,11 +1,22 @@
 //! Blobs that are copied into the guest's memory at every reset: firmware, kernel, device tree.
+//!
+//! ```text
+//! Roms::reset --small ones--> copy
+//!             --large ones--> Ram::defer; a thread: Ram::complete --+--> Late::page
+//!                             the guest comes there before: Ram::at +
+//! ```
+//! A guest spends its first moments in its firmware, so a kernel and an initial ramdisk are copied meanwhile.
 
 use std::fmt::Write;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use base::Result;
+use base::{PAGE_BITS, PAGE_SIZE, Result};
 
+use crate::absent::PageSource;
 use crate::contents::Contents;
+use crate::ram::Ram;
 use crate::region::lock;
 use crate::space::AddressSpace;
 
@@ -23,8 +34,89 @@ enum Where {
 /// A blob of so many bytes is an operating system.
 const SYSTEM: u64 = 8 << 20;
 
+/// A blob of so many bytes is large: the guest need not wait for it.
+const LARGE: u64 = 1 << 20;
+
 /// Blobs are copied in pieces of so many bytes, which the host's cache holds.
 const PIECE: usize = 256 << 10;
+
+impl Rom {
+    /// Copies some of its bytes to where they belong; the first of all lies at `address`.
+    fn copy(&self, space: &AddressSpace, address: u64, bytes: Range<u64>) {
+        let mut buffer = vec![0; PIECE.min((bytes.end - bytes.start) as usize)];
+        let mut done = bytes.start;
+        while done < bytes.end {
+            let at = address.wrapping_add(done);
+            let Some(range) = space.lookup(at) else {
+                base::guest_error!("rom {}: there is no memory at {at:#x}", self.name);
+                break;
+            };
+            let length = range.left(at).min(bytes.end - done).min(PIECE as u64);
+            let part = &mut buffer[..length as usize];
+            if let Err(e) = self.data.read(done, part) {
+                warn(&self.name, &e);
+                break;
+            }
+            match range.readable(at) {
+                Some((ram, offset)) => ram.write(offset, part),
+                None => base::guest_error!("rom {}: there are registers at {at:#x}", self.name),
+            }
+            done += length;
+        }
+    }
+}
+
+fn warn(name: &str, error: &std::io::Error) {
+    eprintln!("warning: {name} cannot be loaded again: {error}");
+}
+
+/// A blob in one block of memory.
+struct Part {
+    name: String,
+    data: Contents,
+    /// Offset of its first byte in the block.
+    start: u64,
+    /// Somebody has been told that it cannot be read.
+    failed: AtomicBool,
+}
+
+impl Part {
+    /// `rom` and its block, if all of it lies in one.
+    fn of(rom: &Rom, space: &AddressSpace, address: u64) -> Option<(Arc<Ram>, Part)> {
+        let range = space.lookup(address).filter(|range| range.left(address) >= rom.data.len())?;
+        let (ram, start) = range.readable(address)?;
+        let (name, data) = (rom.name.clone(), rom.data.clone());
+        Some((ram.clone(), Part { name, data, start, failed: AtomicBool::new(false) }))
+    }
+    /// Offsets of what are whole pages of it.
+    fn inner(&self) -> Range<u64> {
+        self.start.next_multiple_of(PAGE_SIZE)..(self.start + self.data.len()) & !(PAGE_SIZE - 1)
+    }
+}
+
+/// The large blobs of one block.
+struct Late(Vec<Part>);
+
+impl PageSource for Late {
+    fn page(&self, offset: u64, into: &mut [u8; PAGE_SIZE as usize]) -> std::result::Result<(), String> {
+        if let Some(part) = self.0.iter().find(|part| part.inner().contains(&offset))
+            && let Err(e) = part.data.read(offset - part.start, into)
+            && !part.failed.swap(true, Relaxed)
+        {
+            warn(&part.name, &e);
+        }
+        Ok(())
+    }
+}
+
+/// Lets these blobs come, by a thread in the background, or before when they are touched.
+fn bring(ram: Arc<Ram>, parts: Vec<Part>) {
+    let pages = parts.iter().map(Part::inner).map(|p| p.start >> PAGE_BITS..p.end >> PAGE_BITS);
+    let pages: Vec<_> = pages.collect();
+    ram.defer(Arc::new(Late(parts)), &pages);
+    // Without the thread they come when they are touched.
+    let _ = std::thread::Builder::new().name("loader".into()).spawn(move || ram.complete());
+}
 
 /// The blobs of a machine.
 #[derive(Default)]
@@ -90,38 +182,34 @@ impl Roms {
         Ok(())
     }
 
-    /// Copies all blobs into place. What does not fall on memory is left out, with a line in the log; a program that
-    /// has room for registers in its data (as HTIF is) is loaded round them.
+    /// Copies all blobs into place, large ones while the guest runs already. What does not fall on memory is left out, with a line in the log; a
+    /// program that has room for registers in its data (as HTIF is) is loaded round them. The vCPUs stand still.
     pub fn reset(&self) {
-        let (mut buffer, mut systems) = (vec![0; PIECE], Vec::new());
+        let (mut late, mut systems) = (Vec::<(Arc<Ram>, Vec<Part>)>::new(), Vec::new());
         for rom in lock(&self.list).iter() {
             let Where::Memory { space, address } = &rom.place else { continue };
-            let mut done = 0;
-            if let Some((ram, offset)) = space.lookup(*address).as_ref().and_then(|r| r.readable(*address)) {
-                ram.expect(offset, rom.data.len().min(ram.len() - offset));
-                if rom.data.len() >= SYSTEM {
-                    systems.push(ram.clone());
-                }
+            let len = rom.data.len();
+            let Some((ram, part)) = Part::of(rom, space, *address).filter(|_| len >= LARGE) else {
+                rom.copy(space, *address, 0..len);
+                continue;
+            };
+            if len >= SYSTEM {
+                systems.push(ram.clone());
             }
-            while done < rom.data.len() {
-                let at = address.wrapping_add(done);
-                let Some(range) = space.lookup(at) else {
-                    base::guest_error!("rom {}: there is no memory at {at:#x}", rom.name);
-                    break;
-                };
-                let length = range.left(at).min(rom.data.len() - done).min(PIECE as u64);
-                let part = &mut buffer[..length as usize];
-                if let Err(e) = rom.data.read(done, part) {
-                    eprintln!("warning: {} cannot be loaded again: {e}", rom.name);
-                    break;
-                }
-                match range.readable(at) {
-                    Some((ram, offset)) => ram.write(offset, part),
-                    None => base::guest_error!("rom {}: there are registers at {at:#x}", rom.name),
-                }
-                done += length;
+            if ram.is_coming() {
+                // Of the last reset, or of a snapshot that this one overtakes.
+                rom.copy(space, *address, 0..len);
+                continue;
+            }
+            let inner = part.inner();
+            rom.copy(space, *address, 0..inner.start - part.start);
+            rom.copy(space, *address, inner.end - part.start..len);
+            match late.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &ram)) {
+                Some((_, parts)) => parts.push(part),
+                None => late.push((ram, vec![part])),
             }
         }
+        late.into_iter().for_each(|(ram, parts)| bring(ram, parts));
         systems.iter().for_each(|ram| ram.expect_system());
     }
 

@@ -15,9 +15,6 @@ use crate::machine::Machine;
 use crate::page::PAGE;
 use crate::pages::write_page;
 
-/// Bytes that the thread in the background brings between two looks at the clock.
-const STRIDE: u64 = 256 << 10;
-
 impl Machine {
     /// Takes up a snapshot. The machine stands still, and must not run after an error.
     ///
@@ -71,16 +68,7 @@ impl Machine {
     /// Brings the pages that nobody has touched yet, beside the guest.
     fn fill(&self) {
         let rams: Vec<Arc<Ram>> = self.blocks.iter().map(|block| block.ram.clone()).collect();
-        let work = move || {
-            for ram in rams {
-                let mut at = 0;
-                while at < ram.len() {
-                    ram.touch(at, STRIDE.min(ram.len() - at));
-                    at += STRIDE;
-                }
-                ram.settle();
-            }
-        };
+        let work = move || rams.iter().for_each(|ram| ram.complete());
         // Without the thread they come when they are touched.
         let _ = thread::Builder::new().name("snapshot".to_owned()).spawn(work);
     }
