@@ -696,7 +696,7 @@ impl Shared {
         let helpers = &t.helpers;
         let helper = |id: u16| helpers[id as usize];
         if self.options.passes {
-            t.pipeline.run(block, &helper);
+            t.pipeline.run(block, &helper, placement.region);
         }
         debug_assert_eq!(ir::verify::verify(block, &|id| helpers.get(id as usize).copied()), Ok(()));
         if let Some(trace) = &trace {

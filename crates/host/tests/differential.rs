@@ -25,7 +25,7 @@ fn compare(features: Features, seeds: std::ops::Range<u64>, what: generate::Mix)
         ir::verify::verify(&block, &info).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{block}"));
         assert_eq!(ir::text::parse(&block.to_string()).unwrap().insts, block.insts, "seed {seed}");
         let mut better = block.clone();
-        opt::run(&mut better, &helpers);
+        opt::run(&mut better, &helpers, random.one_in(2));
         ir::verify::verify(&better, &info)
             .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{block}----\n{better}"));
         // Half of the time the host gets the block as the passes leave it.

@@ -100,7 +100,7 @@ fn step<E: Env>(i: &Inst, values: &[u64], env: &mut E, at: &mut i64) -> Result<S
         },
         Op::Get | Op::GetNow => env.get(i.imm as u16),
         Op::Set => {
-            env.set(i.imm as u16, arg(0));
+            env.set(i.imm as u16, if i.ty == Ty::I32 { arg(0) as i32 as u64 } else { arg(0) });
             0
         }
         Op::PcRel => env.page().wrapping_add(i.imm),

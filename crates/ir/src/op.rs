@@ -124,7 +124,7 @@ ops! {
     /// Reads slot `imm` as it is now: float operations and functions may have changed it since the block set it. (It is none of those that
     /// deserve a host register.)
     GetNow "getnow" () -> T, Reads;
-    /// Writes `a` to slot `imm`. From here on the old value cannot be recovered by a trap.
+    /// Writes `a` to slot `imm`, a word extended with its sign. From here on the old value cannot be recovered by a trap.
     Set "set" (T) -> None, Writes;
     /// Guest virtual address: the block's page base plus `imm` (signed).
     PcRel "pcrel" () -> Is(Ty::I64), Pure;

@@ -29,7 +29,8 @@ pub fn types(op: Op) -> &'static [Ty] {
     match op {
         Const | Select => ALL,
         And | Or | Xor => &[Ty::I1, Ty::I32, Ty::I64],
-        Get | Set => &[Ty::I64, Ty::F64],
+        Get => &[Ty::I64, Ty::F64],
+        Set => &[Ty::I32, Ty::I64, Ty::F64],
         GetNow => &[Ty::I64],
         Sext32 | Zext32 => &[Ty::I32],
         FAdd | FSub | FMul | FDiv | FSqrt | FMa | FNeg | FAbs | FNearI32 | FNearI64 | FEq | FLt | FLe

@@ -39,14 +39,14 @@ impl Pipeline {
     pub fn new() -> Pipeline {
         Pipeline::default()
     }
-    /// Improves `block`.
-    pub fn run(&mut self, block: &mut Block, helpers: &dyn Fn(u16) -> HelperInfo) {
-        self.dead.mark(block, helpers);
-        self.rewrite.run(block, self.dead.needs());
+    /// Improves `block`, which is a `region` or not.
+    pub fn run(&mut self, block: &mut Block, helpers: &dyn Fn(u16) -> HelperInfo, region: bool) {
+        self.dead.mark(block, helpers, region);
+        self.rewrite.run(block, &self.dead);
     }
 }
 
 /// Improves one block; [`Pipeline`] does it without allocating.
-pub fn run(block: &mut Block, helpers: &dyn Fn(u16) -> HelperInfo) {
-    Pipeline::new().run(block, helpers);
+pub fn run(block: &mut Block, helpers: &dyn Fn(u16) -> HelperInfo, region: bool) {
+    Pipeline::new().run(block, helpers, region);
 }

@@ -1,6 +1,6 @@
 //! The forward walk: copies live instructions into a new list, letting each rule replace what it knows better.
 
-use crate::dead::Need;
+use crate::dead::{Dead, Need};
 use crate::facts::{Facts, facts};
 use crate::rebase::Rebase;
 use ir::{Block, Inst, Op, Ty, Val};
@@ -144,17 +144,18 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// Rewrites `block`, of which this much is needed.
-    pub fn run(&mut self, block: &mut Block, needs: &[Need]) {
+    /// Rewrites `block`, of which `dead` knows what is needed.
+    pub fn run(&mut self, block: &mut Block, dead: &Dead) {
         self.scope.insts.clear();
         self.map.clear();
         self.rebase.clear();
-        for (i, &need) in block.insts.iter().zip(needs) {
+        for (i, &need) in block.insts.iter().zip(dead.needs()) {
             if need == Need::Nothing {
                 self.map.push(Val::NONE);
                 continue;
             }
             let placed = |v: Val| if v.is_some() { self.map[v.index()] } else { v };
+            let halves = dead.has_halves(i);
             let mut i = Inst { args: i.args.map(placed), ..*i };
             if i.ty == Ty::I32 && !matches!(i.op, Op::Sext32 | Op::Zext32) {
                 i.args = i.args.map(|v| if v.is_some() { self.scope.shortened(v) } else { v });
@@ -168,12 +169,23 @@ impl Rewriter {
                 // The host leaves zeros in the upper half anyway.
                 i.op = Op::Zext32;
             }
+            if halves {
+                i = self.halved(i);
+            }
             let i = self.rebase.before(&mut self.scope, i);
             let v = if ASKED[i.op as usize] == 0 { self.scope.push(i) } else { self.improve(i) };
             self.rebase.after(&self.scope, &i, v);
             self.map.push(v);
         }
         std::mem::swap(&mut block.insts, &mut self.scope.insts);
+    }
+    /// The `set` of a value, or a comparison of values, that may not have been extended: of their low halves.
+    fn halved(&mut self, i: Inst) -> Inst {
+        if i.operands().all(|v| self.scope.facts(v).sign > 32) {
+            return i;
+        }
+        let low = |v: Val| if v.is_some() { self.improve(inst(Op::Trunc, Ty::I64, v, Val::NONE)) } else { v };
+        Inst { ty: Ty::I32, args: i.args.map(low), ..i }
     }
     /// Puts what the rules make of `i` in the new list.
     fn improve(&mut self, mut i: Inst) -> Val {

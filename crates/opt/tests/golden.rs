@@ -21,7 +21,8 @@ fn the_passes_do_as_recorded() {
         let mut block = ir::text::parse(source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let info = |id| Some(helper(id));
         ir::verify::verify(&block, &info).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        pipeline.run(&mut block, &helper);
+        let region = path.file_stem().is_some_and(|name| name.to_string_lossy().starts_with("region"));
+        pipeline.run(&mut block, &helper, region);
         ir::verify::verify(&block, &info).unwrap_or_else(|e| panic!("{}: {e}\n{block}", path.display()));
         if bless {
             std::fs::write(&path, format!("{source}----\n{block}")).unwrap();

@@ -170,6 +170,15 @@ impl Emitter {
         self.val_mut(r).gpr = NO;
         if self.val(r).uses > 0 && !self.elsewhere(insts, r) {
             let home = if self.dues { self.due_home(r) } else { None };
+            if let Some(home) = home
+                && self.due_words >> (home - 1) & 1 != 0
+                && self.val(r).uses == 1
+                && self.sets_ahead[home as usize - 1] == 0
+            {
+                // Nobody wants the word but the slot, until the region is left: from here on it has it extended.
+                self.asm.ins(MOVSXD, true, t, 0, Rm::R(t), 0);
+                self.due_words &= !(1 << (home - 1));
+            }
             let home = home.unwrap_or_else(|| self.spill_slot());
             let m = self.home_mem(home);
             self.asm.ins(MOV_MR, true, t, 0, Rm::M(m), 0);

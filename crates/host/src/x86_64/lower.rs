@@ -76,8 +76,11 @@ pub struct Emitter {
     pub(super) insns: u32,
     /// The block jumps to its own entry, or is a dispatcher: it ends in a jump to a computed address, be it no return.
     pub(super) looping: bool,
-    /// What slots are due to hold, in a region; see `states.rs`.
+    /// What slots are due to hold, in a region; see `states.rs`. A bit for each of those of which that is a word, to be extended.
     pub(super) due: [u32; DUE],
+    pub(super) due_words: u32,
+    /// How often each of them is set from here on.
+    pub(super) sets_ahead: [u16; DUE],
     /// Whether a `set` only says so, at the moment.
     pub(super) dues: bool,
     /// Pinned slots that the region does not touch and whose registers still hold them; those whose registers are used otherwise, with
@@ -116,6 +119,8 @@ impl Emitter {
             cfg.hot_slots.iter().filter(|&&s| (s as usize) < DUE).fold(0, |all, s| all | 1u32 << s);
         Emitter {
             due: [NONE; DUE],
+            due_words: 0,
+            sets_ahead: [0; DUE],
             dues: false,
             bystanders: 0,
             parked: Vec::new(),
@@ -225,7 +230,7 @@ impl Emitter {
         self.expected = placement.expected;
         self.insns = placement.insns;
         (self.region, self.alone) = (placement.region, placement.alone);
-        self.due = [NONE; DUE];
+        (self.due, self.due_words, self.sets_ahead) = ([NONE; DUE], 0, [0; DUE]);
         (self.dues, self.pool, self.at) = (self.region, TEMPS, 0);
         self.bystanders = if self.region { self.pinned_registers() } else { 0 };
         self.parked.clear();
@@ -325,6 +330,9 @@ impl Emitter {
             }
             match i.op {
                 Op::Set => {
+                    if let Some(sets) = self.sets_ahead.get_mut(i.imm as usize) {
+                        *sets += 1;
+                    }
                     let p = self.pinned(i.imm);
                     let v = i.args[0].index();
                     if p != NO && (p >= 16 || i.ty == Ty::I64) {
@@ -441,7 +449,7 @@ impl Emitter {
         }
         match i.op {
             Op::Const | Op::PcRel => {}
-            Op::Get => self.get(i, v),
+            Op::Get => self.get(insts, i, v),
             Op::GetNow => self.get_now(insts, i, v),
             Op::Set => self.set(insts, i),
             Op::Add => self.add(insts, i, v),
@@ -513,10 +521,13 @@ impl Emitter {
         }
     }
 
-    fn get(&mut self, i: &Inst, v: Val) {
+    fn get(&mut self, insts: &[Inst], i: &Inst, v: Val) {
         let slot = i.imm as u16 % 128;
         if self.dues && self.can_be_due(slot) {
             let known = self.due[slot as usize];
+            if known != NONE && self.due_words >> slot & 1 != 0 {
+                return self.get_word(insts, known, v);
+            }
             if known != NONE {
                 let uses = self.vals[v.index()].uses;
                 self.val_mut(known).uses += uses;
@@ -578,11 +589,19 @@ impl Emitter {
         let slot = i.imm as u16 % 128;
         let v = i.args[0];
         let r = self.root(v);
+        if let Some(sets) = self.sets_ahead.get_mut(slot as usize) {
+            *sets -= 1;
+        }
         if self.dues && self.can_be_due(slot) {
             if self.val(r).deferred {
                 self.gpr(insts, v);
             }
-            return self.set_due(slot, r);
+            return self.set_due(slot, r, i.ty == Ty::I32);
+        }
+        if i.ty == Ty::I32 {
+            let src = self.rm(insts, v);
+            self.take(v);
+            return self.set_word(insts, slot, src);
         }
         let p = self.pin[slot as usize];
         if p != NO {

@@ -11,7 +11,7 @@ use super::alloc::NONE;
 use super::asm::*;
 use super::cold::Cold;
 use super::lower::Emitter;
-use ir::{Inst, Op, Val};
+use ir::{Inst, Op, Ty, Val};
 
 /// How a register holds a float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,8 @@ impl Emitter {
             Op::Set => {
                 let r = self.root(i.args[0]);
                 let p = self.xpin[i.imm as usize % 128];
-                self.is_pending(i.args[0]) && (p == NO || self.xcontent[p as usize] != r)
+                let same = i.ty != Ty::I32 && p != NO && self.xcontent[p as usize] == r;
+                self.is_pending(i.args[0]) && !same
             }
             // Other exits mend on their way out.
             Op::ExitIf => self.looks_up(i.imm as i64),

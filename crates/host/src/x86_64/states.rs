@@ -13,6 +13,9 @@
 //! function, atomic access    settle: bring home and go on as in a block until it is done
 //! ```
 //!
+//! A slot may be due to hold a word extended with its sign (`set` at `i32`): what is noted is the word, and whoever brings it home extends it.
+//! RISC-V's compilers extend each word that they compute, and hardly ever look at the upper half.
+//!
 //! What is moved out of a register goes first to the slot that is due to hold it, if that is not pinned: it need not be brought home
 //! any more. Which one is moved out is told by the backward walk: what is used last. Before something has to be moved out that nobody
 //! has yet, a pinned register that the region does not touch is *parked*: that costs a store and a load in the whole region.
@@ -46,8 +49,14 @@ pub(super) enum Place {
     PcRel(i64),
 }
 
-/// What is not at its own place: slot, and where it is.
-pub(super) type Misplaced = (u16, Place);
+/// What is not at its own place, or not extended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Misplaced {
+    slot: u16,
+    at: Place,
+    /// A word.
+    word: bool,
+}
 
 /// A range of [`Emitter::maps`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,9 +126,10 @@ impl Emitter {
         }
         u32::MAX
     }
-    /// Slot `slot` is due to hold `r` from here on, and nobody has to hold what it was due to hold before.
-    pub(super) fn set_due(&mut self, slot: u16, r: u32) {
+    /// Slot `slot` is due to hold `r` from here on, or the extension of the `word` that this is, and nobody has to hold what it was due to hold before.
+    pub(super) fn set_due(&mut self, slot: u16, r: u32, word: bool) {
         let old = std::mem::replace(&mut self.due[slot as usize], r);
+        self.due_words = self.due_words & !(1 << slot) | u32::from(word) << slot;
         let p = self.pin[slot as usize];
         if p != NO {
             // What it held at the entry is not needed any more.
@@ -236,8 +246,9 @@ impl Emitter {
                 NONE => continue,
                 r => (*self.val(r), self.pin[slot]),
             };
+            let word = self.due_words >> slot & 1 != 0;
             let at_home = if p == NO { self.slot_val[slot] == r } else { v.gpr == p };
-            if at_home {
+            if at_home && !word {
                 continue;
             }
             let i = &insts[r as usize];
@@ -252,9 +263,10 @@ impl Emitter {
                     continue;
                 }
             };
-            self.maps.push((slot as u16, place));
+            self.maps.push(Misplaced { slot: slot as u16, at: place, word });
         }
-        self.maps.extend(self.parked.iter().map(|&(slot, home)| (slot, Place::Home(home))));
+        let parked = |&(slot, home): &(u16, u16)| Misplaced { slot, at: Place::Home(home), word: false };
+        self.maps.extend(self.parked.iter().map(parked));
         Map { from, to: self.maps.len() as u32 }
     }
     /// Brings everything home, while `pushed` bytes lie on the stack. No register but the pinned ones has a meaning afterwards.
@@ -267,10 +279,20 @@ impl Emitter {
             NO => Place::Home(slot + 1),
             p => Place::R(p),
         };
-        let mut moves: Vec<(Place, Place)> = Vec::new();
+        let (mut moves, mut words) = (Vec::<(Place, Place)>::new(), Vec::new());
         for n in map.from..map.to {
-            let (slot, from) = self.maps[n as usize];
-            moves.push((own(self, slot), from));
+            let Misplaced { slot, at, word } = self.maps[n as usize];
+            let to = own(self, slot);
+            match at {
+                Place::R(r) if word && self.is_only_word(map, r) => {
+                    self.asm.ins(MOVSXD, true, r, 0, Rm::R(r), 0)
+                }
+                _ if word => words.push(to),
+                _ => {}
+            }
+            if to != at {
+                moves.push((to, at));
+            }
         }
         let mut free = (0..super::XTEMPS).filter(|&x| moves.iter().all(|&(_, from)| from != Place::X(x)));
         let (Some(x), Some(y)) = (free.next(), free.next()) else {
@@ -331,6 +353,26 @@ impl Emitter {
                 self.move_one(to, Place::R(d), y, pushed);
             }
         }
+        // When everything is at home, no register but the pinned ones has a meaning.
+        for to in words {
+            self.asm.room();
+            match to {
+                Place::R(p) => self.asm.ins(MOVSXD, true, p, 0, Rm::R(p), 0),
+                Place::Home(home) => {
+                    let m = Rm::M(self.home_mem(home));
+                    self.asm.ins(MOVSXD, true, RAX, 0, m, 0);
+                    self.asm.ins(MOV_MR, true, RAX, 0, m, 0);
+                }
+                _ => {}
+            }
+        }
+    }
+    /// Whether what register `r` has is wanted as a word alone, by slots elsewhere.
+    fn is_only_word(&self, map: Map, r: Reg) -> bool {
+        let map = &self.maps[map.from as usize..map.to as usize];
+        let is_mine = (0..DUE as u16).find(|&slot| self.pin[slot as usize] == r);
+        map.iter().all(|m| m.word || m.at != Place::R(r))
+            && is_mine.is_none_or(|slot| map.iter().any(|m| m.slot == slot))
     }
     /// One move, `y` being free. Changes no flags.
     fn move_one(&mut self, to: Place, from: Place, y: Reg, pushed: i32) {
@@ -373,9 +415,10 @@ impl Emitter {
         }
         self.unpark();
         (self.dues, self.pool) = (false, TEMPS);
+        let is_word = |e: &Emitter, slot: usize| e.due_words >> slot & 1 != 0;
         for slot in 0..DUE {
             let (r, p) = (self.due[slot], self.pin[slot]);
-            if r == NONE || p == NO {
+            if r == NONE || p == NO || is_word(self, slot) {
                 continue;
             }
             let g = self.val(r).gpr;
@@ -392,7 +435,7 @@ impl Emitter {
         }
         for slot in 0..DUE {
             let r = self.due[slot];
-            if r == NONE || self.pin[slot] != NO || self.slot_val[slot] == r {
+            if r == NONE || self.pin[slot] != NO || self.slot_val[slot] == r || is_word(self, slot) {
                 continue;
             }
             self.asm.room();
@@ -408,10 +451,43 @@ impl Emitter {
         }
         for slot in 0..DUE {
             let r = std::mem::replace(&mut self.due[slot], NONE);
-            if r != NONE {
-                self.release(r);
+            if r == NONE {
+                continue;
+            }
+            let src = is_word(self, slot).then(|| self.gpr(insts, Val(r)));
+            self.release(r);
+            if let Some(src) = src {
+                self.set_word(insts, slot as u16, Rm::R(src));
+                self.locked = 0;
             }
         }
+        self.due_words = 0;
+    }
+    /// Slot `slot` gets the word in `src`, extended, at its own place.
+    pub(super) fn set_word(&mut self, insts: &[Inst], slot: u16, src: Rm) {
+        self.asm.room();
+        let (p, x) = (self.pin[slot as usize], self.xpin[slot as usize]);
+        if p != NO {
+            self.vacate(insts, p);
+            return self.asm.ins(MOVSXD, true, p, 0, src, 0);
+        }
+        let d = self.temp(insts);
+        self.asm.ins(MOVSXD, true, d, 0, src, 0);
+        if x != NO {
+            self.vacate_x(insts, x);
+            self.asm.ins(MOVD, true, x, 0, Rm::R(d), 0);
+        } else {
+            self.vacate_slot(insts, slot);
+            let m = Mem::at(RBP, self.cfg.layout.slots + 8 * slot as i32);
+            self.asm.ins(MOV_MR, true, d, 0, Rm::M(m), 0);
+        }
+    }
+    /// The result `v` is the word `r`, extended, that a slot is due to hold.
+    pub(super) fn get_word(&mut self, insts: &[Inst], r: u32, v: Val) {
+        let src = self.rm(insts, Val(r));
+        let d = self.dest(insts, v, NO, 0);
+        self.asm.ins(MOVSXD, true, d, 0, src, 0);
+        self.bind(v, d);
     }
     /// In a region: what is set need not go home from here on.
     pub(super) fn resume_due(&mut self) {
@@ -419,9 +495,17 @@ impl Emitter {
     }
     /// The register that has what pinned slot `slot` is due to hold, locked.
     pub(super) fn pinned_now(&mut self, insts: &[Inst], slot: u16) -> Reg {
-        match self.due[slot as usize % 128] {
-            NONE => self.pin[slot as usize % 128],
-            r => self.gpr(insts, Val(r)),
+        let slot = slot as usize % 128;
+        let r = self.due[slot];
+        if r == NONE {
+            return self.pin[slot];
         }
+        let g = self.gpr(insts, Val(r));
+        if self.due_words >> slot & 1 == 0 {
+            return g;
+        }
+        let d = self.temp(insts);
+        self.asm.ins(MOVSXD, true, d, 0, Rm::R(g), 0);
+        d
     }
 }

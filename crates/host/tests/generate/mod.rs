@@ -148,7 +148,7 @@ impl Gen<'_> {
     }
     fn set(&mut self) {
         let s = self.r.below(USED as u64);
-        let ty = if self.r.one_in(6) { Ty::F64 } else { Ty::I64 };
+        let ty = [Ty::F64, Ty::I32, Ty::I64, Ty::I64, Ty::I64, Ty::I64][self.r.below(6) as usize];
         let a = self.pick(ty);
         self.push(Op::Set, ty, &[a], s);
     }
