@@ -87,9 +87,10 @@ impl Absent {
                     continue;
                 }
                 let mut bytes = [0; PAGE_SIZE as usize];
-                if let Some(Err(reason)) =
-                    source.as_ref().map(|source| source.page(page << PAGE_BITS, &mut bytes))
-                {
+                let read = source.as_ref().map(|source| source.page(page << PAGE_BITS, &mut bytes));
+                if let Some(Err(reason)) = read {
+                    // Whoever else needs it ends here, too, instead of waiting.
+                    map.claimed[n].fetch_and(!bit, Relaxed);
                     panic!("a page of the guest's memory cannot be read: {reason}");
                 }
                 put(page << PAGE_BITS, &bytes);
