@@ -194,8 +194,9 @@ fn in_guest(
         let to = console.expect(&format!("END {name}"), LIMIT)?;
         let host = (to - from).as_secs_f64();
         let text = console.transcript();
-        let lines: Vec<&str> =
-            text.lines().rev().take_while(|l| !l.contains(&format!("START {name}"))).collect();
+        // The next one may have begun already, and its name may begin with this one's.
+        let start = format!("START {name}");
+        let lines: Vec<&str> = text.lines().rev().take_while(|l| l.trim() != start).collect();
         let guest = lines
             .iter()
             .find_map(|l| {
