@@ -171,7 +171,7 @@ impl Emitter {
         if self.val(r).uses > 0 && !self.elsewhere(insts, r) {
             let home = if self.dues { self.due_home(r) } else { None };
             if let Some(home) = home
-                && self.due_words >> (home - 1) & 1 != 0
+                && self.is_word(home as usize - 1)
                 && self.val(r).uses == 1
                 && self.sets_ahead[home as usize - 1] == 0
             {

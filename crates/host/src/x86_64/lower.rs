@@ -525,7 +525,7 @@ impl Emitter {
         let slot = i.imm as u16 % 128;
         if self.dues && self.can_be_due(slot) {
             let known = self.due[slot as usize];
-            if known != NONE && self.due_words >> slot & 1 != 0 {
+            if known != NONE && self.is_word(slot as usize) {
                 return self.get_word(insts, known, v);
             }
             if known != NONE {

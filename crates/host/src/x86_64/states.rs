@@ -126,6 +126,10 @@ impl Emitter {
         }
         u32::MAX
     }
+    /// Whether what slot `slot` is due to hold is a word, to be extended.
+    pub(super) fn is_word(&self, slot: usize) -> bool {
+        self.due_words >> slot & 1 != 0
+    }
     /// Slot `slot` is due to hold `r` from here on, or the extension of the `word` that this is, and nobody has to hold what it was due to hold before.
     pub(super) fn set_due(&mut self, slot: u16, r: u32, word: bool) {
         let old = std::mem::replace(&mut self.due[slot as usize], r);
@@ -246,7 +250,7 @@ impl Emitter {
                 NONE => continue,
                 r => (*self.val(r), self.pin[slot]),
             };
-            let word = self.due_words >> slot & 1 != 0;
+            let word = self.is_word(slot);
             let at_home = if p == NO { self.slot_val[slot] == r } else { v.gpr == p };
             if at_home && !word {
                 continue;
@@ -415,10 +419,9 @@ impl Emitter {
         }
         self.unpark();
         (self.dues, self.pool) = (false, TEMPS);
-        let is_word = |e: &Emitter, slot: usize| e.due_words >> slot & 1 != 0;
         for slot in 0..DUE {
             let (r, p) = (self.due[slot], self.pin[slot]);
-            if r == NONE || p == NO || is_word(self, slot) {
+            if r == NONE || p == NO || self.is_word(slot) {
                 continue;
             }
             let g = self.val(r).gpr;
@@ -435,7 +438,7 @@ impl Emitter {
         }
         for slot in 0..DUE {
             let r = self.due[slot];
-            if r == NONE || self.pin[slot] != NO || self.slot_val[slot] == r || is_word(self, slot) {
+            if r == NONE || self.pin[slot] != NO || self.slot_val[slot] == r || self.is_word(slot) {
                 continue;
             }
             self.asm.room();
@@ -454,7 +457,7 @@ impl Emitter {
             if r == NONE {
                 continue;
             }
-            let src = is_word(self, slot).then(|| self.gpr(insts, Val(r)));
+            let src = self.is_word(slot).then(|| self.gpr(insts, Val(r)));
             self.release(r);
             if let Some(src) = src {
                 self.set_word(insts, slot as u16, Rm::R(src));
@@ -501,7 +504,7 @@ impl Emitter {
             return self.pin[slot];
         }
         let g = self.gpr(insts, Val(r));
-        if self.due_words >> slot & 1 == 0 {
+        if !self.is_word(slot) {
             return g;
         }
         let d = self.temp(insts);
