@@ -46,12 +46,19 @@ const LONGEST: usize = WALK / 2;
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches, and that it brings home when it is left.
 const ENTRY: isize = 6;
+/// A path is left to the blocks if so few instructions of it are run at a time, unless it is one of [`SHARE`] instructions that are run: the
+/// host has its blocks in its caches, and would have to have the region's code there, too.
+const RUN: usize = 48;
+/// See [`RUN`].
+const SHARE: usize = 10;
 /// Loops whose worth differs by this part of it are worth as much.
 const NEARLY: isize = 16;
 /// Instructions that a branch may lead past for that to become a choice of values.
 const SKIPPED: usize = 4;
 /// For how many looks a vCPU remembers where it was seen.
 const REMEMBERED: u32 = 256;
+/// Seen twice in so many looks, it is in a loop.
+const AT_ONCE: u32 = 16;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
 const NEW: Duration = Duration::from_micros(500);
 const BUSY: Duration = Duration::from_millis(4);
@@ -63,10 +70,11 @@ const ELSEWHERE: u16 = u16::MAX;
 /// Offset of the last half-word of a page: an instruction that begins there may go on in the next.
 const LAST: u16 = 4094;
 
-/// Where a vCPU has been seen how often.
+/// Where a vCPU has been seen.
 #[derive(Default)]
 pub(crate) struct Sightings {
-    places: HashMap<Key, u8>,
+    /// How often, and by which look the last time.
+    places: HashMap<Key, (u8, u32)>,
     looks: u32,
 }
 
@@ -78,8 +86,12 @@ impl Sightings {
             self.looks = 0;
             self.places.clear();
         }
-        let n = self.places.entry(key).or_default();
-        *n = n.saturating_add(1);
+        let (n, last) = self.places.entry(key).or_default();
+        let again = self.looks - std::mem::replace(last, self.looks) <= AT_ONCE;
+        *n = match *n {
+            1 if !again => 1,
+            n => n.saturating_add(1),
+        };
         // Again much later: the walk may have found another loop that was worth more, or the guest been on its way to elsewhere.
         matches!(*n, 2 | 8 | 32 | 128)
     }
@@ -163,9 +175,27 @@ pub(crate) struct Regions {
     started: OnceLock<()>,
 }
 
-/// How many instructions of `trail` a region for `path` would run, less what its entries cost.
-fn covered(trail: &[u64], path: &[u64]) -> isize {
-    let (mut at, mut covered, mut inside) = (0, 0, false);
+/// What a region would run of a trail: instructions, and how often it would be entered.
+#[derive(Default)]
+struct Runs {
+    insns: usize,
+    entries: usize,
+}
+
+impl Runs {
+    /// The instructions less what the entries cost.
+    fn worth(&self) -> isize {
+        self.insns as isize - ENTRY * self.entries as isize
+    }
+    /// Whether they are more than blocks would make as well, the trail being so long.
+    fn is_worthwhile(&self, trail: usize) -> bool {
+        self.insns >= RUN * self.entries || self.insns * SHARE >= trail
+    }
+}
+
+/// What a region for `path` would run of `trail`.
+fn runs(trail: &[u64], path: &[u64]) -> Runs {
+    let (mut at, mut runs, mut inside) = (0, Runs::default(), false);
     while at < trail.len() {
         let n = path.iter().zip(&trail[at..]).take_while(|(a, b)| a == b).count();
         if n == 0 {
@@ -173,14 +203,12 @@ fn covered(trail: &[u64], path: &[u64]) -> isize {
             at += 1;
             continue;
         }
-        covered += n as isize;
-        if !inside {
-            covered -= ENTRY;
-        }
+        runs.insns += n;
+        runs.entries += usize::from(!inside);
         inside = n == path.len();
         at += n;
     }
-    covered
+    runs
 }
 
 /// The same for a region for the part `turn` of the trail, as far as the rest of the trail tells: the part itself is run once by any.
@@ -188,7 +216,7 @@ fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
     let path = &trail[turn.clone()];
     let (before, behind) = (&trail[..turn.start], &trail[turn.end..]);
     let rest = before.len() + behind.len();
-    let whole = (covered(before, path) + covered(behind, path)) * trail.len() as isize;
+    let whole = (runs(before, path).worth() + runs(behind, path).worth()) * trail.len() as isize;
     whole / rest.max(1) as isize
 }
 
@@ -422,11 +450,16 @@ impl Shared {
             true => HashMap::new(),
             false => skips(&trail.pcs, |pc| self.is_plain::<G>(config, &bus, trail, pc)),
         };
-        let Some(way) = busiest_loop(&without(&trail.pcs, &forks), is_one) else { return };
+        let pcs = without(&trail.pcs, &forks);
+        let Some(way) = busiest_loop(&pcs, is_one) else { return };
         let mut rest = &way[..];
         while let Some(mut path) = part(rest) {
             // Where it cannot be followed further (a jump to a computed address) another one begins.
-            let made = self.make_region::<G>(config, &bus, trail, &mut path, &forks);
+            let is_worthwhile = runs(&pcs, &rest[..path.insns()]).is_worthwhile(pcs.len());
+            let made = match is_worthwhile {
+                true => self.make_region::<G>(config, &bus, trail, &mut path, &forks),
+                false => None,
+            };
             rest = &rest[made.map_or(path.insns(), |n| n as usize)..];
         }
     }

@@ -104,6 +104,30 @@ fn whoever_is_seen_again_walks_but_not_for_ever() {
 }
 
 #[test]
+fn whoever_is_seen_here_and_there_does_not_walk() {
+    let mut s = Sightings::default();
+    let key = |n: u32| Key::new(CodePage { host: 0x7fff_0000_0000, wide: false }, 2 * n as u16, 0);
+    assert_eq!((0..4 * REMEMBERED).filter(|n| s.seen(key(n % (AT_ONCE + 1)))).count(), 0);
+    assert!((0..4 * REMEMBERED).any(|n| s.seen(key(n % AT_ONCE))));
+}
+
+#[test]
+fn what_is_run_by_the_way_is_left_to_the_blocks() {
+    // Twenty instructions in two hundred.
+    let (short, other) = (turns(A, 20, 1), turns(A + 0x100, 180, 1));
+    let trail = [&short[..], &other[..]].concat().repeat(8);
+    let runs_of = |path: &[u64]| runs(&trail, path);
+    assert_eq!((runs_of(&short).insns, runs_of(&short).entries), (160, 8));
+    assert!(runs_of(&short).is_worthwhile(trail.len()));
+    assert!(!runs_of(&short[..10]).is_worthwhile(trail.len()));
+    assert!(runs_of(&other).is_worthwhile(trail.len()));
+    // A short loop that goes round for long.
+    let turn = turns(A, 4, 1);
+    let round = [turn.repeat(20), turns(A + 0x100, 1000, 1)].concat();
+    assert!(runs(&round, &turn).is_worthwhile(round.len()));
+}
+
+#[test]
 fn a_loop_of_three_instructions_is_unrolled_although_an_entry_costs_more() {
     let mut trail = vec![A + 8];
     trail.extend(turns(A, 3, 100));
