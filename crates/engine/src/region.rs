@@ -16,7 +16,7 @@
 //! branch to branch, accesses of one base in many turns of a loop share one look into the TLB.
 //!
 //! What is hot is found by looking, up to two thousand times a second, at where the vCPUs are: a vCPU says so when it next looks at its
-//! interrupt word, at a jump back. Whoever has been seen twice at one place walks.
+//! interrupt word, at a jump back. Whoever has been seen twice at one place, one soon after the other, walks.
 
 use crate::aside::Aside;
 use crate::bus::Bus;
