@@ -46,10 +46,9 @@ const LONGEST: usize = WALK / 2;
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches, and that it brings home when it is left.
 const ENTRY: isize = 6;
-/// A path is left to the blocks if so few instructions of it are run at a time, unless it is one of [`SHARE`] instructions that are run: the
-/// host has its blocks in its caches, and would have to have the region's code there, too.
+/// A region has to run so many instructions each time that it is entered, on the average.
 const RUN: usize = 48;
-/// See [`RUN`].
+/// Or so large a part of all instructions that the trail has: a tenth.
 const SHARE: usize = 10;
 /// Loops whose worth differs by this part of it are worth as much.
 const NEARLY: isize = 16;
@@ -57,7 +56,7 @@ const NEARLY: isize = 16;
 const SKIPPED: usize = 4;
 /// For how many looks a vCPU remembers where it was seen.
 const REMEMBERED: u32 = 256;
-/// Seen twice in so many looks, it is in a loop.
+/// Whoever is seen twice at one place within so many looks is in a loop; else it may be by chance.
 const AT_ONCE: u32 = 16;
 /// How long the thread sleeps between two looks: while there is new code, while there is none, and while no vCPU does anything, at most (new code wakes it).
 const NEW: Duration = Duration::from_micros(500);
@@ -187,8 +186,8 @@ impl Runs {
     fn worth(&self) -> isize {
         self.insns as isize - ENTRY * self.entries as isize
     }
-    /// Whether they are more than blocks would make as well, the trail being so long.
-    fn is_worthwhile(&self, trail: usize) -> bool {
+    /// Whether a region pays, the trail being so long. (One that does not may be a piece of a long way through many functions.)
+    fn pays(&self, trail: usize) -> bool {
         self.insns >= RUN * self.entries || self.insns * SHARE >= trail
     }
 }
@@ -455,10 +454,10 @@ impl Shared {
         let mut rest = &way[..];
         while let Some(mut path) = part(rest) {
             // Where it cannot be followed further (a jump to a computed address) another one begins.
-            let is_worthwhile = runs(&pcs, &rest[..path.insns()]).is_worthwhile(pcs.len());
-            let made = match is_worthwhile {
-                true => self.make_region::<G>(config, &bus, trail, &mut path, &forks),
-                false => None,
+            let made = if runs(&pcs, &rest[..path.insns()]).pays(pcs.len()) {
+                self.make_region::<G>(config, &bus, trail, &mut path, &forks)
+            } else {
+                None
             };
             rest = &rest[made.map_or(path.insns(), |n| n as usize)..];
         }

@@ -118,13 +118,13 @@ fn what_is_run_by_the_way_is_left_to_the_blocks() {
     let trail = [&short[..], &other[..]].concat().repeat(8);
     let runs_of = |path: &[u64]| runs(&trail, path);
     assert_eq!((runs_of(&short).insns, runs_of(&short).entries), (160, 8));
-    assert!(runs_of(&short).is_worthwhile(trail.len()));
-    assert!(!runs_of(&short[..10]).is_worthwhile(trail.len()));
-    assert!(runs_of(&other).is_worthwhile(trail.len()));
+    assert!(runs_of(&short).pays(trail.len()));
+    assert!(!runs_of(&short[..10]).pays(trail.len()));
+    assert!(runs_of(&other).pays(trail.len()));
     // A short loop that goes round for long.
     let turn = turns(A, 4, 1);
     let round = [turn.repeat(20), turns(A + 0x100, 1000, 1)].concat();
-    assert!(runs(&round, &turn).is_worthwhile(round.len()));
+    assert!(runs(&round, &turn).pays(round.len()));
 }
 
 #[test]
