@@ -159,6 +159,7 @@ impl Block {
 }
 
 /// A patchable jump from one block to another.
+#[derive(Clone, Copy)]
 struct Link {
     /// The block it lies in.
     from: Id,
@@ -606,10 +607,16 @@ impl Cache {
         let b = self.blocks.binary_search_by_key(&o, |b| b.start).ok()?;
         self.blocks[b].repeatable
     }
-    /// Makes the links of block `id`, the last that was placed, jump to what there is of their targets.
-    pub fn link_known(&mut self, id: Id) {
+    /// Makes the links of the blocks from `id` on jump to what there is of their targets. `mapped` says which page is probably mapped so many pages
+    /// from theirs.
+    pub fn link_known(&mut self, id: Id, mapped: impl Fn(i16) -> Option<CodePage>) {
         for link in self.blocks[id as usize].links..self.links.len() as Id {
-            if let Some((to, _)) = self.link_target(link).and_then(|key| self.find(key)) {
+            let Link { guard, page, target, from, .. } = self.links[link as usize];
+            let key = match guard {
+                0 => self.link_target(link),
+                _ => mapped(page).map(|page| Key::new(page, target, self.blocks[from as usize].key.mode())),
+            };
+            if let Some((to, _)) = key.and_then(|key| self.find(key)) {
                 self.link(link, to);
             }
         }

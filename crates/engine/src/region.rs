@@ -497,7 +497,7 @@ impl Shared {
             values,
             beside,
         };
-        let at = At { mode, page, offset, second: None, pc, me: None, alone: false, way };
+        let at = At { mode, page, offset, second: None, pc, me: None, mapped: None, alone: false, way };
         self.translate::<G>(config, bus, &at).map(|made| made.insns).filter(|&n| n != 0)
     }
     /// How many instructions of the path lie in its first page alone; and the next page, if a region can go on there with what follows.

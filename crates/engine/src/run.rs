@@ -368,6 +368,7 @@ impl<G: Guest> Tcg<G> {
                 second: None,
                 pc: g.pc(),
                 me: Some(&self.activity),
+                mapped: Some(self.tlb.get(self.code_set)),
                 alone,
                 way: Way::default(),
             },
@@ -398,6 +399,7 @@ impl<G: Guest> Tcg<G> {
             second: Some(second),
             pc: g.pc(),
             me: Some(&self.activity),
+            mapped: Some(self.tlb.get(self.code_set)),
             alone: false,
             way: Way::default(),
         };

@@ -13,7 +13,7 @@ use crate::profile::{self, Activity, Profile};
 use crate::region::Regions;
 use crate::run::Tcg;
 use crate::settle::{Owned, Settling};
-use crate::tlb;
+use crate::tlb::{self, Set};
 use crate::trace::{Trace, points};
 use cpu::{Built, CpuHandle, Cpus, Fetch, Frame, Guest};
 use ir::{HelperInfo, SLOTS};
@@ -88,6 +88,8 @@ pub(crate) struct At<'a> {
     pub(crate) pc: u64,
     /// Whose vCPU's thread this is; `None` for the regions' thread, which makes translations only of pages that have some.
     pub(crate) me: Option<&'a Activity>,
+    /// Which pages of code are mapped there, for links that ask for that when they are taken.
+    pub(crate) mapped: Option<&'a Set>,
     /// Whether each access is to be on its own.
     pub(crate) alone: bool,
     /// For a region, what is known of its way.
@@ -121,6 +123,10 @@ pub(crate) struct Beside {
 }
 
 impl At<'_> {
+    /// The page of code that is mapped so many pages from this one.
+    fn beside(&self, page: i16) -> Option<CodePage> {
+        self.mapped?.code_page(self.pc.wrapping_add_signed((page as i64) << 12))
+    }
     /// See [`host::Placement::reach`]; the page lies at this offset in its RAM block.
     fn reach(&self, offset: u64) -> (i64, i64) {
         let before = if self.page.wide { (offset & (WIDE - 1)) as i64 } else { 0 };
@@ -559,7 +565,7 @@ impl Shared {
             insns: &t.insns,
         });
         if !self.options.nochain && !self.cpus.breakpoints.any() {
-            cache.link_known(id);
+            cache.link_known(id, |page| at.beside(page));
         }
         drop(cache);
         if let Some(name) = name.filter(|_| is_new) {
@@ -624,7 +630,7 @@ impl Shared {
         cache.counts.recalled += places.len() as u64;
         cache.counts.recalled_nanoseconds += began.elapsed().as_nanos() as u64;
         if !self.cpus.breakpoints.any() {
-            cache.link_known(made.as_ref()?.id);
+            cache.link_known(made.as_ref()?.id, |page| at.beside(page));
         }
         drop(cache);
         self.regions.wake();

@@ -384,6 +384,10 @@ impl Set {
         let number = self.code_pages[i].load(Relaxed) ^ pc & !4095;
         self.mapped[i] == Some(page) && u32::try_from(number).is_ok_and(host::is_code_page_number)
     }
+    /// The page of code that the table has for `va`.
+    pub fn code_page(&self, va: u64) -> Option<CodePage> {
+        self.mapped[(va >> 12) as usize % CODE_PAGES].filter(|&page| self.has_code_page(va, page))
+    }
     /// Puts that there. The jump cache has something of the page already.
     pub fn set_code_page(&mut self, pc: u64, page: CodePage, number: u32) {
         let i = (pc >> 12) as usize % CODE_PAGES;
@@ -700,6 +704,10 @@ impl Tlb {
     }
     /// Set `i`.
     #[inline(always)]
+    pub fn get(&self, i: usize) -> &Set {
+        &self.sets[i]
+    }
+    /// Set number `i`, to be changed.
     pub fn set(&mut self, i: usize) -> &mut Set {
         &mut self.sets[i]
     }
