@@ -223,6 +223,8 @@ pub struct Set {
     /// Which code pages are mapped, as far as is known: for translated code, and for us.
     code_pages: Box<[AtomicU64]>,
     mapped: Box<[Option<CodePage>]>,
+    /// Indices of those that something has been put in.
+    placed: Vec<u16>,
     /// Where calls return to, for the modes met last; and which of them is in use.
     calls: Vec<Calls>,
     mode: usize,
@@ -340,7 +342,8 @@ impl Set {
             }),
             jumps: (0..JUMPS).map(|_| Jump::none()).collect(),
             code_pages: (0..CODE_PAGES).map(|_| AtomicU64::new(0)).collect(),
-            mapped: [None; CODE_PAGES].into(),
+            mapped: vec![None; CODE_PAGES].into(),
+            placed: Vec::new(),
             calls: Vec::new(),
             mode: 0,
             in_use: false,
@@ -392,7 +395,9 @@ impl Set {
     pub fn set_code_page(&mut self, pc: u64, page: CodePage, number: u32) {
         let i = (pc >> 12) as usize % CODE_PAGES;
         self.has_code = true;
-        self.mapped[i] = Some(page);
+        if self.mapped[i].replace(page).is_none() {
+            self.placed.push(i as u16);
+        }
         self.code_pages[i].store(pc & !4095 ^ number as u64, Relaxed);
     }
     /// Translated code of this mode goes on, in the page at `page`. Returns the host address of its table of calls.
@@ -611,10 +616,9 @@ impl Set {
         for i in self.jumped.drain(..) {
             self.jumps[i as usize].tag.store(NONE, Relaxed);
         }
-        for (mapped, entry) in self.mapped.iter_mut().zip(&self.code_pages) {
-            if mapped.take().is_some() {
-                entry.store(0, Relaxed);
-            }
+        for i in self.placed.drain(..) {
+            self.mapped[i as usize] = None;
+            self.code_pages[i as usize].store(0, Relaxed);
         }
         self.jump_pages.0.fill(0);
     }

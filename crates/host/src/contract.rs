@@ -98,7 +98,7 @@ pub const CALLS: usize = 256;
 /// Entries of the table of code pages, 8 bytes each: a guest address of a page exclusive-or the number of the code page that is mapped there. The
 /// entry of a page is its number modulo this. Numbers have fewer bits than what an entry's pages have alike, and none in common with
 /// a page's address alone, so that an entry exclusive-or an address is a code page's number only if it is this page's; 0 is no entry.
-pub const CODE_PAGES: usize = 1 << 9;
+pub const CODE_PAGES: usize = 1 << 12;
 
 /// Whether a code page can have this number.
 pub const fn is_code_page_number(n: u32) -> bool {
