@@ -200,6 +200,13 @@ fn a_guarded_link_names_its_page_until_its_target_dies() {
         let (number, _, stub) = words(&c);
         assert_eq!((number, stub), (host::NO_CODE_PAGE, 0xe8), "turn {turn}");
     }
+    // If it is known when the block is placed what is mapped there, and there is such a block, it is made at once.
+    let page = CodePage { host: PAGE + 0x7_0000, wide: false };
+    place(&mut c, (page, 0x20, 8), None, &[]);
+    c.link_known(from, |n| Some(CodePage { host: PAGE + 0x1000 * n as u64, wide: true }));
+    assert_eq!(words(&c).0, host::NO_CODE_PAGE);
+    c.link_known(from, |n| Some(CodePage { host: PAGE + 0x1000 * n as u64, wide: false }));
+    assert_eq!(words(&c).0, c.page_number(page).unwrap() ^ 0x20);
 }
 
 #[test]
@@ -223,13 +230,13 @@ fn links_to_what_is_there_are_made_at_once() {
     let b = block(&mut c, 0x40, 8, None, &[]);
     let a = block(&mut c, 0x10, 8, None, &[(12, Some(4), 0x40)]);
     let without = displacement(&c, a);
-    c.link_known(a);
+    c.link_known(a, |_| None);
     let start = |id: Id| c.blocks[id as usize].start;
     assert_eq!(displacement(&c, a), start(b).wrapping_sub(start(a) + 16));
     assert_ne!(displacement(&c, a), without);
     let other = block(&mut c, 0x20, 8, None, &[(12, Some(4), 0x60)]);
     let without = displacement(&c, other);
-    c.link_known(other);
+    c.link_known(other, |_| None);
     assert_eq!(displacement(&c, other), without, "nothing is there");
 }
 

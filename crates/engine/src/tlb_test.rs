@@ -140,7 +140,10 @@ fn a_code_page_is_known_until_its_jumps_are_forgotten() {
     let mut set = Set::new(true);
     let page = CodePage { host: 0x7000_0000_3000, wide: false };
     let known = |set: &Set| {
-        [0x1234_5000, 0x1234_5000 + 4096 * CODE_PAGES as u64].map(|pc| set.has_code_page(pc + 0x10, page))
+        let pages = [0x1234_5000, 0x1234_5000 + 4096 * CODE_PAGES as u64];
+        let known = pages.map(|pc| set.has_code_page(pc + 0x10, page));
+        assert_eq!(pages.map(|pc| set.code_page(pc + 0x20) == Some(page)), known);
+        known
     };
     let fill = |set: &mut Set| {
         set.set_jump(0x1234_5010, 0, 0x9000, 0x1234_5010);

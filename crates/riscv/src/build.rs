@@ -164,11 +164,13 @@ fn go(b: &Builder, edge: &Edge, offset: i64) {
 }
 
 impl<'a> Build<'a> {
-    /// Before a jump that the block does not follow itself.
-    fn will_return(&self) {
-        if let Some(next) = self.returns.take() {
+    /// Before a jump: whether it is a call. A region that follows it may be left before it returns, so that is noted, too.
+    fn will_return(&self) -> bool {
+        let next = self.returns.take();
+        if let Some(next) = next {
             self.b.will_return(next, self.offset + self.place.length);
         }
+        next.is_some()
     }
     fn nearest_even(&self, rm: u8) -> bool {
         rm == 0 || rm == 7 && self.place.mode.nearest_even()
@@ -435,10 +437,10 @@ impl<'a> Machine for Build<'a> {
     }
     fn goto(&self, offset: i64) {
         let target = self.offset + offset;
-        if self.follow == Some(target) || self.returns.get().is_none() && self.goes_on_at(target) {
+        let calls = self.will_return();
+        if self.follow == Some(target) || !calls && self.goes_on_at(target) {
             self.next.set(target);
         } else {
-            self.will_return();
             go(self.b, self.edge, target)
         }
     }
@@ -446,12 +448,10 @@ impl<'a> Machine for Build<'a> {
         self.returns.set(Some(next));
     }
     fn jump(&self, a: V<'a, K64>, hint: u64) {
+        self.will_return();
         match self.b.page_offset(a) {
             Some(target) if self.follow == Some(target) => self.next.set(target),
-            _ => {
-                self.will_return();
-                self.b.jump(a, hint)
-            }
+            _ => self.b.jump(a, hint),
         }
     }
     fn call(&self, id: u16, args: &[V<'a, K64>]) -> Result<V<'a, K64>, Stop> {

@@ -168,6 +168,7 @@ impl Emitter {
         if led.followers == 0
             && !own.write
             && self.looping
+            && (self.region || anchor & PAGE == 0)
             && let Some(n) = self.new_site()
         {
             return self.site(insts, Group::of(i, root, 0), base, n, result);
