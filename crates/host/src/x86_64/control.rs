@@ -132,6 +132,10 @@ impl Emitter {
         let (first, end) = self.reach;
         Self::in_page(target) || (first..end).contains(&target) && target & 4095 != 4094
     }
+    /// Whether a jump to `target`, which is not in reach, may be linked if its page is looked for.
+    fn is_mapped_alone(target: i64) -> bool {
+        target as i32 as i64 == target && target & 4095 != 4094
+    }
     pub(super) fn exit_if(&mut self, insts: &[Inst], i: &Inst) {
         let target = i.imm as i64;
         if Self::in_page(target) && self.looks_up(target) {
@@ -195,7 +199,7 @@ impl Emitter {
             self.asm.patch(at, 0);
         } else if self.in_reach(target) {
             self.link_to(target);
-        } else if target as i32 as i64 == target && target & 4095 != 4094 {
+        } else if Self::is_mapped_alone(target) {
             self.link_guarded(target);
         } else {
             self.pc_to_rax(target);
@@ -218,6 +222,8 @@ impl Emitter {
         self.bring_home(map, 0);
         if self.in_reach(target) {
             self.link_to(target);
+        } else if Self::is_mapped_alone(target) {
+            self.link_guarded(target);
         } else {
             self.leave_by_cache(target);
         }
