@@ -46,10 +46,6 @@ const LONGEST: usize = WALK / 2;
 const SHORTEST: usize = 8;
 /// What the entry of a region costs, in instructions: its first looks into the TLB, the registers that it fetches, and that it brings home when it is left.
 const ENTRY: isize = 6;
-/// A region has to run so many instructions each time that it is entered, on the average.
-const RUN: usize = 48;
-/// Or so large a part of all instructions that the trail has: a tenth.
-const SHARE: usize = 10;
 /// Loops whose worth differs by this part of it are worth as much.
 const NEARLY: isize = 16;
 /// Instructions that a branch may lead past for that to become a choice of values.
@@ -174,27 +170,9 @@ pub(crate) struct Regions {
     started: OnceLock<()>,
 }
 
-/// What a region would run of a trail: instructions, and how often it would be entered.
-#[derive(Default)]
-struct Runs {
-    insns: usize,
-    entries: usize,
-}
-
-impl Runs {
-    /// The instructions less what the entries cost.
-    fn worth(&self) -> isize {
-        self.insns as isize - ENTRY * self.entries as isize
-    }
-    /// Whether a region pays, the trail being so long. (One that does not may be a piece of a long way through many functions.)
-    fn pays(&self, trail: usize) -> bool {
-        self.insns >= RUN * self.entries || self.insns * SHARE >= trail
-    }
-}
-
-/// What a region for `path` would run of `trail`.
-fn runs(trail: &[u64], path: &[u64]) -> Runs {
-    let (mut at, mut runs, mut inside) = (0, Runs::default(), false);
+/// How many instructions of `trail` a region for `path` would run, less what its entries cost.
+fn covered(trail: &[u64], path: &[u64]) -> isize {
+    let (mut at, mut covered, mut inside) = (0, 0, false);
     while at < trail.len() {
         let n = path.iter().zip(&trail[at..]).take_while(|(a, b)| a == b).count();
         if n == 0 {
@@ -202,12 +180,14 @@ fn runs(trail: &[u64], path: &[u64]) -> Runs {
             at += 1;
             continue;
         }
-        runs.insns += n;
-        runs.entries += usize::from(!inside);
+        covered += n as isize;
+        if !inside {
+            covered -= ENTRY;
+        }
         inside = n == path.len();
         at += n;
     }
-    runs
+    covered
 }
 
 /// The same for a region for the part `turn` of the trail, as far as the rest of the trail tells: the part itself is run once by any.
@@ -215,7 +195,7 @@ fn worth(trail: &[u64], turn: &Range<usize>) -> isize {
     let path = &trail[turn.clone()];
     let (before, behind) = (&trail[..turn.start], &trail[turn.end..]);
     let rest = before.len() + behind.len();
-    let whole = (runs(before, path).worth() + runs(behind, path).worth()) * trail.len() as isize;
+    let whole = (covered(before, path) + covered(behind, path)) * trail.len() as isize;
     whole / rest.max(1) as isize
 }
 
@@ -449,16 +429,11 @@ impl Shared {
             true => HashMap::new(),
             false => skips(&trail.pcs, |pc| self.is_plain::<G>(config, &bus, trail, pc)),
         };
-        let pcs = without(&trail.pcs, &forks);
-        let Some(way) = busiest_loop(&pcs, is_one) else { return };
+        let Some(way) = busiest_loop(&without(&trail.pcs, &forks), is_one) else { return };
         let mut rest = &way[..];
         while let Some(mut path) = part(rest) {
             // Where it cannot be followed further (a jump to a computed address) another one begins.
-            let made = if runs(&pcs, &rest[..path.insns()]).pays(pcs.len()) {
-                self.make_region::<G>(config, &bus, trail, &mut path, &forks)
-            } else {
-                None
-            };
+            let made = self.make_region::<G>(config, &bus, trail, &mut path, &forks);
             rest = &rest[made.map_or(path.insns(), |n| n as usize)..];
         }
     }

@@ -112,22 +112,6 @@ fn whoever_is_seen_here_and_there_does_not_walk() {
 }
 
 #[test]
-fn what_is_run_by_the_way_is_left_to_the_blocks() {
-    // Twenty instructions in two hundred.
-    let (short, other) = (turns(A, 20, 1), turns(A + 0x100, 180, 1));
-    let trail = [&short[..], &other[..]].concat().repeat(8);
-    let runs_of = |path: &[u64]| runs(&trail, path);
-    assert_eq!((runs_of(&short).insns, runs_of(&short).entries), (160, 8));
-    assert!(runs_of(&short).pays(trail.len()));
-    assert!(!runs_of(&short[..10]).pays(trail.len()));
-    assert!(runs_of(&other).pays(trail.len()));
-    // A short loop that goes round for long.
-    let turn = turns(A, 4, 1);
-    let round = [turn.repeat(20), turns(A + 0x100, 1000, 1)].concat();
-    assert!(runs(&round, &turn).pays(round.len()));
-}
-
-#[test]
 fn a_loop_of_three_instructions_is_unrolled_although_an_entry_costs_more() {
     let mut trail = vec![A + 8];
     trail.extend(turns(A, 3, 100));
