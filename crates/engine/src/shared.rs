@@ -123,8 +123,8 @@ pub(crate) struct Beside {
 }
 
 impl At<'_> {
-    /// The page of code that is mapped so many pages from this one.
-    fn beside(&self, page: i16) -> Option<CodePage> {
+    /// The page of code that is mapped so many pages from this one, as far as is known.
+    fn code_page(&self, page: i16) -> Option<CodePage> {
         self.mapped?.code_page(self.pc.wrapping_add_signed((page as i64) << 12))
     }
     /// See [`host::Placement::reach`]; the page lies at this offset in its RAM block.
@@ -565,7 +565,7 @@ impl Shared {
             insns: &t.insns,
         });
         if !self.options.nochain && !self.cpus.breakpoints.any() {
-            cache.link_known(id, |page| at.beside(page));
+            cache.link_known(id, |page| at.code_page(page));
         }
         drop(cache);
         if let Some(name) = name.filter(|_| is_new) {
@@ -630,7 +630,7 @@ impl Shared {
         cache.counts.recalled += places.len() as u64;
         cache.counts.recalled_nanoseconds += began.elapsed().as_nanos() as u64;
         if !self.cpus.breakpoints.any() {
-            cache.link_known(made.as_ref()?.id, |page| at.beside(page));
+            cache.link_known(made.as_ref()?.id, |page| at.code_page(page));
         }
         drop(cache);
         self.regions.wake();

@@ -223,7 +223,7 @@ pub struct Set {
     /// Which code pages are mapped, as far as is known: for translated code, and for us.
     code_pages: Box<[AtomicU64]>,
     mapped: Box<[Option<CodePage>]>,
-    /// Indices of those that something has been put in.
+    /// Indices of those that are not `None`.
     placed: Vec<u16>,
     /// Where calls return to, for the modes met last; and which of them is in use.
     calls: Vec<Calls>,
@@ -638,7 +638,6 @@ impl Set {
             }
         }
         let i = (page >> 12) as usize % CODE_PAGES;
-        self.mapped[i] = None;
         self.code_pages[i].store(0, Relaxed);
         self.forget_jump(page.wrapping_sub(2));
         self.forget_calls();
@@ -706,12 +705,12 @@ impl Tlb {
         self.numbers[oldest] = space.number;
         (oldest, made)
     }
-    /// Set `i`.
-    #[inline(always)]
+    /// Set `i`, to be looked at.
     pub fn get(&self, i: usize) -> &Set {
         &self.sets[i]
     }
-    /// Set number `i`, to be changed.
+    /// Set `i`.
+    #[inline(always)]
     pub fn set(&mut self, i: usize) -> &mut Set {
         &mut self.sets[i]
     }

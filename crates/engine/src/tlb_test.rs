@@ -156,9 +156,12 @@ fn a_code_page_is_known_until_its_jumps_are_forgotten() {
     assert!(!set.has_code_page(0x1234_5010, CodePage { wide: true, ..page }));
     set.flush_page(0x1234_6000, false);
     assert_eq!(known(&set), [true, false]);
-    set.flush_page(0x1234_5000, false);
-    assert_eq!(known(&set), [false; 2]);
-    fill(&mut set);
+    for _ in 0..3 {
+        set.flush_page(0x1234_5000, false);
+        assert_eq!(known(&set), [false; 2]);
+        fill(&mut set);
+    }
+    assert_eq!(set.placed.len(), 1);
     set.forget_jumps();
     assert_eq!(known(&set), [false; 2]);
     assert!(set.code_pages.iter().all(|e| e.load(Relaxed) == 0));

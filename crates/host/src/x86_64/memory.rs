@@ -165,6 +165,7 @@ impl Emitter {
         // Only who can leave may guess where a table lies, and only others are reason to. (A store has no register left.)
         let without = reach != 0 && (!leaves || led.followers == 0 || own.write);
         let led = if without { Group::of(i, root, offset) } else { led };
+        // Near the code of a jump lies what tells where the functions of other libraries are: too many such jumps share the sites.
         if led.followers == 0
             && !own.write
             && self.looping
