@@ -60,9 +60,16 @@ impl Absent {
         self.any.load(Acquire)
     }
 
-    /// From now on these of the block's `pages` come from `source`, and no others do.
-    pub(crate) fn begin(&self, pages: u64, source: Arc<dyn PageSource>, absent: impl Iterator<Item = u64>) {
+    /// From now on of the block's `pages` those that `absent` says come from `source`, and no others do. While it says so, nothing comes
+    /// from the source before.
+    pub(crate) fn begin<I: Iterator<Item = u64>>(
+        &self,
+        pages: u64,
+        source: Arc<dyn PageSource>,
+        absent: impl FnOnce() -> I,
+    ) {
         let mut slot = self.source.write().unwrap_or_else(PoisonError::into_inner);
+        let absent = absent();
         let map = self.map.get_or_init(|| Map::new(pages));
         map.absent.iter().chain(&map.claimed).for_each(|word| word.store(0, Relaxed));
         absent.for_each(|page| _ = map.absent[(page / 64) as usize].fetch_or(1 << (page % 64), Relaxed));
@@ -80,6 +87,10 @@ impl Absent {
             let (n, bit) = ((page / 64) as usize, 1 << (page % 64));
             while map.absent[n].load(Acquire) & bit != 0 {
                 let source = self.source.read().unwrap_or_else(PoisonError::into_inner);
+                // There may be another source since, of which it does not come.
+                if map.absent[n].load(Relaxed) & bit == 0 {
+                    break;
+                }
                 // One page comes once; who needs it meanwhile waits for it, and for no other.
                 if map.claimed[n].fetch_or(bit, Relaxed) & bit != 0 {
                     drop(source);
@@ -109,3 +120,7 @@ impl Absent {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "absent_test.rs"]
+mod test;

@@ -208,13 +208,15 @@ impl Ram {
     pub fn replace(&self, source: Arc<dyn PageSource>, empty: impl Fn(u64) -> bool) {
         let pages = self.len.div_ceil(base::PAGE_SIZE);
         self.forget_code(0..pages);
-        // SAFETY: advice on our own mapping. It makes the pages zero, as stores could; nobody holds references into it.
-        let zeroed = self.file.is_none()
-            && unsafe {
-                rustix::mm::madvise(self.base.as_ptr().cast(), self.len as usize, Advice::LinuxDontNeed)
-            }
-            .is_ok();
-        self.absent.begin(pages, source, (0..pages).filter(|page| !(zeroed && empty(*page))));
+        self.absent.begin(pages, source, || {
+            // SAFETY: advice on our own mapping. It makes the pages zero, as stores could; nobody holds references into it.
+            let zeroed = self.file.is_none()
+                && unsafe {
+                    rustix::mm::madvise(self.base.as_ptr().cast(), self.len as usize, Advice::LinuxDontNeed)
+                }
+                .is_ok();
+            (0..pages).filter(move |page| !(zeroed && empty(*page)))
+        });
         self.dirty.log(0, self.len);
     }
 
@@ -226,7 +228,7 @@ impl Ram {
             self.forget_code(range.clone());
             self.dirty.log(range.start << base::PAGE_BITS, (range.end - range.start) << base::PAGE_BITS);
         }
-        self.absent.begin(self.len.div_ceil(base::PAGE_SIZE), source, pages.iter().cloned().flatten());
+        self.absent.begin(self.len.div_ceil(base::PAGE_SIZE), source, || pages.iter().cloned().flatten());
     }
 
     fn forget_code(&self, mut pages: Range<u64>) {
