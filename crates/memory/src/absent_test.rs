@@ -36,7 +36,7 @@ fn what_another_source_was_bringing_is_not_in_the_new_content() {
     let ram = Ram::anonymous(4 * PAGE_SIZE).unwrap();
     let (asked, is_asked) = channel();
     let (_word, words) = channel();
-    ram.defer(Arc::new(Slow(Full(0xaa), asked, Mutex::new(words))), &[0..4]);
+    ram.defer(Arc::new(Slow(Full(0xaa), asked, Mutex::new(words))), std::slice::from_ref(&(0..4)));
     std::thread::scope(|s| {
         s.spawn(|| ram.complete());
         is_asked.recv().unwrap();
