@@ -1,7 +1,6 @@
 use super::*;
 use crate::Ram;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 /// Pages full of one byte.
@@ -14,13 +13,13 @@ impl PageSource for Full {
     }
 }
 
-/// The same, late: says that it is asked, and waits a while for a word.
-struct Slow(Full, Sender<()>, Mutex<Receiver<()>>);
+/// The same, late: says that it is asked, and takes its time.
+struct Slow(Full, Sender<()>);
 
 impl PageSource for Slow {
     fn page(&self, offset: u64, into: &mut [u8; PAGE_SIZE as usize]) -> Result<(), String> {
         let _ = self.1.send(());
-        let _ = self.2.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(100));
         self.0.page(offset, into)
     }
 }
@@ -35,8 +34,7 @@ fn first(ram: &Ram, page: u64) -> u8 {
 fn what_another_source_was_bringing_is_not_in_the_new_content() {
     let ram = Ram::anonymous(4 * PAGE_SIZE).unwrap();
     let (asked, is_asked) = channel();
-    let (_word, words) = channel();
-    ram.defer(Arc::new(Slow(Full(0xaa), asked, Mutex::new(words))), std::slice::from_ref(&(0..4)));
+    ram.defer(Arc::new(Slow(Full(0xaa), asked)), std::slice::from_ref(&(0..4)));
     std::thread::scope(|s| {
         s.spawn(|| ram.complete());
         is_asked.recv().unwrap();
